@@ -1,0 +1,179 @@
+"""Every error that cvpipe raises on purpose.
+
+CvpipeError
+├── InvalidRequest            a value the caller gave is wrong
+│   ├── InvalidPipeline       the pipeline or one of its stages is wrong
+│   └── InvalidModel          a model card or its file is wrong
+├── NotFound                  the thing named does not exist
+├── Conflict                  the thing named is in a state that forbids the request
+├── TooLarge                  the request is over a stated limit
+├── VideoError                the video, not the caller or cvpipe, is at fault
+│   ├── UnreadableVideo       not a video, or damaged beyond reading
+│   ├── UnsupportedVideo      a container or codec outside the allow-list
+│   └── VideoLimit            the video asks for more pixels, memory or time than allowed
+├── Unavailable               something cvpipe needs does not answer; try again
+│   ├── StoreUnavailable      Redis
+│   ├── BrokerUnavailable     RabbitMQ
+│   ├── DecoderDied           a decoder process crashed or hung
+│   └── WebhookUndelivered    the receiver did not take a webhook
+├── DeviceUnavailable         a device was asked for by name and is not there
+├── ExtraMissing              the feature needs packages of an extra that is not installed
+├── AlreadyRunning            another `cvpipe up` owns the data directory
+├── LeaseLost                 this worker no longer owns the task; it must write nothing more
+└── ApiError                  the service answered with a problem document (raised by the client)
+
+Each class has a stable `code` (the slug of RFC 9457's `type`), the HTTP `status` that the API answers
+with, and whether trying the same thing again can help (`retryable`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class CvpipeError(Exception):
+    """Root of all errors that cvpipe raises on purpose.
+
+    `field` is the path of the offending value (`stages.1.fps`) where there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class InvalidRequest(CvpipeError, ValueError):
+    """A value the caller gave is wrong."""
+
+    code, status = "invalid-request", 422
+
+
+class InvalidPipeline(InvalidRequest):
+    """The pipeline or one of its stages is wrong."""
+
+    code = "invalid-pipeline"
+
+
+class InvalidModel(InvalidRequest):
+    """A model card or its file is wrong."""
+
+    code = "invalid-model"
+
+
+class NotFound(CvpipeError, LookupError):
+    """The thing named does not exist."""
+
+    code, status = "not-found", 404
+
+
+class Conflict(CvpipeError):
+    """The thing named is in a state that forbids the request."""
+
+    code, status = "conflict", 409
+
+
+class TooLarge(CvpipeError, ValueError):
+    """The request is over a stated limit."""
+
+    code, status = "too-large", 413
+
+
+class VideoError(CvpipeError, ValueError):
+    """The video, not the caller or cvpipe, is at fault."""
+
+    code, status = "video-error", 422
+
+
+class UnreadableVideo(VideoError):
+    """Not a video, or damaged beyond reading."""
+
+    code = "video-unreadable"
+
+
+class UnsupportedVideo(VideoError):
+    """A container or codec outside the allow-list."""
+
+    code = "video-unsupported"
+
+
+class VideoLimit(VideoError):
+    """The video asks for more pixels, memory or time than allowed."""
+
+    code = "video-limit"
+
+
+class Unavailable(CvpipeError, ConnectionError):
+    """Something cvpipe needs does not answer; try again."""
+
+    code, status, retryable = "unavailable", 503, True
+
+
+class StoreUnavailable(Unavailable):
+    """Redis does not answer."""
+
+    code = "store-unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """RabbitMQ does not answer."""
+
+    code = "broker-unavailable"
+
+
+class DecoderDied(Unavailable):
+    """A decoder process crashed or hung."""
+
+    code = "decoder-died"
+
+
+class WebhookUndelivered(Unavailable):
+    """The receiver did not take a webhook."""
+
+    code = "webhook-undelivered"
+
+
+class DeviceUnavailable(CvpipeError, RuntimeError):
+    """A device was asked for by name and is not there."""
+
+    code, status = "device-unavailable", 503
+
+
+class ExtraMissing(CvpipeError, ImportError):
+    """The feature needs packages of an extra that is not installed."""
+
+    code, status = "extra-missing", 501
+
+
+class AlreadyRunning(CvpipeError, RuntimeError):
+    """Another `cvpipe up` owns the data directory."""
+
+    code, status = "already-running", 409
+
+
+class LeaseLost(CvpipeError, RuntimeError):
+    """This worker no longer owns the task; it must write nothing more."""
+
+    code, status = "lease-lost", 409
+
+
+class ApiError(CvpipeError):
+    """The service answered with a problem document (raised by the client).
+
+    `problem` is the decoded document; `code` and `status` are its own.
+    """
+
+    def __init__(self, problem: dict[str, Any], *, status: int) -> None:
+        detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
+        super().__init__(detail, field=problem.get("field"))
+        self.problem = problem
+        self.code = str(problem.get("type", "about:blank")).rsplit("/", 1)[-1]  # type: ignore[misc]
+        self.status = status  # type: ignore[misc]
+        self.retryable = status in (429, 502, 503, 504)  # type: ignore[misc]

@@ -1,0 +1,51 @@
+"""Settings: read from the environment once, at an entry point, and passed down as a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_data_dir() -> Path:
+    return Path.home() / ".local" / "share" / "cvpipe"
+
+
+class Settings(BaseSettings):
+    """What an operator can set; each field is the environment variable `CVPIPE_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CVPIPE_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=_default_data_dir, description="Videos, results and the embedded store.")
+    models_dir: Path | None = Field(default=None, description="Folder of model cards. Default: DATA_DIR/models.")
+    pipelines_dir: Path | None = Field(default=None, description="Folder of further pipelines (YAML).")
+    path_roots: str = Field(default="", description="Folders that jobs may name files under, separated by `:`.")
+    redis_url: str | None = Field(default=None, description="redis://... or unix://...; unset: embedded.")
+    broker_url: str | None = Field(default=None, description="amqp://...; unset: the embedded store rings.")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str | None = Field(default=None, description="How clients reach the service, for links in webhooks.")
+    max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
+    max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")
+    webhook_secret: str | None = Field(default=None, description="`whsec_...`; signs webhooks that bring no secret.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1, description="Chunks worked on at once. Default: the cores.")
+    lease_seconds: float = Field(default=30, gt=0, description="A worker silent for longer has lost its task.")
+    sweep_seconds: float = Field(default=1, gt=0, description="How often the sweeper looks.")
+    ring_again_seconds: float = Field(default=5, gt=0, description="A task nobody took is rung for again after this.")
+    max_pixels: int = Field(default=8192 * 4320, gt=0, description="Largest frame a decoder accepts.")
+    decoder_memory_bytes: int = Field(default=2 * 2**30, gt=0, description="Address space of a decoder process.")
+    decoder_timeout_seconds: float = Field(default=30, gt=0, description="A decoder silent for longer is killed.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def models_path(self) -> Path:
+        """Where model cards are."""
+        return self.models_dir or self.data_dir / "models"
+
+    @property
+    def roots(self) -> list[Path]:
+        """Folders that jobs may name files under, resolved."""
+        return [Path(root).resolve() for root in self.path_roots.split(":") if root]

@@ -1,0 +1,247 @@
+"""Stages: the steps of a pipeline. One file each; the file's name is the stage's `type`.
+
+A plug-in imports numpy, pydantic and cvpipe's nouns only. What is heavy (OpenCV, ONNX Runtime, SciPy) it gets from the
+`Tools` handed to `open`, so that the API can read every stage's options without those packages.
+
+To add a stage, write `cvpipe/stages/NAME.py` with an options model and a subclass of one of
+
+- `Selector`     decides which frames are looked at (`decimate`);
+- `Reshaper`     changes the picture that later stages see (`resize`, `channels`);
+- `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`);
+- `SequenceStage` looks at records in order, without pixels (`track`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from cvpipe.errors import InvalidPipeline
+from cvpipe.frames import Frame, View
+from cvpipe.results import Found, FrameRecord, Objects
+
+Scope = Literal["frame", "sequence", "crop", "job"]
+
+
+class StageOptions(BaseModel):
+    """Options that every stage has; subclasses add `type: Literal["..."]` and their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        default="",
+        max_length=64,
+        pattern=r"^([a-z][a-z0-9_-]*)?$",
+        description="Name of the stage in results; unique in the pipeline. Default: its type.",
+    )
+    queue: str | None = Field(
+        default=None,
+        max_length=32,
+        pattern=r"^[a-z][a-z0-9-]*$",
+        description="Run the stage as a service of its own, on this queue. Default: with its neighbours, on `cpu` or `gpu`.",
+    )
+
+
+class Network(Protocol):
+    """A neural network ready to run; made by `Tools.network`. Safe to call from several threads."""
+
+    @property
+    def card(self) -> Any:
+        """The model's card (`cvpipe.inference.cards.ModelCard`)."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
+        ...
+
+    def input_view(self, upstream: View) -> View:
+        """The view that the network wants of a frame of which earlier steps made `upstream`."""
+        ...
+
+    def run(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[npt.NDArray[np.float32], ...]]:
+        """Raw outputs for each picture (of the shape of `input_view`), without the batch dimension."""
+        ...
+
+
+class Tools(Protocol):
+    """What stages get handed instead of importing it: opened once per worker process, shared by its threads."""
+
+    @property
+    def cv2(self) -> Any:
+        """OpenCV."""
+        ...
+
+    @property
+    def linear_sum_assignment(self) -> Any:
+        """SciPy's optimal assignment: cost (n, m) -> (rows, columns)."""
+        ...
+
+    def network(self, model: str) -> Network:
+        """The network of the model card `name` or `name@version`, loaded once and shared.
+
+        Raises: NotFound, InvalidModel, DeviceUnavailable.
+        """
+        ...
+
+    def decode_outputs(self, model: str) -> Any:
+        """The family (`cvpipe.models`) that reads the outputs of the model."""
+        ...
+
+    def ocr(self) -> Any:
+        """The text detector and recogniser (`cvpipe.inference.ocr.TextReader`)."""
+        ...
+
+
+O = TypeVar("O", bound=StageOptions)
+
+
+class Stage(ABC, Generic[O]):
+    """One step of a pipeline, made from its validated options."""
+
+    Options: ClassVar[type[StageOptions]]
+    scope: ClassVar[Scope]
+    device: ClassVar[Literal["cpu", "gpu"]] = "cpu"
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+        self.name = options.name
+
+    @classmethod
+    def kind(cls) -> str:
+        """The request's `type`."""
+        return str(get_args(cls.Options.model_fields["type"].annotation)[0])
+
+    def references(self) -> tuple[str, ...]:
+        """Names of earlier stages whose objects this one needs."""
+        return ()
+
+    def models(self) -> tuple[str, ...]:
+        """Names of the models this stage needs."""
+        return ()
+
+    def open(self, tools: Tools) -> None:
+        """Get ready to run: take what is needed from `tools`. Called once, in the worker, before any frame."""
+
+
+class Selector(Stage[O]):
+    """Decides which frames are looked at, from their times alone."""
+
+    scope = "frame"
+
+    @abstractmethod
+    def select(self, times: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """times: (n,) seconds since the first frame, of the frames still in, in order. Returns (n,) bool."""
+
+
+class Reshaper(Stage[O]):
+    """Changes the picture that later stages see. Costs nothing by itself: the decoder makes the final view in one step."""
+
+    scope = "frame"
+
+    @abstractmethod
+    def reshape(self, view: View) -> View:
+        """The view that later stages see, from the view before this step."""
+
+
+class FrameStage(Stage[O]):
+    """Looks at the pixels of a frame, and at what earlier stages found on it (crops)."""
+
+    scope = "frame"
+
+    def view(self, upstream: View) -> View:
+        """The view this stage asks the decoder for. Default: what the steps before it made, as BGR."""
+        return upstream.with_format("bgr24")
+
+    @property
+    def batch(self) -> int:
+        """How many frames to hand over in one call, at most."""
+        return 1
+
+    @abstractmethod
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
+        """What is found on each frame.
+
+        frames: 1 to `batch` frames, images read-only and valid during the call only. found: for each frame, what earlier
+        stages found on it. The result for a frame does not depend on the frames it is batched with.
+        Boxes in the result are pixels of the displayed source frame (`frame.view.to_source`).
+        """
+
+
+class SequenceStage(Stage[O]):
+    """Looks at the records of a video in order, without pixels; keeps state between them."""
+
+    scope = "sequence"
+
+    @abstractmethod
+    def update(self, record: FrameRecord) -> FrameRecord:
+        """The record with this stage's results. Called once for each record, in order."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Any]:
+        """What `restore` needs to go on after the last record, as MessagePack-able values."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state` returned, maybe in another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageInfo:
+    """What exists under one `type`."""
+
+    type: str
+    scope: Scope
+    device: str
+    summary: str
+    schema: dict[str, Any]
+
+
+@cache
+def discover() -> dict[str, type[Stage[Any]]]:
+    """Every stage by its `type`. An ImportError or a duplicate type stops the process: half a service is worse."""
+    found: dict[str, type[Stage[Any]]] = {}
+    for module_info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        for value in vars(module).values():
+            if not (isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__):
+                continue
+            kind = value.kind()
+            if kind in found:
+                raise RuntimeError(f"two stages have the type {kind!r}: {found[kind].__module__}, {value.__module__}")
+            if kind != module_info.name:
+                raise RuntimeError(f"{value.__module__} must be named after its stage's type {kind!r}")
+            found[kind] = value
+    return found
+
+
+def make(options: StageOptions) -> Stage[Any]:
+    """The stage for validated options."""
+    kind = getattr(options, "type", "")
+    try:
+        return discover()[kind](options)
+    except KeyError:
+        raise InvalidPipeline(f"there is no stage type {kind!r}") from None
+
+
+def describe() -> list[StageInfo]:
+    """All stages, sorted by type, with the JSON Schema of their options."""
+    return [
+        StageInfo(
+            type=kind,
+            scope=cls.scope,
+            device=cls.device,
+            summary=(cls.__doc__ or "").strip().splitlines()[0],
+            schema=cls.Options.model_json_schema(),
+        )
+        for kind, cls in sorted(discover().items())
+    ]
