@@ -1,0 +1,1 @@
+"""Exports: files made of a job's records. One file each, named after the format."""
