@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     path_roots: str = Field(default="", description="Folders that jobs may name files under, separated by `:`.")
     redis_url: str | None = Field(default=None, description="redis://... or unix://...; unset: embedded.")
     broker_url: str | None = Field(default=None, description="amqp://...; unset: the embedded store rings.")
+    extra_queues: str = Field(default="", description="Further queues that stages name, separated by spaces.")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     public_url: str | None = Field(default=None, description="How clients reach the service, for links in webhooks.")

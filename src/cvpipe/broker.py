@@ -1,0 +1,201 @@
+"""The doorbell: the only door to Dramatiq, RabbitMQ and the embedded broker.
+
+A message says "look at this task" and nothing else; the store knows the rest. So a lost, doubled or reordered message costs
+time, never work, and none of Dramatiq's retry, time-limit, delay, group or result middleware is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import dramatiq
+import pika
+import pika.exceptions
+import redis
+from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import Middleware
+
+from cvpipe.errors import InvalidRequest
+from cvpipe.pipeline import DEFAULT_QUEUES
+from cvpipe.store import Ring
+
+log = logging.getLogger(__name__)
+
+#: Arguments of a RabbitMQ queue can't change after its declaration: whoever changes them changes this name too.
+QUEUE_PREFIX: Final = "cvpipe.v1."
+#: Name of the actor that every message is for, by the kind of its task.
+ACTOR_OF_TASK: Final = {
+    "probe": "ingest",
+    "ingest": "ingest",
+    "chunk": "work",
+    "finish": "finish",
+    "notify": "notify",
+}
+_MAX_PRIORITY: Final = 10
+_EMBEDDED_POLL_MS: Final = 20
+
+
+def queue_name(logical: str) -> str:
+    """The broker's name of a queue: `gpu` is `cvpipe.v1.gpu`."""
+    return logical if logical.startswith(QUEUE_PREFIX) else QUEUE_PREFIX + logical
+
+
+class _Consumer(_RabbitmqConsumer):
+    """A consumer that acknowledges only what itself was delivered.
+
+    Dramatiq acknowledges by delivery tag on whichever consumer is current. After a reconnect tags start again at 1, so the ack
+    of a task from before would settle another message, which is then lost.
+    """
+
+    def __next__(self) -> Any:
+        message = super().__next__()
+        if message is not None:
+            message._delivered_by = self
+        return message
+
+    def ack(self, message: Any) -> None:
+        if getattr(message, "_delivered_by", None) is self:
+            super().ack(message)
+
+    def nack(self, message: Any) -> None:
+        if getattr(message, "_delivered_by", None) is self:
+            super().nack(message)
+
+    def _nack(self, tag: int) -> None:
+        # No dead-letter queue: the store still knows the task and rings again.
+        self.connection.add_callback_threadsafe(partial(self.channel.basic_nack, tag, requeue=False))
+
+
+class _Rabbit(RabbitmqBroker):
+    """RabbitMQ with durable classic queues, publisher confirms and real priorities; no delay or dead-letter queues."""
+
+    def __init__(self, url: str, *, prefetch: int | None = None) -> None:
+        parameters = pika.URLParameters(url)
+        parameters.heartbeat = 10
+        parameters.blocked_connection_timeout = 5
+        parameters.socket_timeout = 5
+        parameters.stack_timeout = 10
+        super().__init__(middleware=[], confirm_delivery=True, max_priority=_MAX_PRIORITY)
+        self.parameters = parameters
+        self.prefetch = prefetch
+
+    @property
+    def consumer_class(self) -> type[_Consumer]:
+        return _Consumer
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:
+        return super().consume(queue_name, self.prefetch or prefetch, timeout)
+
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.queues_pending.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+        if ensure:
+            self._ensure_queue(queue_name)
+
+    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+        return {"x-max-priority": _MAX_PRIORITY}
+
+    def _declare_dq_queue(self, queue_name: str) -> None:
+        """Delays are the due set's work."""
+
+    def _declare_xq_queue(self, queue_name: str) -> None:
+        """A message is a doorbell: there is nothing to keep of one that failed."""
+
+
+class _Embedded(RedisBroker):
+    """Dramatiq's Redis broker on the embedded store: polls quickly, since everything is on this machine."""
+
+    def __init__(self, url: str, *, prefetch: int | None = None) -> None:
+        super().__init__(client=redis.Redis.from_url(url, socket_timeout=10), middleware=[], namespace="cvpipe:bell")
+        self.prefetch = prefetch
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:
+        return super().consume(queue_name, self.prefetch or prefetch, min(timeout, _EMBEDDED_POLL_MS))
+
+    def declare_queue(self, queue_name: str) -> None:
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+
+def make_broker(
+    *, broker_url: str | None, redis_url: str, middleware: Iterable[Middleware] = (), prefetch: int | None = None
+) -> dramatiq.Broker:
+    """The broker for `amqp://...`, or the one on the embedded store.
+
+    prefetch: messages a process takes from a queue before it has finished them; default: Dramatiq's.
+    """
+    scheme = urlsplit(broker_url).scheme if broker_url else "redis"
+    if scheme in ("amqp", "amqps"):
+        broker: dramatiq.Broker = _Rabbit(str(broker_url), prefetch=prefetch)
+    elif scheme in ("redis", "rediss", "unix"):
+        broker = _Embedded(broker_url or redis_url, prefetch=prefetch)
+    else:
+        raise InvalidRequest(f"CVPIPE_BROKER_URL must begin with amqp:// (or redis://), not {scheme}://")
+    for item in middleware:
+        broker.add_middleware(item)
+    return broker
+
+
+class Bell:
+    """Rings for tasks: publishes from one thread of its own, so that no caller ever waits for the broker.
+
+    A ring that fails is dropped: the task is in the due set, and the sweeper rings again.
+    Memory: at most `limit` pending rings; more are dropped the same way.
+    """
+
+    def __init__(self, broker: dramatiq.Broker, *, limit: int = 100_000) -> None:
+        self._broker = broker
+        self._pending: queue.Queue[Ring | None] = queue.Queue(maxsize=limit)
+        self._thread = threading.Thread(target=self._publish, name="bell", daemon=True)
+        self._thread.start()
+        self.healthy = True
+
+    def ring(self, rings: Iterable[Ring]) -> None:
+        """Tell the broker that somebody should look at these tasks. Returns at once, never raises."""
+        for item in rings:
+            try:
+                self._pending.put_nowait(item)
+            except queue.Full:
+                log.warning("too many pending rings; the sweeper will ring for %s", item.task)
+
+    def close(self, timeout_seconds: float = 5) -> None:
+        """Publish what is pending, then stop."""
+        self._pending.put(None)
+        self._thread.join(timeout_seconds)
+
+    def _publish(self) -> None:
+        while (item := self._pending.get()) is not None:
+            try:
+                self._broker.enqueue(_message(item))
+                self.healthy = True
+            except Exception as error:  # whatever the broker's client raises: a ring may get lost, the thread may not
+                if self.healthy:
+                    log.warning("the broker does not answer (%s); the sweeper will ring again", error)
+                self.healthy = False
+
+
+def _message(ring: Ring) -> dramatiq.Message[Any]:
+    return dramatiq.Message(
+        queue_name=queue_name(ring.queue),
+        actor_name=ACTOR_OF_TASK[ring.task.partition(":")[0]],
+        args=(ring.task,),
+        kwargs={},
+        options={"broker_priority": ring.priority},
+    )
+
+
+def default_queue_names() -> list[str]:
+    """Broker names of the queues every installation has."""
+    return [queue_name(logical) for logical in DEFAULT_QUEUES]

@@ -1,0 +1,135 @@
+"""Verbs of a job's life. Together with the store's scripts the only writer of job state: the API and the workers call these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cvpipe.broker import Bell
+from cvpipe.errors import Conflict, InvalidRequest, NotFound
+from cvpipe.inference.cards import find_card
+from cvpipe.job import Job, JobRequest
+from cvpipe.pipeline import load_pipeline
+from cvpipe.settings import Settings
+from cvpipe.sources import path as path_source
+from cvpipe.store import Store
+
+
+class Lifecycle:
+    """Submit, cancel and delete jobs; register videos. Synchronous; thread-safe."""
+
+    def __init__(self, store: Store, bell: Bell, settings: Settings) -> None:
+        self._store = store
+        self._bell = bell
+        self._settings = settings
+
+    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """Commit a job to the store, then ring. Returns it, and whether it is new (not known by its key).
+
+        Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), Conflict (the key was used for another request).
+        """
+        if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
+            raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
+        spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
+        for model in spec.models():
+            find_card(self._settings.models_path, model)
+        if request.video is not None:
+            self._store.video(request.video)
+        path = None
+        if request.path is not None:
+            path = str(path_source.resolve(request.path, self._settings.roots))
+        webhook = request.webhook
+        if webhook is not None and webhook.secret is None and self._settings.webhook_secret is None:
+            raise InvalidRequest(
+                "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)", field="webhook.secret"
+            )
+        doc = {
+            "video": request.video,
+            "path": path,
+            "pipeline": spec.model_dump(mode="json"),
+            "range": request.range.model_dump(by_alias=True) if request.range else None,
+            "priority": request.priority,
+            "labels": request.labels,
+            "webhook_url": str(webhook.url) if webhook else None,
+            "webhook_secret": webhook.secret if webhook else None,
+            "annotate": request.annotate,
+            "chunk_seconds": request.chunk_seconds,
+        }
+        digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
+        job_id, verdict, rings = self._store.submit(
+            new_id(),
+            doc,
+            priority=request.priority,
+            webhook=webhook is not None,
+            idempotency_key=idempotency_key,
+            digest=digest,
+        )
+        if verdict == "other":
+            raise Conflict("this Idempotency-Key was used for another request; use a new one", field="Idempotency-Key")
+        self._bell.ring(rings)
+        try:
+            return self._store.job(job_id), verdict == "new"
+        except NotFound:
+            raise Conflict(
+                "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
+            ) from None
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job at once; workers notice within a second. A job that is over stays as it is. Raises: NotFound."""
+        self._bell.ring(self._store.cancel(job_id))
+        return self._store.job(job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job that is over, its records and its files. Raises: NotFound, Conflict."""
+        self._store.delete_job(job_id)
+        shutil.rmtree(job_folder(self._settings, job_id), ignore_errors=True)
+
+    def register_upload(self, video_id: str, *, size: int, filename: str | None = None) -> dict[str, Any]:
+        """Make a stored upload known and have it probed. The same file twice is the same video."""
+        try:
+            known = self._store.video(video_id)
+            if known["state"] != "failed":
+                return known
+        except NotFound:
+            pass
+        fields: dict[str, str | int] = {"size": size, "state": "indexing"}
+        if filename:
+            fields["filename"] = filename[:255]
+        self._store.put_video(video_id, **fields)
+        self._bell.ring(self._store.put_task(f"probe:{video_id}", queue="ingest"))
+        return self._store.video(video_id)
+
+    def video(self, video_id: str) -> dict[str, Any]:
+        """What is known of a video. Raises: NotFound."""
+        return self._store.video(video_id)
+
+
+def new_id() -> str:
+    """Id of a job: begins with its time, so that ids sort by age; 26 characters of [0-9a-z]."""
+    return f"{int(time.time() * 1000):012x}{secrets.token_hex(7)}"
+
+
+def video_file(settings: Settings, video_id: str) -> Path:
+    """Where an uploaded video lies: by its sha256, without an extension."""
+    return settings.data_dir / "videos" / video_id[:2] / video_id
+
+
+def job_folder(settings: Settings, job_id: str) -> Path:
+    """Where a job's exported files lie."""
+    return settings.data_dir / "jobs" / job_id
+
+
+def parse_request(data: Any) -> JobRequest:
+    """A validated request from plain data. Raises: InvalidRequest with the path of the first wrong value."""
+    try:
+        return JobRequest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidRequest(first["msg"], field=".".join(map(str, first["loc"])) or None) from None

@@ -1,0 +1,16 @@
+-- ARGV: job. Returns 1, or 0 where there is none, or -1 where it is not over.
+local job, key = ARGV[1], job_key(ARGV[1])
+local state = get(key, 'state')
+if not state then return 0 end
+if not FINAL[state] then return -1 end
+for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
+local plan = get(key, 'plan')
+if plan then
+  for s = 0, #cjson.decode(plan) - 1 do
+    redis.call('DEL', state_key(job, s))
+    for c = 0, tonumber(get(key, 'chunks_total')) - 1 do redis.call('DEL', chunk_key(job, s, c)) end
+  end
+end
+redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), key .. ':deliveries')
+redis.call('ZREM', P .. 'jobs', job)
+return 1

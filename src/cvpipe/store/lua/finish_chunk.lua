@@ -1,0 +1,40 @@
+-- ARGV: job, segment, chunk, token, status (ok/failed), state (sequence segments), error (json), grace ms
+-- Marks the chunk done and makes known what it was the last condition of. Completion is counted here and nowhere else.
+local job, segment, chunk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local task = 'chunk:' .. job .. ':' .. segment .. ':' .. chunk
+local grace = tonumber(ARGV[8])
+if not owns(task, ARGV[4]) then return false end
+local key, done = job_key(job), done_key(job)
+local plan, total = cjson.decode(get(key, 'plan')), tonumber(get(key, 'chunks_total'))
+local priority = get(key, 'priority')
+local tasks = {}
+local function is_done(s, c) return redis.call('HEXISTS', done, s .. ':' .. c) == 1 end
+local function start(s, c)
+  local name = 'chunk:' .. job .. ':' .. s .. ':' .. c
+  put(name, job, plan[s + 1]['queue'], priority, grace)
+  table.insert(tasks, name)
+end
+redis.call('HSET', done, segment .. ':' .. chunk, ARGV[5])
+drop(task)
+if plan[segment + 1]['kind'] == 'sequence' then
+  redis.call('SET', state_key(job, segment), ARGV[6])
+end
+if segment > 0 then redis.call('DEL', chunk_key(job, segment - 1, chunk)) end
+if ARGV[5] == 'failed' then
+  redis.call('HINCRBY', key, 'chunks_failed', 1)
+  redis.call('HSET', key, 'error', ARGV[7])
+end
+local following = plan[segment + 2]
+if following and (following['kind'] == 'frames' or chunk == 0 or is_done(segment + 1, chunk - 1)) then
+  start(segment + 1, chunk)
+end
+if plan[segment + 1]['kind'] == 'sequence' and chunk + 1 < total and is_done(segment - 1, chunk + 1) then
+  start(segment, chunk + 1)
+end
+if not following then
+  if redis.call('HINCRBY', key, 'chunks_done', 1) == total then
+    put('finish:' .. job, job, 'finish', priority, grace)
+    table.insert(tasks, 'finish:' .. job)
+  end
+end
+return rings(tasks)

@@ -1,0 +1,15 @@
+-- ARGV: job, token, grace ms, plan (json), chunks (json), frames total, video, models (json)
+local job, grace = ARGV[1], tonumber(ARGV[3])
+local task = 'ingest:' .. job
+if not owns(task, ARGV[2]) then return false end
+local chunks = cjson.decode(ARGV[5])
+redis.call('HSET', job_key(job), 'plan', ARGV[4], 'chunks', ARGV[5], 'chunks_total', #chunks,
+  'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8])
+drop(task)
+local plan, priority, tasks = cjson.decode(ARGV[4]), get(job_key(job), 'priority'), {}
+for chunk = 0, #chunks - 1 do
+  local name = 'chunk:' .. job .. ':0:' .. chunk
+  put(name, job, plan[1]['queue'], priority, grace)
+  table.insert(tasks, name)
+end
+return rings(tasks)

@@ -1,0 +1,17 @@
+-- ARGV: job, doc, priority, has webhook (0/1), idempotency key, its digest, its ttl ms, grace ms
+local job, doc, priority, webhook = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local t = now()
+local idem, digest, ttl, grace = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+if idem ~= '' then
+  local key = P .. 'idempotency:' .. idem
+  local known = get(key, 'job')
+  if known then return { known, get(key, 'digest') == digest and 'same' or 'other', {} } end
+  redis.call('HSET', key, 'job', job, 'digest', digest)
+  redis.call('PEXPIRE', key, ttl)
+end
+redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'created_at', t,
+  'frames_done', 0, 'chunks_done', 0, 'chunks_failed', 0)
+redis.call('ZADD', P .. 'jobs', t, job)
+transition(job, 'queued', grace)
+put('ingest:' .. job, job, 'ingest', priority, grace)
+return { job, 'new', rings({ 'ingest:' .. job }) }
