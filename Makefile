@@ -1,0 +1,74 @@
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check fix openapi bench lock clean
+
+UV_VERSION := 0.13.9
+# The lock file's packages on a Python that is already here: uv must not fetch another.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+SYNC := .uv/bin/uv sync --frozen --quiet --python .uv/bin/python --extra api --extra cpu
+PY := .venv/bin/python
+LINTED := src actors tests benchmarks examples
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: .venv/.run ## see it work: a drawn match, found, tracked, read and signed for
+	@$(PY) -m cvpipe demo $(ARGS)
+
+test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
+	@sh tests/install-servers.sh
+	@$(PY) -m pytest $(ARGS)
+
+check: .venv/.dev ## all that CI checks besides the tests; changes nothing
+	@.uv/bin/uv lock --check --quiet
+	@$(PY) -m ruff check --quiet $(LINTED)
+	@$(PY) -m ruff format --check --quiet $(LINTED)
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-cache
+	@$(PY) -m cvpipe openapi --check openapi/cvpipe.v1.yaml
+
+fix: .venv/.dev ## what a tool can mend by itself
+	@$(PY) -m ruff check --fix $(LINTED); $(PY) -m ruff format $(LINTED)
+
+openapi: .venv/.dev ## write openapi/cvpipe.v1.yaml anew
+	@$(PY) -m cvpipe openapi --out openapi/cvpipe.v1.yaml
+
+bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `python -m benchmarks`)
+	@$(PY) -m benchmarks $(ARGS)
+
+lock: .uv/bin/uv ## newer versions of all dependencies into uv.lock
+	@.uv/bin/uv lock --upgrade --python .uv/bin/python
+
+clean: ## remove the environment and caches; your data stay
+	@rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+
+# --inexact: what the tests need stays where it was installed before.
+.venv/.run: pyproject.toml uv.lock | .uv/bin/uv
+	@echo "installing what the service needs into .venv"
+	@$(SYNC) --inexact
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | .uv/bin/uv
+	@echo "installing what the service and its tests need into .venv"
+	@$(SYNC) --group dev
+	@touch .venv/.run $@
+
+# uv lives beside the environment that it fills, made with the newest suitable Python on PATH (or PYTHON=...).
+.uv/bin/uv:
+	@venvless=; \
+	for candidate in $(PYTHON) $(if $(PYTHON),,python3.14 python3.13 python3.12 python3.11 python3 python); do \
+	    $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || continue; \
+	    $$candidate -c 'import ensurepip, venv' 2>/dev/null || { venvless=$$candidate; continue; }; \
+	    echo "using $$($$candidate -c 'import sys; print(sys.executable, sys.version.split()[0])')"; \
+	    rm -rf .uv && $$candidate -m venv .uv && \
+	    .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && exit 0; \
+	    rm -rf .uv; exit 1; \
+	done; \
+	if [ -n "$$venvless" ]; then \
+	    echo "$$venvless has no venv module: install it (Debian and Ubuntu: apt-get install python3-venv)" >&2; \
+	else \
+	    echo "cvpipe needs Python 3.11 to 3.14; none is on PATH (name one with: make PYTHON=/path/to/python3)" >&2; \
+	fi; exit 1
