@@ -64,6 +64,11 @@ class Network(Protocol):
         """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
         ...
 
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs for one picture of the card's size, without the batch dimension."""
+        ...
+
     def input_view(self, upstream: View) -> View:
         """The view that the network wants of a frame of which earlier steps made `upstream`."""
         ...
@@ -89,12 +94,12 @@ class Tools(Protocol):
     def network(self, model: str) -> Network:
         """The network of the model card `name` or `name@version`, loaded once and shared.
 
-        Raises: NotFound, InvalidModel, DeviceUnavailable.
+        Raises: NotFound, InvalidModel.
         """
         ...
 
-    def decode_outputs(self, model: str) -> Any:
-        """The family (`cvpipe.models`) that reads the outputs of the model."""
+    def used_models(self) -> dict[str, str]:
+        """sha256 of the file of every network loaded so far, by `name@version`."""
         ...
 
     def ocr(self) -> Any:

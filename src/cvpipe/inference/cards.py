@@ -1,0 +1,225 @@
+"""Model cards: what cvpipe must know of an ONNX file to run it and to read its outputs.
+
+A card is `model.yaml` beside its ONNX file, in `MODELS/NAME/model.yaml` or `MODELS/NAME/VERSION/model.yaml`:
+
+    name: yolox-nano
+    task: detection
+    family: yolox
+    file: yolox_nano.onnx
+    sha256: c789161e...
+    input: {width: 416, height: 416, color: bgr}
+    labels: coco
+    score_threshold: 0.4
+
+This module needs no ONNX Runtime: the API lists models too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from cvpipe.errors import InvalidModel, NotFound
+from cvpipe.inference.labels import SHORTHANDS
+from cvpipe.log import fields
+
+logger = logging.getLogger(__name__)
+
+CARD_FILE = "model.yaml"
+_NAME = r"^[a-z0-9][a-z0-9._-]*$"
+
+Triple = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class InputSpec(BaseModel):
+    """The picture that a network takes: its size, and how a frame is made into it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(ge=8, le=8192, description="Pixels.")
+    height: int = Field(ge=8, le=8192, description="Pixels.")
+    layout: Literal["nchw", "nhwc"] = Field(default="nchw", description="Order of the tensor's dimensions.")
+    color: Literal["bgr", "rgb"] = Field(default="rgb", description="Order of the three channels.")
+    mean: Triple = Field(default=(0.0, 0.0, 0.0), description="Taken from 0..255 pixels, by channel, before `scale`.")
+    scale: tuple[Positive, Positive, Positive] = Field(
+        default=(1.0, 1.0, 1.0), description="Divisor, by channel: tensor = (pixel - mean) / scale."
+    )
+    resize: Literal["letterbox", "stretch"] = Field(
+        default="letterbox", description="letterbox: keep the aspect ratio and pad; stretch: fill the canvas."
+    )
+    anchor: Literal["top-left", "centre"] = Field(default="centre", description="Where a letterbox puts the frame.")
+    pad: int = Field(default=114, ge=0, le=255, description="Grey level of the padding.")
+
+    @field_validator("mean", "scale", mode="before")
+    @classmethod
+    def _one_for_all(cls, value: Any) -> Any:
+        """One number stands for three equal ones."""
+        return (value,) * 3 if isinstance(value, int | float) else value
+
+
+class ModelCard(BaseModel):
+    """An ONNX file and what cvpipe must know of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(max_length=64, pattern=_NAME, description="Equal to the name of the card's folder.")
+    version: str = Field(default="1", max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    task: Literal["detection"] = "detection"
+    family: str = Field(max_length=64, pattern=_NAME, description="The code that reads the outputs: `cvpipe.models`.")
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$", description="The ONNX file, beside the card.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the ONNX file, in lower case hexadecimal.")
+    input: InputSpec
+    rectangular: bool = Field(
+        default=True,
+        description="Let the canvas of a letterbox follow the video's shape, in steps of 32 pixels, where the network "
+        "turns out to allow it; false: always width x height.",
+    )
+    labels: tuple[str, ...] = Field(min_length=1, description="Names of the classes in order; or `coco`, or `voc`.")
+    score_threshold: float = Field(default=0.25, ge=0, le=1, description="Objects below it are dropped.")
+    iou_threshold: float = Field(default=0.45, ge=0, le=1, description="Of two boxes that overlap more, one goes.")
+    licence: str = Field(default="", description="Of the trained weights; an SPDX identifier where there is one.")
+    source: str = Field(default="", description="Where the weights came from.")
+
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version_text(cls, value: Any) -> Any:
+        if isinstance(value, float):  # YAML reads 1.10 as 1.1
+            raise ValueError('put quotes around it: version: "1.10"')
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in SHORTHANDS:
+            raise ValueError(f"wanted a list or one of {', '.join(sorted(SHORTHANDS))}, got {value!r}")
+        return SHORTHANDS[value]
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def path(self) -> Path:
+        """The ONNX file. Raises: InvalidModel where the card was not read from a folder."""
+        if self._folder is None:
+            raise InvalidModel(f"the card {self.ref} was not read from a folder: its file {self.file} is nowhere")
+        return self._folder / self.file
+
+    def read(self) -> bytes:
+        """The ONNX file's bytes, checked against `sha256`. Raises: InvalidModel."""
+        try:
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise InvalidModel(f"{self.ref}: can't read {self.path}: {error.strerror}", field="file") from error
+        actual = hashlib.sha256(raw).hexdigest()
+        if actual != self.sha256:
+            raise InvalidModel(
+                f"{self.ref}: {self.file} is not the file that its card describes: the card says sha256 {self.sha256}, "
+                f"the file has {actual}. Put the right file there, or correct the card.",
+                field="sha256",
+            )
+        return raw
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The card in the file `path`. Raises: InvalidModel with the path of the wrong value in `field`."""
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InvalidModel(f"can't read the model card {path}: {error}") from error
+        if not isinstance(data, dict):
+            raise InvalidModel(f"the model card {path} must be a mapping of names to values")
+        try:
+            card = cls.model_validate(data)
+        except ValidationError as error:
+            raise _invalid(path, error) from error
+        card._folder = path.parent
+        return card
+
+
+def load_cards(models_path: Path) -> dict[str, ModelCard]:
+    """Every card under `models_path`, by `name@version`, sorted. A wrong card is left out with a warning."""
+    cards: dict[str, ModelCard] = {}
+    for path in _card_files(models_path, "*"):
+        try:
+            card = _load_at(models_path, path)
+        except InvalidModel as error:
+            logger.warning("left out a model card %s", fields(path=path, error=error))
+            continue
+        cards[card.ref] = card
+    return dict(sorted(cards.items(), key=lambda item: (item[1].name, _version_key(item[1].version))))
+
+
+def find_card(models_path: Path, ref: str) -> ModelCard:
+    """The card `name@version`, or the newest version of `name`.
+
+    Raises: NotFound with the nearest names; InvalidModel where the card itself is wrong.
+    """
+    name, _, version = ref.partition("@")
+    paths = _card_files(models_path, name) if re.match(_NAME, name) else iter(())
+    cards = [_load_at(models_path, path) for path in paths]
+    if not cards:
+        known = sorted({path.relative_to(models_path).parts[0] for path in _card_files(models_path, "*")})
+        raise NotFound(f"there is no model {name!r} in {models_path}{nearest(name, known)}", field="model")
+    cards.sort(key=lambda card: _version_key(card.version))
+    if not version:
+        return cards[-1]
+    for card in cards:
+        if card.version == version:
+            return card
+    versions = ", ".join(card.version for card in cards)
+    raise NotFound(f"the model {name!r} has no version {version!r}; there is {versions}", field="model")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is {', '.join(names[:20])}" if names else "; there is none"
+
+
+def _card_files(models_path: Path, name: str) -> Iterator[Path]:
+    for pattern in (f"{name}/{CARD_FILE}", f"{name}/*/{CARD_FILE}"):
+        yield from sorted(models_path.glob(pattern))
+
+
+def _load_at(models_path: Path, path: Path) -> ModelCard:
+    """The card at `path`, whose folders must say the same as the card."""
+    card = ModelCard.load(path)
+    name, *version = path.relative_to(models_path).parts[:-1]
+    if card.name != name or version not in ([], [card.version]):
+        raise InvalidModel(
+            f"{path} calls itself {card.ref}; its folder must be {card.name} or {card.name}/{card.version}"
+        )
+    return card
+
+
+def _version_key(version: str) -> list[tuple[int, int, str]]:
+    """Orders 2 before 10, and 1.9 before 1.10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|[^\d.]+", version)]
+
+
+def _invalid(path: Path, error: ValidationError) -> InvalidModel:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        owner = InputSpec if first["loc"][0] == "input" else ModelCard
+        message = f"there is no such key{nearest(str(first['loc'][-1]), owner.model_fields)}"
+    return InvalidModel(f"{message} (in the model card {path})", field=where)

@@ -1,0 +1,168 @@
+"""Reading and editing ONNX graphs: what is refused, and how a graph exported at one size is made to take others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+
+from cvpipe.errors import InvalidModel
+
+MAX_NODES = 50_000
+MAX_NESTING = 4
+_STRIDES = (4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """The one input of a network that looks at pictures; None stands for a dimension that is free."""
+
+    name: str
+    batch: int | None
+    height: int | None
+    width: int | None
+
+    @property
+    def is_free(self) -> bool:
+        """Any number of pictures of any size."""
+        return self.batch is None and self.height is None and self.width is None
+
+
+def read_graph(raw: bytes) -> ModelProto:
+    """The graph in the bytes of an ONNX file.
+
+    Raises: InvalidModel where it is no ONNX file, keeps its weights in other files (those could be any file of the
+    machine), or is larger or more deeply nested than a network is.
+    """
+    try:
+        model = onnx.load_model_from_string(raw)
+    except DecodeError as error:
+        raise InvalidModel(f"not an ONNX file: {error}") from error
+    if not model.graph.node:
+        raise InvalidModel("not an ONNX file: it has no graph")
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            raise InvalidModel(
+                f"the tensor {tensor.name!r} is kept in another file; save the model with all of its data in one file"
+            )
+    nodes = sum(1 for _ in _nodes(model.graph))
+    if nodes > MAX_NODES:
+        raise InvalidModel(f"the graph has {nodes} nodes; at most {MAX_NODES} are accepted")
+    return model
+
+
+def image_input(model: ModelProto, layout: str) -> ImageInput:
+    """The network's only input, four-dimensional in `layout` (`nchw` or `nhwc`). Raises: InvalidModel."""
+    weights = {tensor.name for tensor in model.graph.initializer}  # old files list their weights as inputs too
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        raise InvalidModel(f"wanted a network with one input, got {[value.name for value in inputs]}")
+    dims = [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        for dim in inputs[0].type.tensor_type.shape.dim
+    ]
+    if len(dims) != 4:
+        raise InvalidModel(f"wanted an input of four dimensions ({layout}), got {len(dims)}: {inputs[0].name}")
+    batch, channels, height, width = (dims[layout.index(axis)] for axis in "nchw")
+    if channels not in (3, None):
+        raise InvalidModel(f"wanted an input of 3 channels ({layout}), got {dims}: {inputs[0].name}")
+    return ImageInput(name=inputs[0].name, batch=batch, height=height, width=width)
+
+
+def freed(model: ModelProto, layout: str) -> ModelProto:
+    """A copy of `model` whose input takes any batch, height and width.
+
+    Sizes that the exporter wrote into Reshape nodes become "the same as before" (0) for the batch and "what is left" (-1)
+    for numbers of grid cells. Whether the result computes the same is for the caller to try: sizes may hide elsewhere.
+    """
+    edited = ModelProto()
+    edited.CopyFrom(model)
+    graph = edited.graph
+    before = image_input(model, layout)
+    for value in graph.input:
+        if value.name == before.name:
+            for axis, name in zip("nhw", ("batch", "height", "width"), strict=True):
+                value.type.tensor_type.shape.dim[layout.index(axis)].dim_param = name
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del graph.value_info[:]
+    constants = _constants(graph)
+    cells = _cell_counts(before)
+    for index, node in enumerate(graph.node):
+        if node.op_type != "Reshape" or node.input[1] not in constants or _allows_zero(node):
+            continue
+        shape = constants[node.input[1]].copy()
+        if shape.ndim != 1 or not len(shape):
+            continue
+        if shape[0] == before.batch and len(shape) > 1:
+            shape[0] = 0
+        sized = [i for i in range(1, len(shape)) if shape[i] in cells]
+        if len(sized) == 1 and -1 not in shape:
+            shape[sized[0]] = -1
+        name = f"cvpipe_shape_{index}"  # a new tensor for each node: exporters share equal ones
+        graph.initializer.append(numpy_helper.from_array(shape, name))
+        node.input[1] = name
+    return edited
+
+
+def _cell_counts(image: ImageInput) -> frozenset[int]:
+    """Numbers of grid cells that a graph made for this input may mention: by stride, and over neighbouring strides."""
+    if image.height is None or image.width is None:
+        return frozenset()
+    counts = [
+        (image.height // stride) * (image.width // stride)
+        for stride in _STRIDES
+        if image.height % stride == 0 and image.width % stride == 0
+    ]
+    sums = {sum(counts[i:j]) for i in range(len(counts)) for j in range(i + 1, len(counts) + 1)}
+    return frozenset(count for count in sums if count > 16)  # smaller numbers are more likely channels
+
+
+def _allows_zero(node: NodeProto) -> bool:
+    return any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
+
+
+def _constants(graph: GraphProto) -> dict[str, np.ndarray]:
+    """Integer constants by name."""
+    found = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type == TensorProto.INT64}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value" and attribute.t.data_type == TensorProto.INT64:
+                    found[node.output[0]] = numpy_helper.to_array(attribute.t)
+    return found
+
+
+def _nodes(graph: GraphProto, depth: int = 0) -> Iterator[NodeProto]:
+    """All nodes, those of nested graphs too."""
+    if depth > MAX_NESTING:
+        raise InvalidModel(f"graphs are nested more than {MAX_NESTING} deep")
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _nodes(inner, depth + 1)
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """All tensors that carry data, those of nested graphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in _nodes(graph):
+        for attribute in node.attribute:
+            yield from (
+                attribute.t,
+                *attribute.tensors,
+                attribute.sparse_tensor.values,
+                attribute.sparse_tensor.indices,
+            )
+            for inner in (attribute.g, *attribute.graphs):
+                yield from inner.initializer
+                for sparse in inner.sparse_initializer:
+                    yield from (sparse.values, sparse.indices)

@@ -1,0 +1,271 @@
+"""Networks: one ONNX Runtime session, shared by threads, and what may be asked of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from cvpipe.errors import InvalidModel
+from cvpipe.frames import Image, View
+from cvpipe.inference.cards import InputSpec, ModelCard
+from cvpipe.inference.devices import Device, providers
+from cvpipe.inference.graphs import freed, image_input, read_graph
+from cvpipe.log import fields
+
+logger = logging.getLogger(__name__)
+
+Outputs = tuple[npt.NDArray[np.float32], ...]
+
+STEP = 32  # canvases are multiples of this: the coarsest stride of the networks we know
+_GPU_BATCH = 16
+_TRIAL_SECONDS = 60.0
+_STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (8,), (16,), (32,))
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+
+
+def open_session(raw: bytes, *, device: Device) -> onnxruntime.InferenceSession:
+    """A session on the ONNX file's bytes. From bytes, because then ONNX Runtime reads no other file.
+
+    On a CPU a call uses one thread: workers call from as many threads as there are cores. Raises: InvalidModel.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads would spin on the cores that other chunks need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(raw, options, providers=providers(device))
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise InvalidModel(f"ONNX Runtime can't load the model: {error}") from error
+
+
+class OnnxNetwork:
+    """A model card's network, ready to run. Safe to call from several threads.
+
+    Opening it tries it on a made-up picture: a model that can't run, or runs for ever, fails here and not in a job.
+    """
+
+    def __init__(self, card: ModelCard, *, device: Device) -> None:
+        """Raises: InvalidModel."""
+        self.card = card
+        spec = card.input
+        try:
+            raw = card.read()
+            model = read_graph(raw)
+            image = image_input(model, spec.layout)
+            for name, wanted, got in (("width", spec.width, image.width), ("height", spec.height, image.height)):
+                if got not in (None, wanted):
+                    raise InvalidModel(f"the network's {name} is {got}, the card says {wanted}", field=f"input.{name}")
+            session = open_session(raw, device=device)
+            self._input, self._dtype = _input_of(session)
+            own_batch = image.batch or 1
+            picture = _trial_picture(spec.width, spec.height)
+            expected = _per_picture(_run(session, self._feed([picture] * own_batch), _TRIAL_SECONDS), own_batch)[0]
+            free = image.is_free
+            if not free and (card.rectangular or device == "cuda"):
+                loose = self._loosened(freed(model, spec.layout).SerializeToString(), device, picture, expected)
+                session, free = (session, False) if loose is None else (loose, True)
+        except InvalidModel as error:
+            raise InvalidModel(f"model {card.ref}: {error.message}", field=error.field) from error
+        self._session = session
+        self._resizable = free and card.rectangular and spec.resize == "letterbox"
+        # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last digits,
+        # depend on the size, and a frame's result must not depend on how many frames came along.
+        self._batch = (_GPU_BATCH if free else own_batch) if device == "cuda" else (1 if free else own_batch)
+        self._expected = expected
+        self._sizes: dict[tuple[int, int], bool] = {(spec.width, spec.height): True}
+        self._lock = threading.Lock()
+
+    @property
+    def batch(self) -> int:
+        """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
+        return self._batch
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the outputs for one picture of the card's size, without the batch dimension."""
+        return tuple(output.shape for output in self._expected)
+
+    def input_view(self, upstream: View) -> View:
+        """The view that the network wants of a frame of which earlier steps made `upstream`.
+
+        A letterbox is cut to the smallest multiple of 32 pixels that holds the frame, where the network was seen to take
+        that size: 416x256 instead of 416x416 for a 16:9 frame.
+        """
+        spec = self.card.input
+        colour = upstream.with_format("bgr24" if spec.color == "bgr" else "rgb24")
+        if spec.resize == "stretch":
+            return colour.resized(spec.width, spec.height, mode="stretch")
+        width, height = spec.width, spec.height
+        if self._resizable and width % STEP == 0 and height % STEP == 0:
+            tight = colour.resized(width, height, mode="fit", multiple_of=STEP)
+            view = colour.resized(tight.width, tight.height, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
+            if self._takes(view):
+                return view
+        return colour.resized(width, height, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
+
+    def run(self, images: Sequence[Image]) -> list[Outputs]:
+        """Raw outputs for each picture (height, width, 3), all of the shape of one `input_view`.
+
+        Without the batch dimension, float32. Pictures go to the device `batch` at a time.
+        """
+        results: list[Outputs] = []
+        for start in range(0, len(images), self._batch):
+            part = list(images[start : start + self._batch])
+            missing = self._batch - len(part)
+            feed = self._feed(part + [np.zeros_like(part[0])] * missing)
+            results += _per_picture(_run(self._session, feed), self._batch)[: len(part)]
+        return results
+
+    def _feed(self, images: Sequence[Image]) -> dict[str, npt.NDArray[np.generic]]:
+        return {self._input: to_tensor(images, self.card.input, self._dtype)}
+
+    def _loosened(
+        self, raw: bytes, device: Device, picture: Image, expected: Outputs
+    ) -> onnxruntime.InferenceSession | None:
+        """A session on the graph with free sizes, where it computes what the original does."""
+        try:
+            session = open_session(raw, device=device)
+            pair = _per_picture(_run(session, self._feed([picture, picture[::-1]]), _TRIAL_SECONDS), 2)
+        except InvalidModel as error:
+            logger.info(
+                "model runs at its own size only %s", fields(model=self.card.ref, reason=repr(str(error)[:200]))
+            )
+            return None
+        same = [
+            a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-3)
+            for a, b in zip(pair[0], expected, strict=True)
+        ]
+        return session if all(same) else None
+
+    def _takes(self, view: View) -> bool:
+        """Whether the network was seen to work on the canvas of `view`; tried once for each size."""
+        size = (view.width, view.height)
+        with self._lock:
+            if size not in self._sizes:
+                self._sizes[size] = self._try_size(view)
+                logger.info(
+                    "network input %s",
+                    fields(model=self.card.ref, size=f"{size[0]}x{size[1]}", accepted=self._sizes[size]),
+                )
+            return self._sizes[size]
+
+    def _try_size(self, view: View) -> bool:
+        """Compare the small canvas with the card's: the same picture must come out alike, cell by cell."""
+        spec = self.card.input
+        x, y, width, height = view.content
+        full = np.full((spec.height, spec.width, 3), spec.pad, np.uint8)
+        full[:height, :width] = _trial_picture(spec.width, spec.height)[:height, :width]
+        small = np.full(view.shape, spec.pad, np.uint8)
+        small[:height, :width] = full[:height, :width]
+        try:
+            (wide,), (tight,) = (
+                _per_picture(_run(self._session, self._feed([im]), _TRIAL_SECONDS), 1) for im in (full, small)
+            )
+        except InvalidModel:
+            return False
+        sizes = ((spec.width, spec.height), (view.width, view.height))
+        return len(wide) > 0 and all(_alike(a, b, sizes) for a, b in zip(wide, tight, strict=True))
+
+
+def to_tensor(images: Sequence[Image], spec: InputSpec, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+    """The network's input: (n, 3, height, width) or (n, height, width, 3), (pixel - mean) / scale."""
+    height, width = images[0].shape[:2]
+    channels_first = spec.layout == "nchw"
+    tensor = np.empty((len(images), 3, height, width) if channels_first else (len(images), height, width, 3), dtype)
+    for row, image in zip(tensor, images, strict=True):
+        row[...] = image.transpose(2, 0, 1) if channels_first else image
+    shape = (3, 1, 1) if channels_first else (3,)
+    if any(spec.mean):
+        tensor -= np.asarray(spec.mean, dtype).reshape(shape)
+    if any(scale != 1 for scale in spec.scale):
+        tensor /= np.asarray(spec.scale, dtype).reshape(shape)
+    return tensor
+
+
+def _input_of(session: onnxruntime.InferenceSession) -> tuple[str, type[np.generic]]:
+    first = session.get_inputs()[0]
+    if first.type not in _DTYPES:
+        raise InvalidModel(f"wanted an input of type {', '.join(_DTYPES)}, got {first.type}")
+    return first.name, _DTYPES[first.type]
+
+
+def _run(
+    session: onnxruntime.InferenceSession,
+    feed: dict[str, npt.NDArray[np.generic]],
+    timeout_seconds: float | None = None,
+) -> list[npt.NDArray[np.generic]]:
+    """One call; with a limit where the network is not known yet (a Loop of 2**60 steps never returns)."""
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(timeout_seconds or 0, setattr, (options, "terminate", True))
+    if timeout_seconds:
+        timer.daemon = True
+        timer.start()
+    try:
+        return session.run(None, feed, options)  # type: ignore[return-value]
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise InvalidModel(f"the network does not run: {error}") from error
+    finally:
+        timer.cancel()
+
+
+def _per_picture(outputs: list[npt.NDArray[np.generic]], batch: int) -> list[Outputs]:
+    for output in outputs:
+        if output.ndim < 1 or len(output) != batch:
+            raise InvalidModel(f"wanted outputs with {batch} rows, one for each picture, got {output.shape}")
+    rows = [np.asarray(output, np.float32) for output in outputs]
+    return [tuple(output[i] for output in rows) for i in range(batch)]
+
+
+def _trial_picture(width: int, height: int) -> Image:
+    """A made-up picture in blocks of 16 pixels, so that each grid cell sees something of its own."""
+    blocks = np.random.default_rng(0).integers(0, 256, (-(-height // 16), -(-width // 16), 3), dtype=np.uint8)
+    return np.ascontiguousarray(blocks.repeat(16, axis=0).repeat(16, axis=1)[:height, :width])
+
+
+def _alike(full: npt.NDArray[np.float32], small: npt.NDArray[np.float32], sizes: tuple[tuple[int, int], ...]) -> bool:
+    """Whether two outputs list the cells of two canvases with the same picture in their top left corners.
+
+    The cells the canvases share won't be equal, because what a network sees around them differs; but a cell must be more
+    like itself than like its neighbours, or the output's order is not what it should be.
+    """
+    changed = [axis for axis in range(full.ndim) if full.shape[axis] != small.shape[axis]]
+    if full.ndim != small.ndim or len(changed) != 1:
+        return False
+    full, small = (np.moveaxis(a, changed[0], 0).reshape(a.shape[changed[0]], -1) for a in (full, small))
+    for strides in _STRIDES:
+        grids = [[(h // s, w // s) for s in strides] for w, h in sizes]
+        if [len(full), len(small)] == [sum(h * w for h, w in grid) for grid in grids]:
+            break
+    else:
+        return False
+    starts = [[0, *accumulate(h * w for h, w in grid)] for grid in grids]
+    for level in range(len(strides)):
+        a, b = (
+            array[start[level] : start[level + 1]].reshape(*grid[level], -1)
+            for array, start, grid in zip((full, small), starts, grids, strict=True)
+        )
+        a = a[: b.shape[0], : b.shape[1]]
+        if min(a.shape[:2]) < 3:
+            continue
+        others = [np.roll(b, 1, 0), np.roll(b, -1, 0), np.roll(b, 1, 1), np.roll(b, -1, 1), b[::-1], b[:, ::-1]]
+        if not _likeness(a, b) > max(_likeness(a, other) for other in others):
+            return False
+    return bool(np.isfinite(small).all())
+
+
+def _likeness(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Median over the channels of the correlation over the cells; a and b: (height, width, channels)."""
+    a, b = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (a, b))
+    a, b = a - a.mean(0), b - b.mean(0)
+    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    used = norm > 1e-12
+    return float(np.median((a * b).sum(0)[used] / norm[used])) if used.any() else -1.0

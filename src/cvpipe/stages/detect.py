@@ -1,0 +1,114 @@
+"""`detect`: find objects with a neural network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from cvpipe.errors import InvalidPipeline
+from cvpipe.frames import Frame, View
+from cvpipe.inference.cards import nearest
+from cvpipe.models import DetectionFamily, family
+from cvpipe.results import Found, Objects
+from cvpipe.stages import FrameStage, Network, StageOptions, Tools
+
+
+class DetectOptions(StageOptions):
+    """Options of `detect`."""
+
+    type: Literal["detect"] = "detect"
+    model: str = Field(
+        min_length=1,
+        max_length=100,
+        description="Model card: `name`, or `name@version`. Without a version: the newest.",
+    )
+    score: float | None = Field(
+        default=None, ge=0, le=1, description="Objects below this score are dropped. Default: the model card's."
+    )
+    iou: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of two boxes of one class that overlap by more than this (intersection over union), only the better "
+        "one stays. Default: the model card's.",
+    )
+    classes: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Labels to keep, as the model card has them. Default: all.",
+    )
+    max_objects: int = Field(default=300, ge=1, le=5000, description="At most this many on a frame, the best ones.")
+
+
+class Detect(FrameStage[DetectOptions]):
+    """Find objects of known classes: a box, a label and a score for each."""
+
+    Options = DetectOptions
+    device = "gpu"
+
+    _network: Network
+    _family: DetectionFamily
+    _wanted: npt.NDArray[np.bool_]
+
+    def models(self) -> tuple[str, ...]:
+        """The model asked for."""
+        return (self.options.model,)
+
+    def open(self, tools: Tools) -> None:
+        """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where a class is not among its labels."""
+        network = tools.network(self.options.model)
+        card = network.card
+        self._family = family(card)
+        self._family.check(network.output_shapes, card)
+        names = self.options.classes or card.labels
+        for name in names:
+            if name not in card.labels:
+                hint = nearest(name, card.labels)
+                raise InvalidPipeline(
+                    f"the model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes"
+                )
+        self._wanted = np.fromiter((label in names for label in card.labels), bool, len(card.labels))
+        self._network = network
+
+    def view(self, upstream: View) -> View:
+        """The canvas that the network takes."""
+        return self._network.input_view(upstream)
+
+    @property
+    def batch(self) -> int:
+        """As many frames as the network takes in one call."""
+        return self._network.batch
+
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
+        """The objects of each frame, best score first."""
+        if not frames:
+            return []
+        outputs = self._network.run([frame.image for frame in frames])
+        return [Found(added=self._objects(raw, frame.view)) for raw, frame in zip(outputs, frames, strict=True)]
+
+    def _objects(self, raw: tuple[npt.NDArray[np.float32], ...], view: View) -> Objects:
+        options, card = self.options, self._network.card
+        boxes = self._family.decode(
+            raw,
+            card,
+            view,
+            score_threshold=card.score_threshold if options.score is None else options.score,
+            iou_threshold=card.iou_threshold if options.iou is None else options.iou,
+        )
+        box = view.to_source(boxes.box)
+        # What lies in the padding has no area on the frame.
+        seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]) & self._wanted[boxes.class_id]
+        keep = np.flatnonzero(seen)[: options.max_objects]
+        class_id = boxes.class_id[keep]
+        return Objects.make(
+            stage=self.name,
+            box=box[keep],
+            score=boxes.score[keep],
+            label=[card.labels[i] for i in class_id],
+            class_id=class_id,
+        )
