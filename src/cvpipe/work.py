@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,9 +78,7 @@ class Bench:
             if self._tools is None:
                 from cvpipe.inference import OnnxTools
 
-                self._tools = OnnxTools(
-                    self.settings.models_path, device=self.settings.device, threads=self.settings.threads or os.cpu_count() or 1
-                )
+                self._tools = OnnxTools(self.settings.models_path, device=self.settings.device)
             return self._tools
 
     def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
@@ -534,10 +531,10 @@ def notify(bench: Bench, task: str) -> None:
             event=event, attempt=attempt, at=round(time.time(), 3), status=result.status, error=result.error, delivered=result.delivered
         )
         bench.store.add_delivery(job_id, delivery)
-        wait = webhooks.backoff_seconds(attempt)
-        if delivery.delivered or wait is None:
+        if delivery.delivered or result.give_up or attempt >= webhooks.MAX_ATTEMPTS:
             bench.store.drop(lease.claim)
         else:
+            wait = max(webhooks.backoff_seconds(attempt), result.retry_after_seconds or 0)
             bench.store.release(lease.claim, delay_seconds=wait)
 
 

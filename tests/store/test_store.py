@@ -1,0 +1,296 @@
+"""The protocol of tasks and records, on a real Redis."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cvpipe.errors import Conflict, LeaseLost, NotFound, StoreUnavailable
+from cvpipe.job import JobError, JobState
+from cvpipe.results import FrameRecord, Objects
+from cvpipe.store import Claim, Store
+
+FRAMES_ONLY = [{"kind": "frames", "queue": "cpu", "stages": [0]}]
+WITH_SEQUENCE = [*FRAMES_ONLY, {"kind": "sequence", "queue": "sequence", "stages": [1]}]
+TWO_OF_FRAMES = [*FRAMES_ONLY, {"kind": "frames", "queue": "gpu-b", "stages": [1]}]
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    store = Store.connect(redis_url)
+    yield store
+    store.close()
+
+
+def make_doc(**changes: Any) -> dict[str, Any]:
+    return {
+        "video": "0" * 64,
+        "path": None,
+        "pipeline": {"name": "p", "stages": []},
+        "range": None,
+        "priority": 4,
+        "labels": {},
+        "webhook_url": None,
+        "annotate": False,
+        "chunk_seconds": 10,
+    } | changes
+
+
+def make_record(frame: int, *, status: Any = "ok") -> FrameRecord:
+    box = [[frame, 0, frame + 10, 20]]
+    objects = Objects.make(stage="people", box=box, score=[0.5], label=["person"], class_id=[0])
+    return FrameRecord(frame, frame * 512, frame / 10, status, objects)
+
+
+def submit(store: Store, job: str = "j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any) -> str:
+    job_id, _, _ = store.submit(
+        job, make_doc(**doc), priority=4, webhook=webhook, idempotency_key=key, digest=digest
+    )
+    return job_id
+
+
+def claim(store: Store, task: str, *, lease_seconds: float = 30) -> Claim:
+    got = store.claim(task, lease_seconds=lease_seconds)
+    assert isinstance(got, Claim), got
+    return got
+
+
+def planned(store: Store, segments: list[dict[str, Any]], chunks: int = 2, **doc: Any) -> str:
+    """A job of `chunks` chunks of ten frames each, one second long."""
+    job = submit(store, **doc)
+    spans = [(10 * n, 10 * n + 10, 1000 * n) for n in range(chunks)]
+    store.plan(
+        claim(store, f"ingest:{job}"), job, segments=segments, chunks=spans, frames_total=10 * chunks, video="v", models={}
+    )
+    return job
+
+
+def run_chunk(store: Store, job: str, segment: int, chunk: int, *, stream: bool = True) -> list[str]:
+    """Do a chunk's task as a worker would; returns the tasks that follow."""
+    held = claim(store, f"chunk:{job}:{segment}:{chunk}")
+    records = [make_record(n) for n in range(10 * chunk, 10 * chunk + 10)]
+    store.append(held, job, (segment, chunk) if stream else None, records, lease_seconds=30, counted=segment == 0)
+    return [ring.task for ring in store.finish_chunk(held, job, segment, chunk, state=None if stream else {"last": chunk})]
+
+
+def test_a_submitted_job_is_there_with_its_event_and_its_first_task(store: Store) -> None:
+    job_id, verdict, rings = store.submit(
+        "j1", make_doc(labels={"site": "gate"}), priority=7, webhook=False, idempotency_key=None, digest="d"
+    )
+    job = store.job(job_id)
+    assert (job.state, job.labels, job.priority) == (JobState.queued, {"site": "gate"}, 4)
+    assert verdict == "new"
+    assert [(ring.task, ring.queue, ring.priority) for ring in rings] == [("ingest:j1", "ingest", 7)]
+    assert [event["type"] for _, event in store.events("j1")] == ["job.queued"]
+
+
+def test_one_idempotency_key_makes_one_job(store: Store) -> None:
+    submit(store, "j1", key="k")
+    again = store.submit("j2", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="d")
+    other = store.submit("j3", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="another")
+    assert again[:2] == ("j1", "same")
+    assert other[1] == "other"
+    assert [job.id for job in store.jobs()[0]] == ["j1"]
+
+
+def test_a_claimed_task_is_busy_for_others_until_its_lease_runs_out(store: Store) -> None:
+    submit(store)
+    first = claim(store, "ingest:j1", lease_seconds=0.05)
+    assert store.claim("ingest:j1", lease_seconds=30) == "busy"
+    time.sleep(0.06)
+    second = claim(store, "ingest:j1")
+    assert (second.crashes, second.attempts) == (1, 2)
+    assert not store.renew(first, lease_seconds=30)
+    assert store.renew(second, lease_seconds=30)
+
+
+def test_the_first_claim_starts_the_job(store: Store) -> None:
+    submit(store)
+    claim(store, "ingest:j1")
+    assert store.job("j1").state == JobState.running
+    assert store.job("j1").started_at is not None
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY)
+    frozen = claim(store, f"chunk:{job}:0:0", lease_seconds=0.02)
+    time.sleep(0.03)
+    claim(store, f"chunk:{job}:0:0")
+    with pytest.raises(LeaseLost):
+        store.append(frozen, job, (0, 0), [make_record(0)], lease_seconds=30, counted=True)
+    with pytest.raises(LeaseLost):
+        store.finish_chunk(frozen, job, 0, 0)
+    assert store.frames(job)[0] == []
+
+
+def test_records_written_twice_are_kept_once(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY)
+    held = claim(store, f"chunk:{job}:0:0")
+    records = [make_record(n) for n in range(4)]
+    assert store.append(held, job, (0, 0), records[:3], lease_seconds=30, counted=True) == 3
+    assert store.append(held, job, (0, 0), records, lease_seconds=30, counted=True) == 1
+    assert [record for _, record in store.frames(job)[0]] == records
+    assert store.last_frame(job, 0, 0) == 3
+    assert store.job(job).progress.frames_done == 4
+
+
+def test_a_job_without_sequence_is_finished_when_its_last_chunk_is_whatever_the_order(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=3)
+    assert run_chunk(store, job, 0, 2) == []
+    assert run_chunk(store, job, 0, 0) == []
+    assert run_chunk(store, job, 0, 1) == [f"finish:{job}"]
+    assert store.claim(f"chunk:{job}:0:1", lease_seconds=30) == "gone"
+
+
+def test_the_sequence_runs_in_chunk_order_and_joins_the_streams(store: Store) -> None:
+    job = planned(store, WITH_SEQUENCE, chunks=3)
+    assert run_chunk(store, job, 0, 1) == []
+    assert run_chunk(store, job, 0, 0) == [f"chunk:{job}:1:0"]
+    assert run_chunk(store, job, 1, 0, stream=False) == [f"chunk:{job}:1:1"]
+    assert store.sequence_state(job, 1) == {"last": 0}
+    assert run_chunk(store, job, 0, 2) == []
+    assert run_chunk(store, job, 1, 1, stream=False) == [f"chunk:{job}:1:2"]
+    assert run_chunk(store, job, 1, 2, stream=False) == [f"finish:{job}"]
+    assert [record.frame for _, record in store.frames(job)[0]] == list(range(30))
+    assert store.chunk_records(job, 0, 0) == []
+
+
+def test_a_second_segment_of_frames_starts_chunk_by_chunk(store: Store) -> None:
+    job = planned(store, TWO_OF_FRAMES)
+    held = claim(store, f"chunk:{job}:0:1")
+    rings = store.finish_chunk(held, job, 0, 1)
+    assert [(ring.task, ring.queue) for ring in rings] == [(f"chunk:{job}:1:1", "gpu-b")]
+
+
+def test_frames_are_paged_in_order_across_chunks_and_only_as_far_as_they_are_final(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=3)
+    run_chunk(store, job, 0, 0)
+    run_chunk(store, job, 0, 2)
+    page, complete = store.frames(job, limit=4)
+    assert ([record.frame for _, record in page], complete) == ([0, 1, 2, 3], False)
+    page, complete = store.frames(job, after=page[-1][0], limit=100)
+    assert ([record.frame for _, record in page], complete) == ([4, 5, 6, 7, 8, 9], False)
+    run_chunk(store, job, 0, 1)
+    page, complete = store.frames(job, after=page[-1][0], limit=100)
+    assert ([record.frame for _, record in page], complete) == (list(range(10, 30)), True)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"),
+    [
+        pytest.param(0.5, 1.2, list(range(5, 12)), id="over a border"),
+        pytest.param(1.0, 2.0, list(range(10, 20)), id="one chunk"),
+        pytest.param(2.95, None, [], id="behind the last"),
+        pytest.param(None, 0.1, [0], id="from the start"),
+    ],
+)
+def test_a_time_range_gives_start_up_to_stop(store: Store, start: float, stop: float, expected: list[int]) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=3)
+    for chunk in range(3):
+        run_chunk(store, job, 0, chunk)
+    page, complete = store.frames(job, start=start, stop=stop)
+    assert [record.frame for _, record in page] == expected
+    assert complete
+
+
+def test_cancel_revokes_every_task_and_is_told_once(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, webhook=True)
+    held = claim(store, f"chunk:{job}:0:0")
+    assert [ring.task for ring in store.cancel(job)] == [f"notify:{job}"]
+    assert store.cancel(job) == []
+    assert not store.renew(held, lease_seconds=30)
+    assert store.claim(f"chunk:{job}:0:1", lease_seconds=30) == "gone"
+    assert store.job(job).state == JobState.canceled
+    assert [event["type"] for _, event in store.events(job)].count("job.canceled") == 1
+
+
+def test_a_job_ends_once_with_its_webhook_due(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=1, webhook=True)
+    run_chunk(store, job, 0, 0)
+    held = claim(store, f"finish:{job}")
+    rings = store.end_job(held, job, JobState.succeeded, error=None, exports=["frames.ndjson"])
+    assert [ring.task for ring in rings] == [f"notify:{job}"]
+    with pytest.raises(LeaseLost):
+        store.end_job(held, job, JobState.failed, error=None, exports=[])
+    assert store.job(job).exports == ["frames.ndjson"]
+    assert store.frames(job)[1]
+
+
+def test_a_failed_chunk_is_counted_and_its_reason_kept(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=1)
+    held = claim(store, f"chunk:{job}:0:0")
+    store.finish_chunk(held, job, 0, 0, failed=JobError(code="worker-crashed", message="three times"))
+    shown = store.job(job)
+    assert shown.progress.chunks_failed == 1
+    assert shown.error == JobError(code="worker-crashed", message="three times")
+
+
+def test_a_released_task_waits_for_its_delay(store: Store) -> None:
+    submit(store)
+    store.release(claim(store, "ingest:j1"), delay_seconds=0.05, failed=True)
+    assert store.claim("ingest:j1", lease_seconds=30) == "early"
+    time.sleep(0.06)
+    again = claim(store, "ingest:j1")
+    assert (again.failures, again.crashes) == (1, 0)
+
+
+def test_the_sweeper_rings_for_what_nobody_took_and_for_lost_leases_once_an_interval(store: Store) -> None:
+    submit(store)
+    assert store.sweep(limit=10, ring_again_seconds=5) == []
+    claim(store, "ingest:j1", lease_seconds=0.02)
+    time.sleep(0.03)
+    assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:j1"]
+    assert store.sweep(limit=10, ring_again_seconds=5) == []
+
+
+def test_a_job_that_is_not_over_can_not_be_deleted_and_one_that_is_leaves_nothing(store: Store) -> None:
+    job = planned(store, WITH_SEQUENCE, webhook=True)
+    run_chunk(store, job, 0, 0)
+    run_chunk(store, job, 1, 0, stream=False)
+    with pytest.raises(Conflict):
+        store.delete_job(job)
+    store.cancel(job)
+    store.delete_job(job)
+    assert store.client.keys("cvpipe:*") == []
+    with pytest.raises(NotFound):
+        store.delete_job(job)
+
+
+def test_jobs_are_listed_newest_first_in_pages_and_filtered(store: Store) -> None:
+    for number in range(5):
+        submit(store, f"j{number}", labels={"parity": str(number % 2)})
+        time.sleep(0.002)
+    first, cursor = store.jobs(limit=3)
+    rest, end = store.jobs(limit=3, cursor=cursor)
+    assert [job.id for job in first + rest] == ["j4", "j3", "j2", "j1", "j0"]
+    assert end is None
+    assert [job.id for job in store.jobs(label=("parity", "1"))[0]] == ["j3", "j1"]
+    store.cancel("j2")
+    assert [job.id for job in store.jobs(state=JobState.canceled)[0]] == ["j2"]
+
+
+def test_a_store_that_does_not_answer_says_so() -> None:
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        Store.connect("redis://127.0.0.1:1/0")
+
+
+def test_a_store_that_may_evict_is_refused(redis_url: str) -> None:
+    store = Store.connect(redis_url)
+    store.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(StoreUnavailable, match="noeviction"):
+            Store.connect(redis_url)
+    finally:
+        store.client.config_set("maxmemory-policy", "noeviction")
+        store.close()
+
+
+def test_twenty_objects_fit_in_one_point_two_kilobytes_in_redis() -> None:
+    box = [[1234.56 + n, 567.89, 1300.12, 700.34] for n in range(20)]
+    objects = Objects.make(
+        stage="people", box=box, score=[0.9123] * 20, label=["person"] * 20, class_id=[0] * 20, track=range(1000, 1020)
+    )
+    record = FrameRecord(123456, 61_728_000, 4938.24, objects=objects)
+    assert len(record.pack()) + len(record.stream_id) <= 1200
+    assert FrameRecord.unpack(record.pack()) == record
