@@ -3,7 +3,8 @@
 CvpipeError
 ├── InvalidRequest            a value the caller gave is wrong
 │   ├── InvalidPipeline       the pipeline or one of its stages is wrong
-│   └── InvalidModel          a model card or its file is wrong
+│   ├── InvalidModel          a model card or its file is wrong
+│   └── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
@@ -20,6 +21,7 @@ CvpipeError
 ├── ExtraMissing              the feature needs packages of an extra that is not installed
 ├── AlreadyRunning            another `cvpipe up` owns the data directory
 ├── LeaseLost                 this worker no longer owns the task; it must write nothing more
+├── WaitTimeout               the job did not end in the time the caller gave it (raised by the client)
 └── ApiError                  the service answered with a problem document (raised by the client)
 
 Each class has a stable `code` (the slug of RFC 9457's `type`), the HTTP `status` that the API answers
@@ -66,6 +68,12 @@ class InvalidModel(InvalidRequest):
     """A model card or its file is wrong."""
 
     code = "invalid-model"
+
+
+class InvalidWebhook(InvalidRequest):
+    """A webhook that is unsigned, altered, too old or from someone else."""
+
+    code, status = "invalid-webhook", 401
 
 
 class NotFound(CvpipeError, LookupError):
@@ -162,6 +170,12 @@ class LeaseLost(CvpipeError, RuntimeError):
     """This worker no longer owns the task; it must write nothing more."""
 
     code, status = "lease-lost", 409
+
+
+class WaitTimeout(CvpipeError, TimeoutError):
+    """The job did not end in the time the caller gave it (raised by the client)."""
+
+    code, status, retryable = "wait-timeout", 504, True
 
 
 class ApiError(CvpipeError):

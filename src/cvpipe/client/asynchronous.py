@@ -1,0 +1,254 @@
+"""The client for asynchronous code; the twin of `Client` in `blocking.py`, whose calls it has, awaited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any, Self, TypeVar, assert_never
+
+import anyio
+import httpx
+
+from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike
+from cvpipe.client.connection import (
+    DEFAULT_URL,
+    asking,
+    fetching,
+    httpx_options,
+    is_event_stream,
+    listening,
+    putting,
+)
+from cvpipe.client.following import OnProgress, Records, Waiting
+from cvpipe.client.steps import (
+    BLOCK_BYTES,
+    Answer,
+    Ask,
+    Call,
+    Fetch,
+    HangUp,
+    Hear,
+    Listen,
+    OnTransfer,
+    Opened,
+    Put,
+    Sleep,
+    Step,
+)
+from cvpipe.client.video import Video
+from cvpipe.job import Job, JobState, WebhookTarget
+from cvpipe.results import FrameRecord
+from cvpipe.webhooks import verify_webhook
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A cvpipe service, over HTTP, for asyncio and trio. Takes what `Client` takes and does what it does.
+
+    >>> import cvpipe
+    >>> async def main() -> None:
+    ...     async with cvpipe.AsyncClient() as client:
+    ...         job = await client.submit("people", video=await client.upload("street.mp4"))
+    ...         async for record in client.frames(job):
+    ...             print(record.time, record.objects.label)
+    """
+
+    verify_webhook = staticmethod(verify_webhook)
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        timeout: float | httpx.Timeout = 30,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(transport=transport, **httpx_options(base_url, timeout, headers))
+        self._calls = Calls(base_url)
+
+    async def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:
+        """See `Client.upload`."""
+        return await self._run(self._calls.upload(path, on_progress))
+
+    async def video(self, video: VideoLike) -> Video:
+        """See `Client.video`."""
+        return await self._run(self._calls.video(video))
+
+    async def submit(
+        self,
+        pipeline: PipelineLike,
+        *,
+        video: VideoLike | None = None,
+        path: str | PurePath | None = None,
+        range: RangeLike | None = None,
+        priority: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        webhook: str | WebhookTarget | None = None,
+        annotate: bool | None = None,
+        chunk_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """See `Client.submit`."""
+        return await self._run(
+            self._calls.submit(
+                pipeline,
+                video=video,
+                path=path,
+                range=range,
+                priority=priority,
+                labels=labels,
+                webhook=webhook,
+                annotate=annotate,
+                chunk_seconds=chunk_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    async def job(self, job: JobLike) -> Job:
+        """See `Client.job`."""
+        return await self._run(self._calls.job(job))
+
+    async def jobs(self, *, state: JobState | str | None = None, label: str | None = None) -> AsyncIterator[Job]:
+        """See `Client.jobs`."""
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._run(self._calls.jobs_page(state=state, label=label, cursor=cursor))
+            for job in page:
+                yield job
+            if cursor is None:
+                return
+
+    async def wait(
+        self, job: JobLike, *, timeout_seconds: float | None = None, on_progress: OnProgress | None = None
+    ) -> Job:
+        """See `Client.wait`."""
+        waiting = Waiting(self._calls, job, timeout_seconds=timeout_seconds, on_progress=on_progress)
+        try:
+            return await self._run(waiting.end())
+        finally:
+            await self._run(waiting.line.close())
+
+    async def frames(
+        self, job: JobLike, *, start: float | None = None, stop: float | None = None
+    ) -> AsyncIterator[FrameRecord]:
+        """See `Client.frames`."""
+        records = Records(self._calls, job, start=start, stop=stop)
+        try:
+            while (batch := await self._run(records.more())) is not None:
+                for record in batch:
+                    yield record
+        finally:
+            await self._run(records.line.close())
+
+    async def cancel(self, job: JobLike) -> Job:
+        """See `Client.cancel`."""
+        return await self._run(self._calls.cancel(job))
+
+    async def delete(self, job: JobLike) -> None:
+        """See `Client.delete`."""
+        await self._run(self._calls.delete(job))
+
+    async def download(
+        self, job: JobLike, name: str, dest: str | os.PathLike[str], *, on_progress: OnTransfer | None = None
+    ) -> Path:
+        """See `Client.download`."""
+        return await self._run(self._calls.download(job, name, dest, on_progress))
+
+    async def stages(self) -> list[dict[str, Any]]:
+        """See `Client.stages`."""
+        return await self._run(self._calls.listing("stages"))
+
+    async def pipelines(self) -> list[dict[str, Any]]:
+        """See `Client.pipelines`."""
+        return await self._run(self._calls.listing("pipelines"))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """See `Client.models`."""
+        return await self._run(self._calls.listing("models"))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, call: Call[T]) -> T:
+        """Take the steps of a call until it returns."""
+        answer: Answer = None
+        failure: httpx.RequestError | None = None
+        while True:
+            try:
+                step = call.send(answer) if failure is None else call.throw(failure)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            answer = failure = None
+            try:
+                answer = await self._take(step)
+            except httpx.RequestError as error:
+                failure = error
+
+    async def _take(self, step: Step) -> Answer:
+        match step:
+            case Ask():
+                return await self._http.send(asking(self._http, step))
+            case Put():
+                return await self._http.send(putting(self._http, step, self._blocks(step)))
+            case Fetch():
+                return await self._fetch(step)
+            case Listen():
+                return await self._listen(step)
+            case Hear():
+                return await anext(step.opened.chunks, b"")
+            case HangUp():
+                await step.opened.response.aclose()
+            case Sleep():
+                await anyio.sleep(step.seconds)
+            case _:
+                assert_never(step)
+        return None
+
+    async def _blocks(self, step: Put) -> AsyncIterator[bytes]:
+        transfer = step.transfer
+        transfer.restart()
+        async with await anyio.open_file(step.source, "rb") as file:
+            while wanted := transfer.next_bytes:
+                block = await file.read(wanted)
+                transfer.expect(block)
+                yield block
+                transfer.count(block)
+
+    async def _fetch(self, step: Fetch) -> httpx.Response:
+        response = await self._http.send(fetching(self._http, step), stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                await response.aread()
+                return response
+            size = int(response.headers.get("content-length", 0))
+            async with await anyio.open_file(step.target, "wb") as file:
+                async for block in response.aiter_bytes(BLOCK_BYTES):
+                    await file.write(block)
+                    if step.on_progress is not None:
+                        step.on_progress(await file.tell(), size)
+            return response
+        finally:
+            await response.aclose()
+
+    async def _listen(self, step: Listen) -> httpx.Response | Opened:
+        response = await self._http.send(listening(self._http, step), stream=True)
+        if is_event_stream(response):
+            return Opened(response, response.aiter_bytes())
+        try:
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response

@@ -1,0 +1,288 @@
+"""The client for ordinary code; `AsyncClient` in `asynchronous.py` is its twin."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any, Self, TypeVar, assert_never
+
+import httpx
+
+from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike
+from cvpipe.client.connection import (
+    DEFAULT_URL,
+    asking,
+    fetching,
+    httpx_options,
+    is_event_stream,
+    listening,
+    putting,
+)
+from cvpipe.client.following import OnProgress, Records, Waiting
+from cvpipe.client.steps import (
+    BLOCK_BYTES,
+    Answer,
+    Ask,
+    Call,
+    Fetch,
+    HangUp,
+    Hear,
+    Listen,
+    OnTransfer,
+    Opened,
+    Put,
+    Sleep,
+    Step,
+)
+from cvpipe.client.video import Video
+from cvpipe.job import Job, JobState, WebhookTarget
+from cvpipe.results import FrameRecord
+from cvpipe.webhooks import verify_webhook
+
+T = TypeVar("T")
+
+
+class Client:
+    """A cvpipe service, over HTTP. Thread-safe; close it, or use it in a `with` statement.
+
+    base_url: where the service listens; a path in it is kept. timeout: seconds without a byte sent or received, or an
+    `httpx.Timeout`; it does not bound a call as a whole. headers: sent with every request, such as an authorisation
+    that a proxy in front of the service asks for. transport: how bytes travel, for tests and Unix sockets.
+
+    What is safe to repeat is tried again for about 3 s when the connection fails or the service answers 429, 502, 503
+    or 504; `wait` and `frames` hold out for a minute, so that they outlive a restart of the service.
+    Every call raises ApiError for an answer that is an error, and Unavailable where none comes.
+
+    >>> import cvpipe
+    >>> with cvpipe.Client() as client:  # doctest: +SKIP
+    ...     job = client.submit("people", video=client.upload("street.mp4"))
+    ...     for record in client.frames(job):
+    ...         print(record.time, record.objects.label)
+    """
+
+    verify_webhook = staticmethod(verify_webhook)
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        timeout: float | httpx.Timeout = 30,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(transport=transport, **httpx_options(base_url, timeout, headers))
+        self._calls = Calls(base_url)
+
+    def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:
+        """Send a file to the service. A file it already has is the same video; its name plays no part in that.
+
+        on_progress: called with the bytes sent and the size of the file; starts again where the connection broke and
+        the file is sent again. A block of 256 KiB is held in memory.
+        Raises: OSError where the file can't be read; ApiError (`too-large`, ...); Unavailable.
+        """
+        return self._run(self._calls.upload(path, on_progress))
+
+    def video(self, video: VideoLike) -> Video:
+        """What the service knows of a video. Raises: ApiError (`not-found`)."""
+        return self._run(self._calls.video(video))
+
+    def submit(
+        self,
+        pipeline: PipelineLike,
+        *,
+        video: VideoLike | None = None,
+        path: str | PurePath | None = None,
+        range: RangeLike | None = None,
+        priority: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        webhook: str | WebhookTarget | None = None,
+        annotate: bool | None = None,
+        chunk_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Have a video understood. Returns at once, with the job as it stands; `wait` and `frames` follow it.
+
+        pipeline: the name of one that the service knows, a pipeline as a mapping or model, or the `pathlib.Path` of a
+        YAML or JSON file on this machine. video: one that was uploaded, or its id. path: of a file on the server,
+        under a folder that the service was told of; give this or `video`. range: seconds since the first frame,
+        (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
+        webhook: an address, or a WebhookTarget with a secret of its own. annotate: also make `annotated.mp4`.
+        chunk_seconds: about how long a unit of work is. idempotency_key: submits with an equal key and an equal
+        request are one job; made up here where not given, so that a retry never makes a second job.
+        What is not given is left to the service's defaults.
+
+        Raises: InvalidRequest for what is wrong on its face; ApiError (`invalid-pipeline`, `not-found`, ...).
+        """
+        return self._run(
+            self._calls.submit(
+                pipeline,
+                video=video,
+                path=path,
+                range=range,
+                priority=priority,
+                labels=labels,
+                webhook=webhook,
+                annotate=annotate,
+                chunk_seconds=chunk_seconds,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def job(self, job: JobLike) -> Job:
+        """A job as it stands now. Raises: ApiError (`not-found`)."""
+        return self._run(self._calls.job(job))
+
+    def jobs(self, *, state: JobState | str | None = None, label: str | None = None) -> Iterator[Job]:
+        """All jobs, the newest first, read page by page as they are asked for.
+
+        state: only jobs in this state. label: only jobs with this label, written `key=value`.
+        """
+        cursor: str | None = None
+        while True:
+            page, cursor = self._run(self._calls.jobs_page(state=state, label=label, cursor=cursor))
+            yield from page
+            if cursor is None:
+                return
+
+    def wait(self, job: JobLike, *, timeout_seconds: float | None = None, on_progress: OnProgress | None = None) -> Job:
+        """The job once it has ended, well or badly: look at its `state`.
+
+        timeout_seconds: how long to wait; None: for ever. on_progress: called with each new Progress.
+        Raises: WaitTimeout, after which the job goes on as before.
+        """
+        waiting = Waiting(self._calls, job, timeout_seconds=timeout_seconds, on_progress=on_progress)
+        try:
+            return self._run(waiting.end())
+        finally:
+            self._run(waiting.line.close())
+
+    def frames(self, job: JobLike, *, start: float | None = None, stop: float | None = None) -> Iterator[FrameRecord]:
+        """The job's records, each once and in order of time, as they come; ends when there will be no more.
+
+        Follows a running job live, and goes on where it was after a connection breaks. Leaving it early is fine.
+        start, stop: seconds since the first frame, start <= time < stop.
+        Memory: at most 500 records and one event.
+        """
+        records = Records(self._calls, job, start=start, stop=stop)
+        try:
+            while (batch := self._run(records.more())) is not None:
+                yield from batch
+        finally:
+            self._run(records.line.close())
+
+    def cancel(self, job: JobLike) -> Job:
+        """Have a job stop; what it found so far stays. A job that has ended stays as it is."""
+        return self._run(self._calls.cancel(job))
+
+    def delete(self, job: JobLike) -> None:
+        """Remove a job that has ended, with its records and files. Raises: ApiError (`conflict`, `not-found`)."""
+        self._run(self._calls.delete(job))
+
+    def download(
+        self, job: JobLike, name: str, dest: str | os.PathLike[str], *, on_progress: OnTransfer | None = None
+    ) -> Path:
+        """Save a file that the job made (`job.exports` names them); returns where it is.
+
+        dest: a folder, or the path of the new file. It appears there when it is whole, replacing what was there.
+        on_progress: called with the bytes received and the size, 0 where the service does not tell it.
+        """
+        return self._run(self._calls.download(job, name, dest, on_progress))
+
+    def stages(self) -> list[dict[str, Any]]:
+        """The stages that pipelines can use, with the JSON Schema of their options."""
+        return self._run(self._calls.listing("stages"))
+
+    def pipelines(self) -> list[dict[str, Any]]:
+        """The pipelines that the service knows by name."""
+        return self._run(self._calls.listing("pipelines"))
+
+    def models(self) -> list[dict[str, Any]]:
+        """The cards of the models that the service has."""
+        return self._run(self._calls.listing("models"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[T]) -> T:
+        """Take the steps of a call until it returns."""
+        answer: Answer = None
+        failure: httpx.RequestError | None = None
+        while True:
+            try:
+                step = call.send(answer) if failure is None else call.throw(failure)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            answer = failure = None
+            try:
+                answer = self._take(step)
+            except httpx.RequestError as error:
+                failure = error
+
+    def _take(self, step: Step) -> Answer:
+        match step:
+            case Ask():
+                return self._http.send(asking(self._http, step))
+            case Put():
+                return self._http.send(putting(self._http, step, self._blocks(step)))
+            case Fetch():
+                return self._fetch(step)
+            case Listen():
+                return self._listen(step)
+            case Hear():
+                return next(step.opened.chunks, b"")
+            case HangUp():
+                step.opened.response.close()
+            case Sleep():
+                time.sleep(step.seconds)
+            case _:
+                assert_never(step)
+        return None
+
+    def _blocks(self, step: Put) -> Iterator[bytes]:
+        transfer = step.transfer
+        transfer.restart()
+        with step.source.open("rb") as file:
+            while wanted := transfer.next_bytes:
+                block = file.read(wanted)
+                transfer.expect(block)
+                yield block
+                transfer.count(block)
+
+    def _fetch(self, step: Fetch) -> httpx.Response:
+        response = self._http.send(fetching(self._http, step), stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                response.read()
+                return response
+            size = int(response.headers.get("content-length", 0))
+            with step.target.open("wb") as file:
+                for block in response.iter_bytes(BLOCK_BYTES):
+                    file.write(block)
+                    if step.on_progress is not None:
+                        step.on_progress(file.tell(), size)
+            return response
+        finally:
+            response.close()
+
+    def _listen(self, step: Listen) -> httpx.Response | Opened:
+        response = self._http.send(listening(self._http, step), stream=True)
+        if is_event_stream(response):
+            return Opened(response, response.iter_bytes())
+        try:
+            response.read()
+        finally:
+            response.close()
+        return response

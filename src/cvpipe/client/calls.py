@@ -1,0 +1,188 @@
+"""Every call that is one request and its answer, without input and output (see `steps`)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+import httpx
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cvpipe.client.answers import check, document, listed, malformed, read_as
+from cvpipe.client.steps import CALL_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
+from cvpipe.client.video import Video
+from cvpipe.errors import InvalidRequest, Unavailable
+from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
+
+PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
+RangeLike: TypeAlias = TimeRange | tuple[float, float | None]
+JobLike: TypeAlias = str | Job
+VideoLike: TypeAlias = str | Video
+
+_NOT_FOUND: Final = 404
+
+
+def id_of(thing: JobLike | VideoLike) -> str:
+    """The id of a job or a video, given as either."""
+    return thing if isinstance(thing, str) else thing.id
+
+
+def job_path(job: JobLike, *rest: str) -> str:
+    """Address of a job, or of something of a job."""
+    return "/".join(["/v1/jobs", *(quote(part, safe="") for part in (id_of(job), *rest))])
+
+
+class Calls:
+    """The calls of a client to one service."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    def take(
+        self,
+        request: Ask | Put | Fetch,
+        *,
+        idempotent: bool = True,
+        waits: tuple[float, ...] = CALL_WAITS,
+        doubt: Doubt | None = None,
+    ) -> Call[httpx.Response]:
+        """The response to `request`; see `steps.take`."""
+        response = yield from take(request, base_url=self.base_url, idempotent=idempotent, waits=waits, doubt=doubt)
+        assert isinstance(response, httpx.Response)
+        return response
+
+    def upload(self, path: str | os.PathLike[str], on_progress: OnTransfer | None) -> Call[Video]:
+        """Send a file; its sha256 as the service has it must be that of what was sent."""
+        source = Path(path)
+        transfer = Transfer(source, on_progress)
+        # Kept for people to read: a name that is not Unicode, or too long, must not stop an upload.
+        shown = source.name.encode(errors="replace").decode(errors="replace")[-255:]
+        request = Put("/v1/videos", {"filename": shown} if shown.isprintable() else {}, source, transfer)
+        # The same bytes are the same video, so sending them again is safe.
+        response = yield from self.take(request)
+        video = read_as(Video, document(response), response=response)
+        if transfer.sent == transfer.size and video.id != transfer.sha256:
+            raise Unavailable(f"{source}: the service received other bytes than were sent; upload it again")
+        return video
+
+    def video(self, video: VideoLike) -> Call[Video]:
+        """One video."""
+        response = yield from self.take(Ask("GET", f"/v1/videos/{quote(id_of(video), safe='')}"))
+        return read_as(Video, document(response), response=response)
+
+    def submit(
+        self,
+        pipeline: PipelineLike,
+        *,
+        video: VideoLike | None,
+        path: str | PurePath | None,
+        range: RangeLike | None,
+        priority: int | None,
+        labels: Mapping[str, str] | None,
+        webhook: str | WebhookTarget | None,
+        annotate: bool | None,
+        chunk_seconds: float | None,
+        idempotency_key: str | None,
+    ) -> Call[Job]:
+        """Make a job; with a key, so that a second try after a lost answer comes to the first one's job."""
+        given = {
+            "video": None if video is None else id_of(video),
+            "path": None if path is None else str(path),
+            "pipeline": _read_pipeline(pipeline),
+            "range": {"from": range[0], "to": range[1]} if isinstance(range, tuple) else range,
+            "priority": priority,
+            "labels": labels,
+            "webhook": {"url": webhook} if isinstance(webhook, str) else webhook,
+            "annotate": annotate,
+            "chunk_seconds": chunk_seconds,
+        }
+        body = _validated({name: value for name, value in given.items() if value is not None})
+        headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
+        response = yield from self.take(Ask("POST", "/v1/jobs", json=body, headers=headers))
+        return read_as(Job, document(response), response=response)
+
+    def job(self, job: JobLike, *, waits: tuple[float, ...] = CALL_WAITS) -> Call[Job]:
+        """One job."""
+        response = yield from self.take(Ask("GET", job_path(job)), waits=waits)
+        return read_as(Job, document(response), response=response)
+
+    def jobs_page(
+        self, *, state: JobState | str | None, label: str | None, cursor: str | None
+    ) -> Call[tuple[list[Job], str | None]]:
+        """Some jobs, and the cursor of the next page where there is one."""
+        params = {"state": state, "label": label, "cursor": cursor, "limit": 100}
+        ask = Ask("GET", "/v1/jobs", {name: value for name, value in params.items() if value is not None})
+        response = yield from self.take(ask)
+        jobs = [read_as(Job, row, response=response) for row in listed(response, "jobs")]
+        following = document(response).get("next")
+        if not (following is None or isinstance(following, str)) or following == cursor is not None:
+            raise malformed(response, "the cursor of the next page")
+        return jobs, following
+
+    def cancel(self, job: JobLike) -> Call[Job]:
+        """Stop a job; asking twice does no harm."""
+        response = yield from self.take(Ask("POST", job_path(job, "cancel")))
+        return read_as(Job, document(response), response=response)
+
+    def delete(self, job: JobLike) -> Call[None]:
+        """Remove a job; one that a lost attempt removed counts as removed."""
+        doubt = Doubt()
+        response = yield from self.take(Ask("DELETE", job_path(job)), doubt=doubt)
+        if response.status_code == _NOT_FOUND and doubt.lost_answers:
+            return  # an attempt whose answer was lost has deleted it
+        check(response)
+
+    def download(
+        self, job: JobLike, name: str, dest: str | os.PathLike[str], on_progress: OnTransfer | None
+    ) -> Call[Path]:
+        """Save an export; it has its name only once it is whole."""
+        target = Path(dest)
+        if target.is_dir():
+            target /= PurePath(name).name
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            response = yield from self.take(Fetch(job_path(job, "exports", name), part, on_progress))
+            check(response)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target
+
+    def listing(self, noun: str) -> Call[list[dict[str, Any]]]:
+        """All of `stages`, `pipelines` or `models`."""
+        response = yield from self.take(Ask("GET", f"/v1/{noun}"))
+        return listed(response, noun)
+
+
+def _read_pipeline(pipeline: PipelineLike) -> str | dict[str, Any]:
+    if isinstance(pipeline, str):
+        return pipeline
+    if isinstance(pipeline, BaseModel):
+        return pipeline.model_dump(mode="json")
+    if isinstance(pipeline, Mapping):
+        return dict(pipeline)
+    try:
+        read = yaml.safe_load(Path(pipeline).read_text(encoding="utf-8"))  # JSON is YAML
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{pipeline} is neither YAML nor JSON: {error}", field="pipeline") from error
+    if not isinstance(read, dict):
+        raise InvalidRequest(f"{pipeline}: wanted a mapping with `name` and `stages`", field="pipeline")
+    return read
+
+
+def _validated(given: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        request = JobRequest.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidRequest(
+            first["msg"].removeprefix("Value error, "), field=".".join(map(str, first["loc"])) or None
+        ) from None
+    # What the caller left open is left to the service: its defaults may be newer than this client's.
+    return request.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -1,0 +1,73 @@
+"""From steps to httpx requests, alike for both clients."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Final
+
+import httpx
+
+from cvpipe import __version__
+from cvpipe.client.steps import Ask, Fetch, Listen, Put
+from cvpipe.errors import InvalidRequest
+from cvpipe.loopback import is_loopback
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+
+_CONNECT_SECONDS: Final = 5.0
+_STORED_SECONDS: Final = 120.0
+"""The last byte of an upload is sent long before a slow disk has it."""
+
+
+def httpx_options(base_url: str, timeout: float | httpx.Timeout, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """Arguments of `httpx.Client` and `httpx.AsyncClient`. Raises: InvalidRequest where `base_url` is no address."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(f"{base_url!r} is no address: {error}", field="base_url") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidRequest(f"wanted an address like {DEFAULT_URL}, got {base_url!r}", field="base_url")
+    if not isinstance(timeout, httpx.Timeout):
+        timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+    return {
+        "base_url": url,
+        "timeout": timeout,
+        "headers": {"user-agent": f"cvpipe/{__version__}", "accept": "application/json", **(headers or {})},
+        "trust_env": not is_loopback(base_url),
+    }
+
+
+def asking(http: httpx.Client | httpx.AsyncClient, step: Ask) -> httpx.Request:
+    """The request of an `Ask`."""
+    return http.build_request(step.method, step.path, params=step.params, json=step.json, headers=step.headers)
+
+
+def putting(
+    http: httpx.Client | httpx.AsyncClient, step: Put, content: Iterable[bytes] | AsyncIterable[bytes]
+) -> httpx.Request:
+    """The request of a `Put`."""
+    headers = {"content-type": "application/octet-stream", "content-length": str(step.transfer.size)}
+    timeout = httpx.Timeout(http.timeout)
+    timeout.read = None if timeout.read is None else max(timeout.read, _STORED_SECONDS)
+    return http.build_request("PUT", step.path, params=step.params, headers=headers, content=content, timeout=timeout)
+
+
+def fetching(http: httpx.Client | httpx.AsyncClient, step: Fetch) -> httpx.Request:
+    """The request of a `Fetch`. Files are compressed already; an identity body tells its size."""
+    return http.build_request("GET", step.path, headers={"accept": "*/*", "accept-encoding": "identity"})
+
+
+def listening(http: httpx.Client | httpx.AsyncClient, step: Listen) -> httpx.Request:
+    """The request of a `Listen`."""
+    headers = {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}
+    if step.last_event_id is not None:
+        headers["last-event-id"] = step.last_event_id
+    timeout = httpx.Timeout(http.timeout)
+    timeout.read = step.silence_seconds
+    return http.build_request("GET", step.path, params=step.params, headers=headers, timeout=timeout)
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether the response is one to listen to."""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == httpx.codes.OK and kind == "text/event-stream"

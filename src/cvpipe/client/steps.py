@@ -1,0 +1,209 @@
+"""What a call of the client does, one step at a time, with the input and output left to whoever runs it.
+
+A call is a generator: it yields a step, is sent what came of it, and returns the result of the call. The two clients
+differ only in how they take a step, so that retries, resuming and every reading of an answer exist once. A step that
+fails on the network has the `httpx.RequestError` thrown into the call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import httpx
+
+from cvpipe.errors import InvalidRequest, Unavailable
+
+T = TypeVar("T")
+OnTransfer: TypeAlias = Callable[[int, int], None]
+
+BLOCK_BYTES: Final = 256 * 1024
+"""A transfer holds this much of a file in memory."""
+
+CALL_WAITS: Final = (0.2, 0.4, 0.8, 1.6)
+"""Seconds between the attempts of one call: a hiccup is bridged, a service that is down is told within 3 s."""
+
+FOLLOW_WAITS: Final = (0.2, 0.4, 0.8, 1.6, *(3.0,) * 19)
+"""The same for calls that follow a job: they outlive a restart of the service, for a minute."""
+
+_RETRY_STATUSES: Final = frozenset({429, 502, 503, 504})
+_MAX_RETRY_AFTER_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request with a short body; comes to a response that is read."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A request whose body is a file; comes to a response that is read."""
+
+    path: str
+    params: Mapping[str, str | int | float]
+    source: Path
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A request whose answer, if it is 200, goes into a file; comes to a response, read where it is not 200."""
+
+    path: str
+    target: Path
+    on_progress: OnTransfer | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """An event stream on the line. chunks: an iterator, or an asynchronous one, over its bytes."""
+
+    response: httpx.Response
+    chunks: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Open an event stream; comes to `Opened`, or to a response that is read where it is not an event stream.
+
+    silence_seconds: the connection counts as lost when nothing comes for so long.
+    """
+
+    path: str
+    params: Mapping[str, str | int | float]
+    last_event_id: str | None
+    silence_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for the next bytes of an open event stream; comes to bytes, none at its end."""
+
+    opened: Opened
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close an event stream."""
+
+    opened: Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Let time pass."""
+
+    seconds: float
+
+
+Request: TypeAlias = Ask | Put | Fetch | Listen
+Step: TypeAlias = Request | Hear | HangUp | Sleep
+Answer: TypeAlias = httpx.Response | Opened | bytes | None
+Call: TypeAlias = Generator[Step, Any, T]
+
+
+class Transfer:
+    """Counts and hashes what of a file has been sent. size: of the file, in bytes."""
+
+    def __init__(self, source: Path, on_progress: OnTransfer | None) -> None:
+        self.size = source.stat().st_size
+        self._source = source
+        self._on_progress = on_progress
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again: the file is sent from its start."""
+        self._sha256 = hashlib.sha256()
+        self.sent = 0
+
+    def count(self, block: bytes) -> None:
+        """`block` is on its way."""
+        self._sha256.update(block)
+        self.sent += len(block)
+        if self._on_progress is not None:
+            self._on_progress(self.sent, self.size)
+
+    @property
+    def next_bytes(self) -> int:
+        """How much to read for the next block; 0: all was sent. A file that grows is sent as long as it was."""
+        return min(BLOCK_BYTES, self.size - self.sent)
+
+    def expect(self, block: bytes) -> None:
+        """Raises: InvalidRequest where the file ends before its size."""
+        if not block:
+            raise InvalidRequest(f"{self._source} became shorter while it was sent")
+
+    @property
+    def sha256(self) -> str:
+        """Of what was sent, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+
+@dataclass(slots=True)
+class Doubt:
+    """How often a request was sent and its answer lost: it may have been carried out."""
+
+    lost_answers: int = 0
+
+
+def take(
+    request: Request, *, base_url: str, idempotent: bool, waits: tuple[float, ...], doubt: Doubt | None = None
+) -> Call[httpx.Response | Opened]:
+    """What `request` comes to, tried again where that is safe and may help.
+
+    A connection that was never made is tried again for any request. What happened to a request whose connection broke
+    later is unknown, so it is tried again only if it is `idempotent`; so is one answered 429, 502, 503 or 504.
+    Raises: Unavailable after the last of `waits`.
+    """
+    left = _jittered(waits)
+    while True:
+        try:
+            response: httpx.Response | Opened = yield request
+        except httpx.RequestError as error:
+            never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            if doubt is not None and not never_sent:
+                doubt.lost_answers += 1
+            wait = next(left, None) if idempotent or never_sent else None
+            if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError) or wait is None:
+                raise unavailable(base_url, error) from error
+        else:
+            if isinstance(response, Opened) or response.status_code not in _RETRY_STATUSES or not idempotent:
+                return response
+            wait = next(left, None)
+            if wait is None:
+                return response
+            wait = max(wait, _retry_after(response))
+        yield Sleep(wait)
+
+
+def unavailable(base_url: str, error: httpx.RequestError) -> Unavailable:
+    """What a user can act on, from what httpx says."""
+    if isinstance(error, httpx.ConnectError):
+        return Unavailable(
+            f"nothing answers at {base_url} ({error}); is the service running there? `cvpipe up` starts one"
+        )
+    if isinstance(error, httpx.TimeoutException):
+        what = {httpx.ConnectTimeout: "connecting", httpx.WriteTimeout: "sending"}.get(
+            type(error), "waiting for an answer"
+        )
+        return Unavailable(f"{base_url}: timed out {what}")
+    return Unavailable(f"{base_url}: the connection broke ({str(error) or type(error).__name__})")
+
+
+def _jittered(waits: tuple[float, ...]) -> Iterator[float]:
+    return (wait * random.uniform(0.75, 1.25) for wait in waits)  # noqa: S311 - spreads load, guards nothing
+
+
+def _retry_after(response: httpx.Response) -> float:
+    value = response.headers.get("retry-after", "")
+    return min(float(value[:9]), _MAX_RETRY_AFTER_SECONDS) if value.isascii() and value.isdecimal() else 0.0
