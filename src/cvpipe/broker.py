@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
@@ -40,6 +41,7 @@ ACTOR_OF_TASK: Final = {
 }
 _MAX_PRIORITY: Final = 10
 _EMBEDDED_POLL_MS: Final = 20
+_PAUSE_SECONDS: Final = 1.0
 
 
 def queue_name(logical: str) -> str:
@@ -158,9 +160,9 @@ class Bell:
     def __init__(self, broker: dramatiq.Broker, *, limit: int = 100_000) -> None:
         self._broker = broker
         self._pending: queue.Queue[Ring | None] = queue.Queue(maxsize=limit)
+        self.healthy = True
         self._thread = threading.Thread(target=self._publish, name="bell", daemon=True)
         self._thread.start()
-        self.healthy = True
 
     def ring(self, rings: Iterable[Ring]) -> None:
         """Tell the broker that somebody should look at these tasks. Returns at once, never raises."""
@@ -180,10 +182,23 @@ class Bell:
             try:
                 self._broker.enqueue(_message(item))
                 self.healthy = True
-            except Exception as error:  # whatever the broker's client raises: a ring may get lost, the thread may not
+            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: a ring may get lost, the thread may not
                 if self.healthy:
                     log.warning("the broker does not answer (%s); the sweeper will ring again", error)
                 self.healthy = False
+                if not self._drop_pending():
+                    return
+
+    def _drop_pending(self) -> bool:
+        """Leave what has piled up behind a broken connection to the sweeper. False: told to stop."""
+        deadline = time.monotonic() + _PAUSE_SECONDS
+        while (wait := deadline - time.monotonic()) > 0:
+            try:
+                if self._pending.get(timeout=wait) is None:
+                    return False
+            except queue.Empty:
+                return True
+        return True
 
 
 def _message(ring: Ring) -> dramatiq.Message[Any]:

@@ -200,7 +200,7 @@ def run_local(
         raise InvalidRequest(f"no video file {str(video)!r}")
     threads = settings.threads or os.cpu_count() or 1
     started = time.time()
-    tools = OnnxTools(settings.models_path, device=settings.device, threads=threads)
+    tools = OnnxTools(settings.models_path, device=settings.device)
     segments = plan_segments(pipeline)
     # Models are opened before the video is touched: a wrong model name is told at once.
     first_runners = [FramesRunner(pipeline, segment, tools) for segment in segments if segment.kind == "frames"]

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. Ratios within one run count; absolute figures are the machine's."""

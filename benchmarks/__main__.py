@@ -1,0 +1,32 @@
+"""`python -m benchmarks [engine] [service] [records]`: each prints a table; without a name, all of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import bench_engine, bench_records, bench_service
+
+PARTS = {"engine": bench_engine.main, "service": bench_service.main, "records": bench_records.main}
+
+
+def main() -> int:
+    """Run the parts named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="default: all")
+    parser.add_argument("--pairs", type=int, default=3, help="measured pairs of each comparison (default 3)")
+    args = parser.parse_args()
+    root = Path(__file__).resolve().parent.parent
+    assets = Path(os.environ.get("CVPIPE_ASSETS") or root.parent / "shared" / "assets")
+    if not assets.is_dir():
+        print(f"benchmarks need real models and videos; name their folder in CVPIPE_ASSETS (not found: {assets})")
+        return 2
+    for name in args.parts or PARTS:
+        PARTS[name](assets, args.pairs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The embedded service: its throughput beside the engine's, the wait for a first record, and its cost for a short job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from benchmarks.setup import VIDEO, models_folder, print_table, spread
+from cvpipe import Client
+from cvpipe.engine import run_local
+from cvpipe.pipeline import load_pipeline
+from cvpipe.settings import Settings
+from cvpipe.webhooks import new_secret
+
+SHORT = {"from": 0, "to": 2}
+
+
+def main(assets: Path, pairs: int) -> None:
+    """All on one warm embedded service with one compute thread a core."""
+    video = assets / "videos" / VIDEO
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        models = models_folder(folder / "models", assets)
+        settings = Settings(data_dir=folder / "local", models_dir=models, device="cpu")
+        spec = load_pipeline("detect", settings=settings)
+        with running(folder, models, video.parent) as url, receiving() as receiver, Client(url) as client:
+            client.wait(client.submit(pipeline="detect", path=str(video), range=SHORT).id)  # warm
+            ratios, fps = [], []
+            for _ in range(pairs):
+                local = run_local(video, spec, folder / "out", settings=settings)
+                job = client.wait(client.submit(pipeline="detect", path=str(video)).id)
+                assert job.state == "succeeded", job
+                assert job.started_at is not None
+                assert job.finished_at is not None
+                fps.append(job.progress.frames_done / (job.finished_at - job.started_at))
+                ratios.append(fps[-1] / local["fps"])
+            first, whole = [], []
+            for _ in range(10 * pairs):
+                first.append(first_record_ms(client, video))
+                whole.append(short_job_ms(client, video, receiver))
+            engine = [
+                1000 * run_local(video, spec, folder / "out", settings=settings, range=_range())["seconds"]
+                for _ in range(2 * pairs)
+            ]
+            overhead = [value - sorted(engine)[len(engine) // 2] for value in whole]
+    rows = [
+        ("service, detect on 1,394 frames: frames/s", spread(fps)),
+        ("the same as a ratio to `cvpipe run`", spread(ratios, "{:.2f}")),
+        ("POST to the first frame record, ms", spread(first, "{:.0f}")),
+        ("POST to the webhook, 20 frames, ms", spread(whole, "{:.0f}")),
+        ("of which not the engine's own time, ms", spread(overhead, "{:.0f}")),
+    ]
+    print_table("warm embedded service", ("what", "median (least to most)"), rows)
+
+
+def _range() -> Any:
+    from cvpipe.job import TimeRange
+
+    return TimeRange.model_validate(SHORT)
+
+
+def first_record_ms(client: Client, video: Path) -> float:
+    """From the POST to the first record in the client's hands."""
+    started = time.perf_counter()
+    job = client.submit(pipeline="detect", path=str(video), range=SHORT)
+    next(iter(client.frames(job.id)))
+    elapsed = 1000 * (time.perf_counter() - started)
+    client.wait(job.id)
+    return elapsed
+
+
+class Receiver:
+    """Counts webhooks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.arrived = threading.Event()
+
+
+def short_job_ms(client: Client, video: Path, receiver: Receiver) -> float:
+    """From the POST of a job of 20 frames to its webhook."""
+    receiver.arrived.clear()
+    started = time.perf_counter()
+    target = {"url": receiver.url, "secret": new_secret()}
+    client.submit(pipeline="detect", path=str(video), range=SHORT, webhook=target)
+    assert receiver.arrived.wait(30)
+    return 1000 * (time.perf_counter() - started)
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A webhook receiver on loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(204)
+            self.end_headers()
+            receiver.arrived.set()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Not on the terminal."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}/")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def running(folder: Path, models: Path, root: Path) -> Iterator[str]:
+    """`cvpipe up` on a data directory of its own; gives its address."""
+    env = {**os.environ, "CVPIPE_MODELS_DIR": str(models), "CVPIPE_PATH_ROOTS": str(root), "CVPIPE_DEVICE": "cpu"}
+    command = [sys.executable, "-m", "cvpipe", "up", "--port", "0", "--data-dir", str(folder / "data"), "--json"]
+    with (folder / "up.log").open("wb") as log:
+        child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line, (folder / "up.log").read_text()
+        yield json.loads(line)["url"]
+    finally:
+        child.terminate()
+        child.wait(30)

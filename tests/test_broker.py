@@ -1,0 +1,106 @@
+"""The doorbell on a real RabbitMQ: what it declares, and an ack that comes too late."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import dramatiq
+import pika
+import pytest
+from dramatiq import Worker
+
+from cvpipe.broker import ACTOR_OF_TASK, Bell, make_broker, queue_name
+from cvpipe.errors import InvalidRequest
+from cvpipe.store import Ring
+from tests.servers import RabbitMQServer
+
+
+@pytest.fixture
+def broker(rabbitmq_url: str) -> Iterator[dramatiq.Broker]:
+    broker = make_broker(broker_url=rabbitmq_url, redis_url="", prefetch=1)
+    yield broker
+    broker.close()
+
+
+def messages_in(url: str, queue: str) -> int:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+    finally:
+        connection.close()
+
+
+def test_a_ring_lies_in_the_durable_queue_of_its_task(rabbitmq_url: str, broker: dramatiq.Broker) -> None:
+    bell = Bell(broker)
+    bell.ring([Ring("chunk:j:0:0", "gpu-b", 9), Ring("chunk:j:0:1", "gpu-b", 0)])
+    bell.close()
+    assert messages_in(rabbitmq_url, "cvpipe.v1.gpu-b") == 2
+
+
+def test_the_message_with_the_higher_priority_comes_first(broker: dramatiq.Broker) -> None:
+    bell = Bell(broker)
+    bell.ring([Ring(f"chunk:j:0:{n}", "cpu", n) for n in (0, 4, 9)])
+    bell.close()
+    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=1000)
+    got = []
+    for message in consumer:
+        if message is None:
+            break
+        got.append(message.args[0])
+        consumer.ack(message)
+    consumer.close()
+    assert got == ["chunk:j:0:9", "chunk:j:0:4", "chunk:j:0:0"]
+
+
+def test_a_channel_closed_during_a_task_loses_no_other_message(broker: dramatiq.Broker) -> None:
+    """After a reconnect delivery tags start again: the old task's ack must not settle the message that now has its tag."""
+    started, go_on, seen = threading.Event(), threading.Event(), []
+
+    @dramatiq.actor(broker=broker, queue_name=queue_name("cpu"), actor_name="work")
+    def work(task: str) -> None:
+        seen.append(task)
+        if len(seen) == 1:
+            started.set()
+            go_on.wait(20)
+
+    bell = Bell(broker)
+    bell.ring([Ring(f"chunk:j:0:{n}", "cpu", 0) for n in range(3)])
+    bell.close()
+    worker = Worker(broker, worker_timeout=100, worker_threads=1)
+    worker.start()
+    assert started.wait(10)
+    consumer = worker.consumers[queue_name("cpu")].consumer
+    assert consumer is not None
+    old = consumer
+    old.connection.add_callback_threadsafe(old.channel.close)
+    deadline = time.monotonic() + 15
+    while worker.consumers[queue_name("cpu")].consumer is old and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)  # the new consumer gets the first message again, with tag 1
+    go_on.set()
+    while len(set(seen)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.stop(timeout=5000)
+    assert set(seen) == {"chunk:j:0:0", "chunk:j:0:1", "chunk:j:0:2"}
+
+
+def test_ringing_never_waits_for_a_broker_that_is_down(rabbitmq: RabbitMQServer) -> None:
+    broker = make_broker(broker_url="amqp://127.0.0.1:1/", redis_url="")
+    bell = Bell(broker)
+    before = time.monotonic()
+    bell.ring([Ring("ingest:j", "ingest", 4)] * 100)
+    assert time.monotonic() - before < 0.1
+    bell.close(0.5)
+    assert not bell.healthy
+
+
+def test_every_kind_of_task_has_an_actor() -> None:
+    import actors
+
+    declared = set(actors.broker.get_declared_actors())
+    assert set(ACTOR_OF_TASK.values()) == declared
+
+
+def test_another_broker_is_refused_by_name() -> None:
+    with pytest.raises(InvalidRequest, match="amqp://"):
+        make_broker(broker_url="kafka://x", redis_url="")
