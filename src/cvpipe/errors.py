@@ -186,7 +186,9 @@ class ApiError(CvpipeError):
 
     def __init__(self, problem: dict[str, Any], *, status: int) -> None:
         detail = str(problem.get("detail") or problem.get("title") or f"HTTP {status}")
-        super().__init__(detail, field=problem.get("field"))
+        field = problem.get("field")
+        field = field if isinstance(field, str) else None
+        super().__init__(detail.removeprefix(f"{field}: "), field=field)
         self.problem = problem
         self.code = str(problem.get("type", "about:blank")).rsplit("/", 1)[-1]  # type: ignore[misc]
         self.status = status  # type: ignore[misc]

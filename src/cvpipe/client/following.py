@@ -69,7 +69,7 @@ class Line:
             self.usable = False
 
     def hear(self) -> Call[list[Event]]:
-        """The next events, none where the service only showed that it is there. `opened` is None afterwards if it broke."""
+        """The next events; none where the service only showed that it is there, or the stream broke (`opened` is None)."""
         assert self.opened is not None
         try:
             chunk: bytes = yield Hear(self.opened)
