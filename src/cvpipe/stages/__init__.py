@@ -3,7 +3,7 @@
 A plug-in imports numpy, pydantic and cvpipe's nouns only. What is heavy (OpenCV, ONNX Runtime, SciPy) it gets from the
 `Tools` handed to `open`, so that the API can read every stage's options without those packages.
 
-To add a stage, write `cvpipe/stages/NAME.py` with an options model and a subclass of one of
+To add a stage, write `cvpipe/stages/NAME.py` (or `cvpipe_stages/NAME.py` in a folder on Python's path) with an options model and a subclass of one of
 
 - `Selector`     decides which frames are looked at (`decimate`);
 - `Reshaper`     changes the picture that later stages see (`resize`, `channels`);
@@ -14,6 +14,7 @@ To add a stage, write `cvpipe/stages/NAME.py` with an options model and a subcla
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -211,21 +212,30 @@ class StageInfo:
     schema: dict[str, Any]
 
 
+#: Further stages of an installation: any folder of this name on Python's path, one file each.
+EXTENSIONS = "cvpipe_stages"
+
+
 @cache
 def discover() -> dict[str, type[Stage[Any]]]:
     """Every stage by its `type`. An ImportError or a duplicate type stops the process: half a service is worse."""
+    folders = [(__name__, list(__path__))]
+    extensions = importlib.util.find_spec(EXTENSIONS)
+    if extensions is not None:
+        folders.append((EXTENSIONS, list(extensions.submodule_search_locations or ())))
     found: dict[str, type[Stage[Any]]] = {}
-    for module_info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
-        for value in vars(module).values():
-            if not (isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__):
-                continue
-            kind = value.kind()
-            if kind in found:
-                raise RuntimeError(f"two stages have the type {kind!r}: {found[kind].__module__}, {value.__module__}")
-            if kind != module_info.name:
-                raise RuntimeError(f"{value.__module__} must be named after its stage's type {kind!r}")
-            found[kind] = value
+    for package, paths in folders:
+        for module_info in pkgutil.iter_modules(paths):
+            module = importlib.import_module(f"{package}.{module_info.name}")
+            for value in vars(module).values():
+                if not (isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__):
+                    continue
+                kind = value.kind()
+                if kind in found:
+                    raise RuntimeError(f"two stages have the type {kind!r}: {found[kind].__module__}, {module.__name__}")
+                if kind != module_info.name:
+                    raise RuntimeError(f"{module.__name__} must be named after its stage's type {kind!r}")
+                found[kind] = value
     return found
 
 
