@@ -1,0 +1,138 @@
+"""One decoder: does what one order says, and ends. Forked from `cvpipe.video.forkserver`; knows nothing but its descriptors."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import mmap
+import os
+import pkgutil
+import socket
+import struct
+import time
+from typing import Any
+
+import av
+import av.logging
+import numpy as np
+
+from cvpipe.errors import CvpipeError, UnreadableVideo, VideoLimit
+from cvpipe.frames import View
+from cvpipe.video import sandbox, wire
+from cvpipe.video.exact import ExactFrames
+from cvpipe.video.limits import Limits
+from cvpipe.video.paint import Painter
+from cvpipe.video.scan import scan
+
+_ALIVE_SECONDS = 0.5
+
+
+def warm_up() -> None:
+    """Do once what every decoder would do first: FFmpeg builds its tables of codes when a codec is first opened."""
+    # PyAV imports some of its modules when it first needs them, which is when our children can open no file.
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name not in ("av.__main__", "av.datasets"):
+            importlib.import_module(module.name)
+    av.logging.set_level(None)  # what a video makes FFmpeg say is not for our log
+    for name in ("h264", "hevc", "vp9", "mpeg4", "mjpeg"):
+        context = av.CodecContext.create(name, "r")
+        context.thread_count = 1
+        context.open(strict=False)
+    picture = av.VideoFrame(64, 64, "yuv420p")
+    for format in ("bgr24", "rgb24", "gray"):
+        Painter(View.of(32, 32, format=format), rotation=0, mirrored=False).paint(  # type: ignore[arg-type]
+            picture, np.zeros((32, 32) if format == "gray" else (32, 32, 3), np.uint8)
+        )
+
+
+def run(end: socket.socket, video: int, memory: int) -> None:
+    """Do the order that lies in `memory` on the opened file `video`, talking to the parent over `end`."""
+    try:
+        shared = mmap.mmap(memory, 0, mmap.MAP_SHARED)
+        os.close(memory)
+        order, arrays, ring = wire.read_order(shared)
+        limits = Limits(**order["limits"])
+        sandbox.limit(limits, shared_bytes=ring.stop)
+        if order["do"] == "index":
+            _index(end, video, limits)
+        else:
+            _Reading(end, ring, shared).run(video, limits, order, arrays)
+        end.send(bytes((wire.END,)))
+    except (BrokenPipeError, ConnectionResetError):
+        return  # nobody listens any more
+    except Exception as error:
+        # PyAV raises more than its own errors (UnicodeDecodeError, IndexError, ...): whatever it is, it is a result.
+        end.send(bytes((wire.ERROR,)) + json.dumps(_describe(error)).encode()[: wire.MESSAGE_BYTES - 1])
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    if isinstance(error, CvpipeError):
+        return {"code": error.code, "message": error.message}
+    if isinstance(error, MemoryError):
+        return {"code": VideoLimit.code, "message": "decoding it takes more memory than allowed"}
+    return {"code": UnreadableVideo.code, "message": f"it can't be decoded: {type(error).__name__}: {error}"[:1000]}
+
+
+class _Pulse:
+    """Tells the parent now and then that we are at work."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last > _ALIVE_SECONDS:
+            self._last = now
+            self._end.send(bytes((wire.ALIVE,)))
+
+
+def _index(end: socket.socket, video: int, limits: Limits) -> None:
+    index = scan(video, limits, _Pulse(end))
+    body = index.pts.astype("<i8").tobytes() + index.keyframe.tobytes()
+    for offset in range(0, len(body), wire.MESSAGE_BYTES - 1):
+        end.send(bytes((wire.PART,)) + body[offset : offset + wire.MESSAGE_BYTES - 1])
+    end.send(bytes((wire.FACTS,)) + json.dumps(index.facts.to_dict()).encode())
+
+
+class _Reading:
+    """Decodes the frames wanted into free slots of the ring."""
+
+    def __init__(self, end: socket.socket, ring: wire.Ring, shared: mmap.mmap) -> None:
+        self._end, self._ring = end, ring
+        self._slots = ring.arrays(shared)
+        self._free = list(range(ring.slots))
+
+    def run(self, video: int, limits: Limits, order: dict[str, Any], arrays: list[Any]) -> None:
+        numbers, pts, key_numbers, key_pts = (array.tolist() for array in arrays)
+        painters = [Painter(v, rotation=order["rotation"], mirrored=order["mirrored"]) for v in self._ring.views]
+        for place, painter in enumerate(painters):
+            painter.prepare([slot[place] for slot in self._slots])
+        frames = ExactFrames(
+            video,
+            limits,
+            stream=order["stream"],
+            numbers=numbers,
+            pts=pts,
+            key_numbers=key_numbers,
+            key_pts=key_pts,
+            counted=order["counted"],
+            alive=_Pulse(self._end),
+        )
+        for at, frame, complaint in frames:
+            if frame is None:
+                reason = (complaint or "").encode()[:1000]
+                self._end.send(wire.damaged_message.pack(wire.DAMAGED, at) + reason)
+                continue
+            slot = self._take_slot()
+            for painter, canvas in zip(painters, self._slots[slot], strict=True):
+                painter.paint(frame, canvas)
+            self._end.send(wire.frame_message.pack(wire.FRAME, at, slot))
+
+    def _take_slot(self) -> int:
+        if not self._free:
+            data = self._end.recv(16)
+            if not data:
+                raise BrokenPipeError  # the parent has gone
+            self._free.append(struct.unpack("<H", data)[0])
+        return self._free.pop()

@@ -1,0 +1,332 @@
+"""Decoders: read videos in disposable processes. The process that calls never parses a file itself."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.errors import (
+    CvpipeError,
+    DecoderDied,
+    NotFound,
+    UnreadableVideo,
+    UnsupportedVideo,
+    VideoError,
+    VideoLimit,
+)
+from cvpipe.frames import Image, View
+from cvpipe.video import wire
+from cvpipe.video.index import VideoFacts, VideoIndex
+from cvpipe.video.limits import Limits
+from cvpipe.video.spawning import ForkServer, Process
+
+_ERRORS: Final[dict[str, type[CvpipeError]]] = {
+    cls.code: cls for cls in (VideoError, UnreadableVideo, UnsupportedVideo, VideoLimit)
+}
+_MAX_HOLD: Final = 1024
+
+
+@dataclass(slots=True)
+class Decoded:
+    """One frame of a reading.
+
+    number: of the source frame. images: one uint8 array for each view asked for, of its shape, read-only, in shared memory;
+    None where the frame is damaged, and then `error` says why. Call `release` when done with the images: they are
+    painted over then.
+    """
+
+    number: int
+    images: tuple[Image, ...] | None
+    error: str | None = None
+    _release: Callable[[], None] | None = field(default=None, repr=False)
+
+    def release(self) -> None:
+        """Give the memory of the images back. Any thread may call it; a second call does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Decoders:
+    """Reads videos, each request in a process of its own that can do no harm and is ended when the request is.
+
+    One of these per worker process serves all its threads. It owns a fork-server, so that a decoder is ready within
+    milliseconds; `close` it, or use it as a context manager.
+
+        with Decoders() as decoders:
+            index = decoders.index(path)
+            with decoders.read(path, index, np.arange(len(index)), [View.of(1280, 720)]) as frames:
+                for frame in frames:
+                    ...
+                    frame.release()
+    """
+
+    def __init__(self, *, limits: Limits | None = None) -> None:
+        """Raises: ExtraMissing where PyAV is not installed."""
+        self.limits = limits or Limits()
+        self._server = ForkServer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the fork-server and all decoders that still run."""
+        self._server.close()
+
+    def index(self, path: Path) -> VideoIndex:
+        """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.
+
+        Raises: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
+        """
+        order = {"do": "index", "limits": self.limits.to_dict()}
+        parts = bytearray()
+        facts: VideoFacts | None = None
+        with self._order(path, order, (), (), 0) as (process, _, _):
+            talk = _Talk(process, self.limits)
+            while (message := talk.receive())[0] != wire.END:
+                if message[0] == wire.PART and len(parts) <= 9 * self.limits.max_frames:
+                    parts += message[1:]
+                elif message[0] == wire.FACTS:
+                    facts = VideoFacts.from_dict(json.loads(message[1:]))
+                else:
+                    raise talk.broken()
+        if facts is None or len(parts) != 9 * facts.frames:
+            raise DecoderDied("the decoder ended in the middle of the index")
+        pts = np.frombuffer(parts, "<i8", facts.frames).astype(np.int64)
+        return VideoIndex(facts=facts, pts=pts, keyframe=np.frombuffer(parts, np.bool_, offset=pts.nbytes).copy())
+
+    def read(
+        self,
+        path: Path,
+        index: VideoIndex,
+        numbers: npt.ArrayLike,
+        views: Sequence[View],
+        *,
+        hold: int = 2,
+    ) -> Reading:
+        """Frames of a video as the views ask for them, in order; to be used as a context manager and iterated over.
+
+        index: of this video. numbers: (k,) ints, of the frames wanted, ascending. views: what to make of each frame.
+        hold: how many frames may be unreleased at once. The decoder works ahead by two more.
+        Exact: what is read of a frame does not depend on the other frames asked for. Every frame asked for comes;
+        one that can't be decoded comes without images.
+        Memory: (hold + 2) x the bytes of the views, shared with the decoder.
+        Raises, when entered or iterated: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
+        """
+        wanted = np.ascontiguousarray(numbers, np.int64)
+        if wanted.ndim != 1 or (np.diff(wanted) <= 0).any():
+            raise ValueError(f"numbers must be (k,) and ascend, got {wanted}")
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(index):
+            raise ValueError(f"numbers must be from 0 to {len(index) - 1}, got {wanted[0]} to {wanted[-1]}")
+        if not 1 <= hold <= _MAX_HOLD:
+            raise ValueError(f"hold must be from 1 to {_MAX_HOLD}, got {hold}")
+        if not views:
+            raise ValueError("a reading needs at least one view")
+        shown = (index.facts.display_width, index.facts.display_height)
+        for view in views:
+            if view.source != shown:
+                raise ValueError(f"the video is shown as {shown[0]}x{shown[1]}, the view is of {view.source}")
+        return Reading(self, path, index, wanted, tuple(views), hold)
+
+    @contextmanager
+    def _order(
+        self,
+        path: Path,
+        order: dict[str, object],
+        arrays: Sequence[npt.NDArray[np.int64]],
+        views: Sequence[View],
+        slots: int,
+    ) -> Iterator[tuple[Process, wire.Ring, mmap.mmap]]:
+        """A process at work on an order; it is dead when the context ends."""
+        video = _open(path)
+        try:
+            memory, ring = wire.share(order, arrays, views, slots)
+            try:
+                shared = mmap.mmap(memory, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+                process = self._server.fork(video, memory)
+            finally:
+                os.close(memory)
+        finally:
+            os.close(video)
+        try:
+            yield process, ring, shared
+        finally:
+            process.end()
+
+
+class Reading:
+    """The frames of one `Decoders.read`: a context manager and an iterator of `Decoded`, for one thread."""
+
+    def __init__(
+        self,
+        decoders: Decoders,
+        path: Path,
+        index: VideoIndex,
+        numbers: npt.NDArray[np.int64],
+        views: tuple[View, ...],
+        hold: int,
+    ) -> None:
+        self._decoders, self._path, self._index = decoders, path, index
+        self._numbers, self._views, self._hold = numbers, views, hold
+        self._next = 0
+        self._lent: set[int] = set()
+        self._talk: _Talk | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the decoder process, while the context is entered."""
+        return self._talk.process.pid if self._talk else None
+
+    def __enter__(self) -> Self:
+        index, numbers = self._index, self._numbers
+        if not len(numbers):
+            return self
+        distinct = tuple(dict.fromkeys(self._views))
+        keys = np.flatnonzero(index.keyframe)
+        order = {
+            "do": "read",
+            "limits": self._decoders.limits.to_dict(),
+            "stream": index.facts.stream,
+            "rotation": index.facts.rotation,
+            "mirrored": index.facts.mirrored,
+            "counted": index.facts.timing == "counted",
+        }
+        arrays = (numbers, index.pts[numbers], keys, index.pts[keys])
+        self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + 2)
+        process, ring, shared = self._context.__enter__()
+        self._talk = _Talk(process, self._decoders.limits)
+        places = [distinct.index(view) for view in self._views]
+        self._slots = [tuple(images[place] for place in places) for images in ring.arrays(shared)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._talk is not None:
+            self._talk = None
+            self._context.__exit__(None, None, None)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Decoded:
+        if self._next == len(self._numbers):
+            raise StopIteration
+        if self._talk is None:
+            raise RuntimeError("a reading is a context manager: use it in a `with`")
+        if len(self._lent) >= self._hold:
+            raise RuntimeError(f"{self._hold} frames are unreleased; release one, or read with a larger `hold`")
+        message = self._talk.receive()
+        at, number = self._next, int(self._numbers[self._next])
+        if message[0] == wire.FRAME and len(message) == wire.frame_message.size:
+            _, given, slot = wire.frame_message.unpack(message)
+            if given == at and slot < len(self._slots) and slot not in self._lent:
+                self._next += 1
+                self._lent.add(slot)
+                return Decoded(number, self._slots[slot], None, lambda: self._give_back(slot))
+        elif message[0] == wire.DAMAGED and len(message) >= wire.damaged_message.size:
+            _, given = wire.damaged_message.unpack_from(message)
+            if given == at:
+                self._next += 1
+                return Decoded(number, None, message[wire.damaged_message.size :].decode(errors="replace"))
+        raise self._talk.broken()
+
+    def _give_back(self, slot: int) -> None:
+        self._lent.discard(slot)
+        talk = self._talk
+        if talk is not None:
+            talk.give_back(slot)
+
+
+class _Talk:
+    """What the parent hears from a decoder, with its silence and its end made into errors."""
+
+    def __init__(self, process: Process, limits: Limits) -> None:
+        self.process = process
+        self._limits = limits
+        process.socket.settimeout(limits.timeout_seconds)
+
+    def receive(self) -> bytes:
+        """The next message that is neither a sign of life nor an error."""
+        while True:
+            try:
+                message = self.process.socket.recv(wire.MESSAGE_BYTES)
+            except TimeoutError:
+                seconds = self._limits.timeout_seconds
+                raise DecoderDied(f"the decoder said nothing for {seconds:g} s and was ended") from None
+            except OSError:
+                message = b""
+            if not message:
+                raise DecoderDied("the decoder has ended without a word")
+            if message[0] == wire.ERROR:
+                raise _error(message)
+            if message[0] == wire.EXITED:
+                raise self._exited(message)
+            if message[0] != wire.ALIVE:
+                return message
+
+    def give_back(self, slot: int) -> None:
+        """Tell the decoder that a slot is free."""
+        try:
+            self.process.socket.send(wire.slot_message.pack(slot))
+        except OSError:
+            pass  # it has ended; whoever waits for its next frame gets to know
+
+    def broken(self) -> DecoderDied:
+        """The error for a decoder that says what it can't mean: it is not ours any more."""
+        return DecoderDied("the decoder broke the protocol and was ended")
+
+    def _exited(self, message: bytes) -> CvpipeError:
+        if len(message) != wire.exit_message.size:
+            return self.broken()
+        status = wire.exit_message.unpack(message)[1]
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number == signal.SIGXCPU:
+                return VideoLimit(f"decoding it takes more than {self._limits.cpu_seconds} s of processor time")
+            return DecoderDied(f"the decoder was ended by {_signal_name(number)}")
+        return DecoderDied(f"the decoder ended with status {os.waitstatus_to_exitcode(status)}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _error(message: bytes) -> CvpipeError:
+    try:
+        body = json.loads(message[1:])
+        return _ERRORS[body["code"]](str(body["message"]))
+    except (ValueError, KeyError, TypeError):
+        return DecoderDied("the decoder failed and could not say why")
+
+
+def _open(path: Path) -> int:
+    """A descriptor of a regular file. Raises: NotFound, UnreadableVideo."""
+    try:
+        # Not to wait for ever for the other end of a FIFO.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path.name!r}") from None
+    except OSError as error:
+        raise UnreadableVideo(f"the file can't be opened: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise UnreadableVideo("it is not a regular file")
+    return fd

@@ -1,0 +1,125 @@
+"""The process that decoders are forked from: clean, single-threaded, confined, with PyAV and numpy already imported.
+
+`cvpipe.video.decoders` starts it with a socket. Each message on the socket is a request with three descriptors (see
+`cvpipe.video.wire`); the server forks one child for it, tells the requester of its start and its end, and reaps it.
+It ends when the socket closes or its parent ends, and its children end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from cvpipe.video import child, sandbox, wire
+
+_Kept = dict[int, socket.socket]
+
+
+def main(fd: int, parent: int) -> None:
+    """Serve requests that come in on the socket `fd` until it closes or the process `parent` ends."""
+    requests = socket.socket(fileno=fd)
+    # Ctrl-C goes to the whole process group. The parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # PR_SET_PDEATHSIG would kill us when the thread that started us ends, not its process.
+        parent_end = os.pidfd_open(parent)
+    except ProcessLookupError:
+        return
+    if os.getppid() != parent:
+        return
+    child.warm_up()
+    silence = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    confined = sandbox.confine()
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page of ours
+    requests.send(json.dumps({"pid": os.getpid(), "confined": confined}).encode())
+    _serve(requests, parent_end, silence)
+
+
+def _serve(requests: socket.socket, parent_end: int, silence: int) -> None:
+    wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    kept: _Kept = {}
+    poll = select.poll()
+    for fd in (requests.fileno(), parent_end, wake_read):
+        poll.register(fd, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap(kept)
+        if parent_end in ready:
+            return
+        if requests.fileno() in ready:
+            data, fds, _, _ = socket.recv_fds(requests, 16, 3, socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                return
+            _answer(requests, fds, silence, kept)
+
+
+def _answer(requests: socket.socket, fds: list[int], silence: int, kept: _Kept) -> None:
+    """Fork a child for one request and hand back its pidfd. Only the child touches what the descriptors hold."""
+    server = os.getpid()
+    try:
+        end, video, memory = fds
+        pid = os.fork()
+        if pid == 0:
+            _be_child(server, end, video, memory, silence)
+        pidfd = os.pidfd_open(pid)  # it can't have been reaped yet
+    except (OSError, ValueError) as error:  # no more processes or memory; or our table of open files was full
+        requests.send(bytes((wire.REFUSED,)) + str(error).encode())
+        fds_to_close = fds
+    else:
+        # Our copy of the socket tells the requester how the child ended, after the last of the child's own words.
+        kept[pid] = socket.socket(fileno=end)
+        socket.send_fds(requests, [wire.started_message.pack(wire.STARTED, pid)], [pidfd])
+        fds_to_close = [video, memory, pidfd]
+    for fd in fds_to_close:
+        os.close(fd)
+
+
+def _be_child(server: int, end: int, video: int, memory: int, silence: int) -> NoReturn:
+    """Be a decoder and end. Never returns."""
+    status = 1
+    try:
+        sandbox.die_with(server)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for stream in (0, 1, 2):
+            os.dup2(silence, stream)
+        mine = sorted((2, end, video, memory))
+        for low, high in zip(mine, [*mine[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(low + 1, high)
+        child.run(socket.socket(fileno=end), video, memory)
+        status = 0
+    finally:
+        # Not sys.exit: nothing of the server may be unwound or flushed here.
+        os._exit(status)
+
+
+def _reap(kept: _Kept) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        end = kept.pop(pid, None)
+        if end is not None:
+            # The requester may have gone, or its queue is full of the child's words: that it closes tells it as well.
+            with contextlib.suppress(OSError):
+                end.send(wire.exit_message.pack(wire.EXITED, status), socket.MSG_DONTWAIT)
+            end.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

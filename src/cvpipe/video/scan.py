@@ -1,0 +1,172 @@
+"""Make the index of a video: read its packets, decode one frame. Runs in decoder processes only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.errors import UnreadableVideo, VideoLimit
+from cvpipe.video.decode import decode, packets
+from cvpipe.video.index import VideoFacts, VideoIndex
+from cvpipe.video.limits import Limits
+from cvpipe.video.paint import orientation
+from cvpipe.video.source import Source, is_shown, open_source
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """pts: ascending, unique. key: of each, can decoding begin there. last: duration of the last frame, 0 if not known."""
+
+    pts: list[int]
+    key: list[bool]
+    last: int
+    first_frame: VideoFrame
+    timing: Literal["file", "counted"] = "file"
+
+
+def scan(fd: int, limits: Limits, alive: Callable[[], None]) -> VideoIndex:
+    """The index of the video at the descriptor `fd`. Calls `alive` after each packet.
+
+    Raises: UnreadableVideo, UnsupportedVideo, VideoLimit.
+    """
+    source = open_source(fd, limits)
+    times = _from_packets(source, limits, alive)
+    if times is None:
+        # The packets don't say when the frames are shown (fields of interlaced h264 each on their own, AVI with
+        # B-frames, recordings whose clock jumps back). Decoding all of it does.
+        source.close()
+        source = open_source(fd, limits)
+        times = _from_frames(source, limits, alive)
+    facts = _facts(source, times)
+    source.close()
+    return VideoIndex(facts=facts, pts=np.array(times.pts, np.int64), keyframe=np.array(times.key, np.bool_))
+
+
+def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> _Times | None:
+    """None where the packets' times can't be those of the frames."""
+    found: dict[int, tuple[bool, int]] = {}
+    first: VideoFrame | None = None
+    complaint: str | None = None
+    last_dts: int | None = None
+    codec = source.codec
+    for packet in packets(source):
+        alive()
+        if first is None:
+            frames, complaint = decode(source, packet)
+            first = frames[0] if frames else None
+        if packet is None:
+            break
+        if packet.dts is not None:
+            if last_dts is not None and packet.dts < last_dts:
+                return None
+            last_dts = packet.dts
+        if not is_shown(packet, codec):
+            continue
+        if packet.pts is None or packet.pts in found:
+            return None
+        found[packet.pts] = (packet.is_keyframe, packet.duration or 0)
+        if len(found) > limits.max_frames:
+            raise VideoLimit(f"the video has more than {limits.max_frames} frames")
+    if first is None:
+        raise UnreadableVideo(f"no frame of it can be decoded: {complaint or 'there is none'}")
+    if first.pts not in found:
+        return None
+    # What comes before the first frame that a decoder gives is never seen: a recording that begins in the middle.
+    pts = sorted(t for t in found if t >= first.pts)
+    return _Times(pts, [found[t][0] for t in pts], found[pts[-1]][1], first)
+
+
+def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _Times:
+    pts: list[int | None] = []
+    key: list[bool] = []
+    first: VideoFrame | None = None
+    last = 0
+    complaint: str | None = None
+    for packet in packets(source):
+        alive()
+        frames, trouble = decode(source, packet)
+        complaint = trouble or complaint
+        for frame in frames:
+            first = first or frame
+            pts.append(frame.pts)
+            key.append(frame.key_frame)
+            last = frame.duration
+        if len(pts) > limits.max_frames:
+            raise VideoLimit(f"the video has more than {limits.max_frames} frames")
+    if first is None:
+        raise UnreadableVideo(f"no frame of it can be decoded: {complaint or 'there is none'}")
+    known = [t for t in pts if t is not None]
+    if len(known) == len(pts) and all(a < b for a, b in zip(known, known[1:], strict=False)):
+        return _Times(known, key, last, first)
+    step = _usual_step(known) or _header_step(source)
+    return _Times(_made_up(pts, step), [n == 0 for n in range(len(pts))], step, first, "counted")
+
+
+def _made_up(pts: list[int | None], step: int) -> list[int]:
+    """Times that ascend, from times that don't: steps that make no sense become the usual one."""
+    out = [pts[0] or 0]
+    for before, after in zip(pts, pts[1:], strict=False):
+        delta = after - before if before is not None and after is not None else step
+        out.append(out[-1] + (delta if 0 < delta <= 100 * step else step))
+    return out
+
+
+def _usual_step(pts: list[int]) -> int:
+    deltas = np.diff(np.array(pts, np.int64))
+    deltas = deltas[deltas > 0]
+    return int(np.median(deltas)) if len(deltas) else 0
+
+
+def _header_step(source: Source) -> int:
+    rate = source.stream.average_rate or source.stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * (source.stream.time_base or Fraction(1, 1000)))))
+
+
+def _facts(source: Source, times: _Times) -> VideoFacts:
+    stream, frame = source.stream, times.first_frame
+    base = stream.time_base or Fraction(1, 1000)
+    rotation, mirrored = orientation(frame)
+    turned = rotation % 180 != 0
+    last = times.last or _usual_step(times.pts) or _header_step(source)
+    duration = float((times.pts[-1] - times.pts[0] + last) * base)
+    return VideoFacts(
+        container=source.container_name,
+        codec=source.codec,
+        pixel_format=frame.format.name,
+        width=frame.width,
+        height=frame.height,
+        display_width=frame.height if turned else frame.width,
+        display_height=frame.width if turned else frame.height,
+        rotation=rotation,
+        mirrored=mirrored,
+        frames=len(times.pts),
+        duration_seconds=round(duration, 6),
+        fps=round(len(times.pts) / duration, 6),
+        time_base=f"{base.numerator}/{base.denominator}",
+        stream=stream.index,
+        timing=times.timing,
+        header=_claims(source, base),
+    )
+
+
+def _claims(source: Source, base: Fraction) -> dict[str, Any]:
+    stream, container = source.stream, source.container
+    seconds: float | None = None
+    if stream.duration is not None:
+        seconds = float(stream.duration * base)
+    elif container.duration is not None:
+        seconds = container.duration / 1e6
+    return {
+        "frames": stream.frames or None,
+        "duration_seconds": seconds,
+        "fps": float(stream.average_rate) if stream.average_rate else None,
+        "bit_rate": container.bit_rate or None,
+    }

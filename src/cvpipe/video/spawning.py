@@ -1,0 +1,142 @@
+"""The parent's side of the fork-server: start it, ask it for decoder processes, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvpipe.errors import DecoderDied, ExtraMissing
+from cvpipe.log import fields
+from cvpipe.video import wire
+
+_log = logging.getLogger(__name__)
+
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from cvpipe.video.forkserver import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+)
+_START_SECONDS = 60
+"""A machine that is busy may take long to import numpy and PyAV; ordinarily it is a third of a second."""
+_FORK_SECONDS = 30
+_END_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A decoder process: its pid, for people; its pidfd, for signals (a pid can be another process by now); its socket."""
+
+    pid: int
+    pidfd: int
+    socket: socket.socket
+
+    def end(self) -> None:
+        """Kill it unless it has ended, and wait until it has."""
+        # Closing first: what it still has to say is of no use, and the fork-server need not deliver its status.
+        self.socket.close()
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            poll.poll(_END_SECONDS * 1000)
+        finally:
+            os.close(self.pidfd)
+
+
+class ForkServer:
+    """A clean process that forks decoders; started when made, and again should it have died. Thread-safe."""
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("av") is None:
+            raise ExtraMissing("reading videos needs PyAV: install cvpipe[cpu] or cvpipe[gpu]")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._ready = False
+        self._process, self._socket = _launch()
+
+    def fork(self, video: int, memory: int) -> Process:
+        """A new decoder for the opened video and the order in `memory`; the caller keeps its own descriptors.
+
+        Raises: DecoderDied where no process can be had.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the decoders are closed")
+            try:
+                return self._ask(video, memory)
+            except OSError as error:
+                _log.warning("the fork-server is gone, starting another %s", fields(error=repr(error)))
+            self._stop()
+            self._ready = False
+            self._process, self._socket = _launch()
+            try:
+                return self._ask(video, memory)
+            except OSError as error:
+                raise DecoderDied(f"the process that starts decoders does not start: {error!r}") from error
+
+    def close(self) -> None:
+        """End the fork-server, and with it its children."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._stop()
+
+    def _ask(self, video: int, memory: int) -> Process:
+        if not self._ready:
+            self._socket.settimeout(_START_SECONDS)
+            hello = self._socket.recv(wire.MESSAGE_BYTES)
+            if not hello:
+                raise EOFError("it ended while starting")
+            _log.debug("fork-server ready %s", fields(**json.loads(hello)))
+            self._socket.settimeout(_FORK_SECONDS)
+            self._ready = True
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                socket.send_fds(self._socket, [b"?"], [theirs.fileno(), video, memory])
+            answer, fds, _, _ = socket.recv_fds(self._socket, wire.MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            if not answer:
+                raise ConnectionResetError("it has ended")
+            if answer[0] == wire.REFUSED:
+                raise DecoderDied(f"no decoder process can be started: {answer[1:].decode(errors='replace')}")
+            (pidfd,) = fds
+            return Process(wire.started_message.unpack(answer)[1], pidfd, ours)
+        except BaseException:
+            ours.close()
+            raise
+
+    def _stop(self) -> None:
+        self._socket.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(_END_SECONDS)
+
+
+def _launch() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Isolated mode ignores PYTHONPATH and the current folder, so our own path is handed over.
+    path = [str(Path(entry).absolute()) for entry in sys.path if entry]
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _BOOT, json.dumps(path), str(theirs.fileno()), str(os.getpid())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            # OpenBLAS would start a thread for each core; forking is safe from one thread only.
+            env={"OPENBLAS_NUM_THREADS": "1"},
+        )
+    return process, ours
