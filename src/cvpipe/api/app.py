@@ -1,0 +1,93 @@
+"""The service's app: routes, what stands before them, and the resources that live as long as it does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request, Response
+
+from cvpipe.api import (
+    catalogue,
+    docs,
+    document,
+    events,
+    exports,
+    frames,
+    guard,
+    health,
+    jobs,
+    metrics,
+    problems,
+    videos,
+)
+from cvpipe.api.resources import open_resources
+from cvpipe.broker import Bell
+from cvpipe.log import fields
+from cvpipe.settings import Settings
+from cvpipe.sources import upload
+from cvpipe.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Api(FastAPI):
+    """FastAPI with our OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, built once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = document.build(self)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | None = None) -> FastAPI:
+    """The service's ASGI app.
+
+    store, bell: handed in by tests, say; left open at the end. Otherwise both are opened from `settings.redis_url` and
+    `settings.broker_url` when the app starts, which raises StoreUnavailable where Redis is away.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        removed = await anyio.to_thread.run_sync(upload.sweep, settings.data_dir)
+        if removed:
+            log.info("removed the remains of uploads %s", fields(files=removed))
+        async with AsyncExitStack() as stack:
+            opening = open_resources(settings, anyio.Event(), store=store, bell=bell)
+            resources = await anyio.to_thread.run_sync(opening.__enter__)
+            stack.push_async_callback(anyio.to_thread.run_sync, opening.__exit__, None, None, None)
+            app.state.resources = resources
+            yield
+            resources.stopping.set()
+
+    app = Api(
+        title="cvpipe",
+        version=document.VERSION,
+        summary="Self-hosted video understanding.",
+        description=document.DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=document.TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirected upload would be sent twice
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics.HttpMetrics()
+    for module in (videos, jobs, frames, events, exports, catalogue, health, metrics, docs):
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_exception_handler(events.StreamOver, _nothing_follows)
+    # The last one added is the first one to see a request.
+    app.add_middleware(guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos")])
+    app.add_middleware(guard.SecurityHeaders)
+    app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
+    return app
+
+
+async def _nothing_follows(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=204)

@@ -1,0 +1,64 @@
+"""`/v1/jobs/{id}/exports/{name}`: the files a job has made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse
+
+from cvpipe.api.jobs import JobId
+from cvpipe.api.problems import responses
+from cvpipe.api.resources import SettingsDep, StoreDep
+from cvpipe.errors import NotFound
+from cvpipe.lifecycle import job_folder
+
+router = APIRouter(prefix="/v1", tags=["results"])
+
+MEDIA_TYPES: Final = {
+    ".json": "application/json",
+    ".mp4": "video/mp4",
+    ".ndjson": "application/x-ndjson",
+}
+
+
+@router.get(
+    "/jobs/{job_id}/exports/{name}",
+    operation_id="downloadExport",
+    summary="Download a file that the job made",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
+        },
+        206: {"description": "The part of the file that the header `Range` asked for."},
+        **responses("not-found", "invalid-request", "internal", "store-unavailable"),
+    },
+)
+def download_export(
+    job_id: JobId,
+    name: Annotated[
+        str,
+        Path(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+            description="As listed under `exports` of the job.",
+            examples=["frames.ndjson"],
+        ),
+    ],
+    store: StoreDep,
+    settings: SettingsDep,
+) -> FileResponse:
+    """A file listed under `exports` of the job: its records (`frames.ndjson`), the video with the findings drawn in
+    (`annotated.mp4`).
+
+    Parts can be asked for with `Range`, so a player can seek in it and a broken download can go on.
+    """
+    job = store.job(job_id)
+    path = job_folder(settings, job.id) / name
+    if name not in job.exports or path.is_symlink() or not path.is_file():
+        there = ", ".join(job.exports) or ("none" if job.state.is_final else f"none yet, it is {job.state}")
+        raise NotFound(f"job {job.id!r} has no export {name!r}; there is: {there}")
+    return FileResponse(
+        path, media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"), filename=f"{job.id}-{name}"
+    )

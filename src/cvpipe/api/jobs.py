@@ -1,0 +1,153 @@
+"""`/v1/jobs`: have a video understood, see how far it is, stop it, remove it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import BaseModel, Field
+
+from cvpipe.api.problems import responses
+from cvpipe.api.resources import LifecycleDep, StoreDep
+from cvpipe.job import Job, JobRequest, JobState
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+JobId = Annotated[
+    str,
+    Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id.", examples=["01jf4kzq6w8m7a2v5t9c3x0b1d"]),
+]
+
+
+class JobPage(BaseModel):
+    """Some jobs, newest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="Hand it back as `cursor` for the next page; null: there is none.")
+
+
+def shown(job: Job) -> Job:
+    """The job with links to all that belongs to it."""
+    here = f"/v1/jobs/{job.id}"
+    links = {"self": here, "frames": f"{here}/frames", "events": f"{here}/events"}
+    if not job.state.is_final:
+        links["cancel"] = f"{here}/cancel"
+    if job.video is not None and job.path is None:
+        links["video"] = f"/v1/videos/{job.video}"
+    links |= {name: f"{here}/exports/{name}" for name in job.exports}
+    return job.model_copy(update={"links": links})
+
+
+@router.post(
+    "/jobs",
+    operation_id="submitJob",
+    summary="Submit a job",
+    status_code=202,
+    response_model=Job,
+    response_description="The job is on disk and will run. `Location` leads to it.",
+    responses=responses(
+        "malformed-body", "not-found", "conflict", "too-large", "unsupported-media-type", "invalid-request",
+        "invalid-pipeline", "invalid-model", "internal", "unavailable", "store-unavailable",
+    ),
+)  # fmt: skip
+def submit_job(
+    request: JobRequest,
+    response: Response,
+    lifecycle: LifecycleDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="Your own word for this request. Sent again within a day, it gets the same job; "
+            "with another body, a 409.",
+            examples=["camera-3-2026-01-01"],
+        ),
+    ] = None,
+) -> Job:
+    """Have a pipeline look at a video: at an uploaded one (`video`), or at a file on the server (`path`).
+
+    The pipeline is the name of one that `GET /v1/pipelines` lists, or is written out in the request. Its stages, their
+    options and the models they need are checked before the answer.
+    """
+    job, created = lifecycle.submit(request, idempotency_key=idempotency_key)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not created:
+        response.headers["Idempotent-Replayed"] = "true"
+    return shown(job)
+
+
+@router.get(
+    "/jobs",
+    operation_id="listJobs",
+    summary="List jobs",
+    response_model=JobPage,
+    response_description="A page of jobs.",
+    responses=responses("invalid-request", "internal", "store-unavailable"),
+)
+def list_jobs(
+    store: StoreDep,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    label: Annotated[
+        str | None,
+        Query(
+            max_length=321,
+            pattern=r"^[^=]{1,64}=",
+            description="Only jobs with this label, `key=value`.",
+            examples=["camera=3"],
+        ),
+    ] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=r"^[0-9]{1,15}-[A-Za-z0-9_-]{1,64}$", description="`next` of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Jobs on a page, at most.")] = 50,
+) -> dict[str, Any]:
+    """Jobs, newest first. Jobs that come or go between two pages make no other job appear twice or be left out."""
+    pair = None
+    if label is not None:
+        key, _, value = label.partition("=")
+        pair = (key, value)
+    jobs, following = store.jobs(state=state, label=pair, cursor=cursor, limit=limit)
+    return {"jobs": [shown(job) for job in jobs], "next": following}
+
+
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="getJob",
+    summary="A job: state, progress, error, links",
+    response_model=Job,
+    response_description="The job.",
+    responses=responses("not-found", "invalid-request", "internal", "store-unavailable"),
+)
+def get_job(job_id: JobId, store: StoreDep) -> Job:
+    """The job as it is now. To follow it, use its event stream instead of asking again and again."""
+    return shown(store.job(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    operation_id="cancelJob",
+    summary="Stop a job",
+    response_model=Job,
+    response_description="The job, which is over.",
+    responses=responses("not-found", "invalid-request", "internal", "store-unavailable"),
+)
+def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
+    """End the job at once; what it has found so far stays. A job that is over stays as it is."""
+    return shown(lifecycle.cancel(job_id))
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    operation_id="deleteJob",
+    summary="Remove a job",
+    status_code=204,
+    response_model=None,
+    response_description="Nothing of the job is left.",
+    responses=responses("not-found", "conflict", "invalid-request", "internal", "store-unavailable"),
+)
+def delete_job(job_id: JobId, lifecycle: LifecycleDep) -> None:
+    """Remove a job that is over, with its records, events and exports. The video stays."""
+    lifecycle.delete(job_id)

@@ -1,0 +1,115 @@
+"""`/metrics`: what the service does, for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cvpipe.api.resources import StoreDep
+from cvpipe.errors import StoreUnavailable
+from cvpipe.store import Store
+
+router = APIRouter(include_in_schema=False)
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60)
+
+
+class HttpMetrics:
+    """Counts requests by the template of their route, not by their path: the number of series stays bounded."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "cvpipe_http_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "cvpipe_http_request_seconds",
+            "Time until an answer begins; its own length does not count, since streams have no end.",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.open = Gauge(
+            "cvpipe_http_requests_open", "Requests being answered, streams included.", registry=self.registry
+        )
+
+
+class CountRequests:
+    """Tells HttpMetrics of every request."""
+
+    def __init__(self, app: ASGIApp, *, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        counted = False
+
+        def count(status: int) -> None:
+            nonlocal counted
+            counted = True
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and not counted:
+                count(message["status"])
+            await send(message)
+
+        self._metrics.open.inc()
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            self._metrics.open.dec()
+            if not counted:  # nothing was sent: the error handler answers outside of here
+                count(500)
+
+
+class StoreMetrics(Collector):
+    """What the store holds, read at each scrape."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, or just that the store does not answer."""
+        up = GaugeMetricFamily("cvpipe_store_up", "Whether the store answers.")
+        try:
+            jobs, (tasks, overdue) = self._store.job_counts(), self._store.due_counts()
+        except StoreUnavailable:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        by_state = GaugeMetricFamily("cvpipe_jobs", "Jobs the store holds.", labels=["state"])
+        for state, number in jobs.items():
+            by_state.add_metric([state], number)
+        yield by_state
+        yield GaugeMetricFamily("cvpipe_tasks", "Tasks that wait, run, or are to be tried again.", value=tasks)
+        yield GaugeMetricFamily("cvpipe_tasks_overdue", "Tasks due for over 10 s that nobody has taken.", value=overdue)
+
+
+@router.get("/metrics")
+def get_metrics(request: Request, store: StoreDep) -> Response:
+    """Metrics in Prometheus' text format."""
+    metrics: HttpMetrics = request.app.state.metrics
+    scrape = CollectorRegistry()
+    scrape.register(StoreMetrics(store))
+    return Response(generate_latest(metrics.registry) + generate_latest(scrape), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,387 @@
+"""Errors as the API tells them: RFC 9457 problem documents, and a page for each that says what to do about it."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Literal, NamedTuple
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from cvpipe.errors import CvpipeError, NotFound
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 2
+
+_log = logging.getLogger(__name__)
+
+Part = Literal["body", "query", "path", "header"]
+
+
+class FieldError(BaseModel):
+    """One thing wrong with one value."""
+
+    field: str = Field(description="Path of the value, such as `pipeline.stages.1.fps`; empty: the whole part.")
+    part: Part = Field(description="Where in the request the value is.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `type` is stable and leads to a page that explains it."""
+
+    type: str = Field(description="`/problems/<code>`: decide by this, not by the words.")
+    title: str = Field(description="What kind of problem it is; the same for every problem of a type.")
+    status: int = Field(ge=400, le=599, description="The HTTP status, once more.")
+    detail: str = Field(description="What was wanted, what came, and what to do.")
+    instance: str | None = Field(
+        default=None, description="What the request was about; of an internal error, its id in the log."
+    )
+    field: str | None = Field(
+        default=None, description="Path of the first offending value, such as `pipeline.stages.1.fps`."
+    )
+    errors: list[FieldError] | None = Field(default=None, description="Everything that is wrong with the values sent.")
+
+
+class ProblemType(NamedTuple):
+    """One kind of problem: its HTTP status, its title, and what the one who meets it can do."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+TYPES: Final[Mapping[str, ProblemType]] = {
+    "malformed-body": ProblemType(
+        400,
+        "The body is not JSON",
+        "Send one JSON document, in UTF-8.",
+    ),
+    "not-found": ProblemType(
+        404,
+        "The thing named does not exist",
+        "Check the id or the name; what is past its retention or deleted is gone.",
+    ),
+    "method-not-allowed": ProblemType(
+        405,
+        "The address does not know this method",
+        "Use one of the methods in the header Allow.",
+    ),
+    "not-acceptable": ProblemType(
+        406,
+        "No form of the answer that the client accepts",
+        "Ask for a media type that the operation's page lists, or send no Accept header.",
+    ),
+    "conflict": ProblemType(
+        409,
+        "The state of the thing forbids the request",
+        "Read its state again, then decide.",
+    ),
+    "too-large": ProblemType(
+        413,
+        "The request is over a limit",
+        "Send less, or ask the operator to raise the limit that the detail names.",
+    ),
+    "unsupported-media-type": ProblemType(
+        415,
+        "The body is of a media type that is not read here",
+        "Send JSON with `Content-Type: application/json`, and videos as raw bytes, not as a form.",
+    ),
+    "invalid-request": ProblemType(
+        422,
+        "A value of the request is wrong",
+        "Correct the values listed under `errors`.",
+    ),
+    "invalid-pipeline": ProblemType(
+        422,
+        "The pipeline is wrong",
+        "Correct the value at `field`. GET /v1/stages lists all stages and the schema of their options.",
+    ),
+    "invalid-model": ProblemType(
+        422,
+        "A model's card or file is wrong",
+        "Correct the card in the folder of models. GET /v1/models lists the models that can be read.",
+    ),
+    "video-error": ProblemType(
+        422,
+        "The video cannot be used",
+        "Try another copy of the video, or convert it first.",
+    ),
+    "video-unreadable": ProblemType(
+        422,
+        "The file is no video, or damaged beyond reading",
+        "See if the file plays elsewhere; send it again if the copy is broken.",
+    ),
+    "video-unsupported": ProblemType(
+        422,
+        "The container or codec is not on the list of allowed ones",
+        "Convert the video, for example to H.264 in MP4.",
+    ),
+    "video-limit": ProblemType(
+        422,
+        "The video asks for more pixels, memory or time than allowed",
+        "Make it smaller, or ask the operator to raise the limit.",
+    ),
+    "internal": ProblemType(
+        500,
+        "Something broke inside the service",
+        "The service's log says more under the id in `instance`. Please report it.",
+    ),
+    "extra-missing": ProblemType(
+        501,
+        "A feature is not installed",
+        "Ask the operator to install the extra that the detail names.",
+    ),
+    "unavailable": ProblemType(
+        503,
+        "Something the service needs does not answer",
+        "Try again after the seconds in the header Retry-After.",
+    ),
+    "store-unavailable": ProblemType(
+        503,
+        "The store does not answer",
+        "Try again after the seconds in the header Retry-After. Nothing that was acknowledged is lost.",
+    ),
+    "broker-unavailable": ProblemType(
+        503,
+        "The broker does not answer",
+        "Nothing to do: jobs wait in the store and run once it is back.",
+    ),
+    "decoder-died": ProblemType(
+        503,
+        "A decoder process crashed or hung",
+        "The part of the video is tried again; if it crashes the decoder each time, it becomes a gap.",
+    ),
+    "device-unavailable": ProblemType(
+        503,
+        "A device was asked for by name and is not there",
+        "Start a worker on a machine that has the device, or let `device` be `auto`.",
+    ),
+}
+"""By code, the last part of `type`. Codes of failed jobs are the same words."""
+
+_CODE_OF_STATUS: Final = {
+    400: "malformed-body",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    409: "conflict",
+    413: "too-large",
+    415: "unsupported-media-type",
+    422: "invalid-request",
+    503: "unavailable",
+}
+
+
+class HttpProblem(Exception):
+    """A problem of HTTP itself, raised by a route: `code` is a key of TYPES."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class ProblemResponse(JSONResponse):
+    """A problem document on its way out."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        """ASCII JSON: what a client sent and reads back here may hold lone surrogates, which UTF-8 cannot carry."""
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
+def respond(
+    code: str,
+    detail: str,
+    *,
+    status: int | None = None,
+    instance: str | None = None,
+    field: str | None = None,
+    errors: Sequence[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """The answer for a problem of the type `code`."""
+    known = TYPES.get(code, TYPES["internal"])
+    problem = Problem(
+        type=f"/problems/{code}",
+        title=known.title,
+        status=status or known.status,
+        detail=detail,
+        instance=instance,
+        field=field or None,
+        errors=list(errors) if errors else None,
+    )
+    sent = dict(headers or {})
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        sent.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    return ProblemResponse(problem.model_dump(exclude_none=True), status_code=problem.status, headers=sent)
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What a route declares in its OpenAPI `responses` for the problems `codes`."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(TYPES[code].status, []).append(code)
+    return {
+        status: {
+            "description": " ".join(f"{TYPES[code].title} (`{code}`)." for code in some),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in some},
+                }
+            },
+        }
+        for status, some in sorted(by_status.items())
+    }
+
+
+def problem_examples() -> dict[str, dict[str, Any]]:
+    """An example of each type, for the components of an OpenAPI document."""
+    return {
+        code: {
+            "summary": known.title,
+            "value": {
+                "type": f"/problems/{code}",
+                "title": known.title,
+                "status": known.status,
+                "detail": known.remedy,
+            },
+        }
+        for code, known in TYPES.items()
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every error with a problem document."""
+    app.add_exception_handler(CvpipeError, _on_cvpipe_error)
+    app.add_exception_handler(HttpProblem, _on_http_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_bug)
+    app.include_router(router)
+
+
+async def _on_cvpipe_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, CvpipeError)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("%s %s: %s: %s", request.method, request.url.path, error.code, error)
+    return respond(error.code, error.message, status=error.status, instance=request.url.path, field=error.field)
+
+
+async def _on_http_problem(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HttpProblem)
+    return respond(error.code, error.detail, instance=request.url.path)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODE_OF_STATUS.get(error.status_code, "invalid-request" if error.status_code < 500 else "internal")
+    detail = error.detail
+    if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own words say nothing more than the status
+        detail = f"{request.method} {request.url.path}: {TYPES[code].title.lower()}"
+    return respond(
+        code, detail, status=error.status_code, instance=request.url.path, headers=getattr(error, "headers", None)
+    )
+
+
+async def _on_bug(request: Request, error: Exception) -> ProblemResponse:
+    instance = uuid.uuid4().urn
+    # The server logs the traceback right after this; the line here ties it to the answer.
+    _log.error("%s %s failed: %s: %s", request.method, request.url.path, instance, type(error).__name__)
+    return respond("internal", "The service's log has the details.", instance=instance)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        detail = (
+            f"the body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')} at character {first['loc'][-1]}"
+        )
+        return respond("malformed-body", detail, instance=request.url.path)
+    if isinstance(error.body, bytes):  # FastAPI hands the body on unread where it is not declared to be JSON
+        sent = request.headers.get("content-type")
+        detail = f"wanted Content-Type application/json, got {sent or 'none'}"
+        return respond("unsupported-media-type", detail, instance=request.url.path)
+    found: dict[tuple[Part, str], FieldError] = {}
+    for item in error.errors():
+        one = _field_error(item, error.body)
+        found.setdefault((one.part, one.field), one)
+    errors = list(found.values())
+    detail = "; ".join(f"{one.field or one.part}: {one.detail}" for one in errors[:3])
+    if len(errors) > 3:
+        detail += f"; and {len(errors) - 3} more"
+    return respond("invalid-request", detail, instance=request.url.path, field=errors[0].field, errors=errors)
+
+
+def _field_error(item: Mapping[str, Any], body: Any) -> FieldError:
+    part, *path = item["loc"]
+    detail = str(item["msg"]).removeprefix("Value error, ")
+    if part == "body":
+        path = _path_in(body, path, missing=item["type"] == "missing")
+    return FieldError(
+        field=".".join(str(step) for step in path),
+        part=part if part in ("body", "query", "path", "header") else "body",
+        detail=detail[:1].lower() + detail[1:],
+    )
+
+
+def _path_in(body: Any, path: Sequence[str | int], *, missing: bool) -> list[str | int]:
+    """The steps of pydantic's `loc` that lead through the body; the rest name members of unions."""
+    steps: list[str | int] = []
+    value = body
+    for number, step in enumerate(path):
+        if isinstance(value, Mapping):
+            leads = step in value
+        else:
+            leads = isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
+        if leads:
+            value = value[step]
+        if leads or (missing and number == len(path) - 1):
+            steps.append(step)
+    return steps
+
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<link rel="icon" href="../docs/favicon.svg"><link rel="stylesheet" href="../docs/page.css">
+<main>{body}</main></html>
+"""
+
+
+@router.get("/problems", response_class=HTMLResponse)
+async def list_problems() -> str:
+    """All problem types on one page."""
+    rows = "".join(
+        f'<tr><td><a href="problems/{code}">{code}</a><td>{known.status}<td>{html.escape(known.title)}'
+        for code, known in TYPES.items()
+    )
+    page = _PAGE.format(
+        title="cvpipe: problems", body=f"<h1>Problems</h1><table><tr><th>code<th>status<th>what{rows}</table>"
+    )
+    return page.replace("../docs/", "docs/")
+
+
+@router.get("/problems/{code}", response_class=HTMLResponse)
+async def explain_problem(code: str) -> str:
+    """What one problem type means and what to do about it."""
+    if code not in TYPES:
+        raise NotFound(f"there is no problem type {code!r}")
+    known = TYPES[code]
+    return _PAGE.format(
+        title=f"cvpipe: {code}",
+        body=f"<h1>{html.escape(known.title)}</h1><p><code>{code}</code>, HTTP status {known.status}.</p>"
+        f"<h2>What to do</h2><p>{html.escape(known.remedy)}</p><p><a href='../problems'>All problems</a></p>",
+    )
