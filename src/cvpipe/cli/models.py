@@ -1,0 +1,65 @@
+"""`cvpipe models`: the model cards on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvpipe.cli import output
+from cvpipe.cli.options import Json, load_settings
+
+if TYPE_CHECKING:
+    from cvpipe.inference.cards import ModelCard
+
+app = typer.Typer(name="models", help="Models that stages can name.", no_args_is_help=True)
+
+
+@app.command()
+def ls(as_json: Json = False) -> None:
+    """List the model cards in CVPIPE_MODELS_DIR (default: the folder `models` of the data directory)."""
+    from cvpipe.inference.cards import load_cards
+
+    settings = load_settings()
+    cards = load_cards(settings.models_path)
+    if as_json:
+        output.as_json([_document(card) for card in cards.values()])
+        return
+    if not cards:
+        output.note(f"no model cards in {settings.models_path}")
+    output.columns(
+        ("MODEL", "TASK", "FAMILY", "INPUT", "CLASSES", "FILE", "LICENCE"),
+        [
+            (
+                card.ref,
+                card.task,
+                card.family,
+                f"{card.input.width}x{card.input.height}",
+                len(card.labels),
+                card.file if card.path.is_file() else f"{card.file} (missing)",
+                card.licence,
+            )
+            for card in cards.values()
+        ],
+    )
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="`name`, or `name@version`.")], as_json: Json = False
+) -> None:
+    """Show a model card, and check that its file is the one it describes."""
+    from cvpipe.inference.cards import find_card
+
+    card = find_card(load_settings().models_path, model)
+    card.read()
+    if as_json:
+        output.as_json(_document(card))
+        return
+    import yaml
+
+    output.line(yaml.safe_dump(_document(card), sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _document(card: ModelCard) -> dict[str, Any]:
+    return {**card.model_dump(mode="json"), "path": str(card.path), "present": card.path.is_file()}

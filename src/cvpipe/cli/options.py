@@ -1,0 +1,49 @@
+"""Options that several commands have, and the settings of this call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvpipe.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from cvpipe.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output; errors too, on standard error.")]
+Url = Annotated[str, typer.Option("--url", envvar="CVPIPE_URL", help="Address of the service.")]
+From = Annotated[float | None, typer.Option("--from", min=0, help="Seconds since the first frame. Default: the start.")]
+To = Annotated[float | None, typer.Option("--to", min=0, help="Seconds since the first frame. Default: the end.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=1024, help="Chunks worked on at once. Default: the cores.")
+]
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: CVPIPE_HOST or 127.0.0.1.")]
+Port = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one. Default: 8000.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Videos, results and the store. Default: CVPIPE_DATA_DIR.")
+]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment, with the options that were given on the command line on top.
+
+    Raises: InvalidRequest, naming the environment variable or option.
+    """
+    from pydantic import ValidationError
+
+    from cvpipe.settings import Settings
+
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        shown = f"--{name.replace('_', '-')}" if name in given else f"CVPIPE_{name.upper()}"
+        raise InvalidRequest(f"{first['msg']}, not {first['input']!r}", field=shown) from None

@@ -1,0 +1,74 @@
+"""`cvpipe run`: a pipeline on a video, in this process, without any service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvpipe.cli import extras, output
+from cvpipe.cli.exits import ExitCode, exit_code_of_state
+from cvpipe.cli.options import From, Json, Threads, To, load_settings
+
+if TYPE_CHECKING:
+    from cvpipe.job import TimeRange
+
+
+def run(
+    *,
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.")],
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made where it is missing.")],
+    chunk_seconds: Annotated[float, typer.Option(min=0.2, max=120, help="Length of a unit of work, about.")] = 10,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Also write a copy with the findings drawn.")] = False,
+    start: From = None,
+    stop: To = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> ExitCode:
+    """Run a pipeline on a video in this process, without any service.
+
+    Writes frames.ndjson and job.json to the folder (and annotated.mp4 with --annotate), over those of an earlier run.
+    With --json the job document comes on standard output.
+    """
+    from cvpipe.pipeline import load_pipeline
+
+    settings = load_settings(threads=threads)
+    spec = load_pipeline(pipeline, settings=settings, files=True, field="--pipeline")
+    time_range = read_range(start, stop)
+    extras.require("worker", what="cvpipe run")
+    from cvpipe.engine import run_local
+
+    with output.progress(video.name) as on_progress:
+        job = run_local(
+            video,
+            spec,
+            out,
+            settings=settings,
+            chunk_seconds=chunk_seconds,
+            annotate=annotate,
+            range=time_range,
+            on_progress=on_progress,
+        )
+    if as_json:
+        output.as_json(job)
+    else:
+        frames = job["frames"]
+        lost = frames["total"] - frames["ok"]
+        gaps = f" ({lost} damaged or failed)" if lost else ""
+        files = ", ".join(str(out / name) for name in job["exports"])
+        output.line(f"{frames['total']} frames{gaps} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
+    return exit_code_of_state(job["state"])
+
+
+def read_range(start: float | None, stop: float | None) -> TimeRange | None:
+    """The part of a video that --from and --to name. Raises: InvalidRequest."""
+    from cvpipe.errors import InvalidRequest
+    from cvpipe.job import TimeRange
+
+    if start is None and stop is None:
+        return None
+    if stop is not None and stop <= (start or 0):
+        raise InvalidRequest("--to must be greater than --from", field="--to")
+    return TimeRange(start=start or 0, stop=stop)

@@ -1,0 +1,29 @@
+"""`cvpipe sweep`: rings again for what was lost."""
+
+from __future__ import annotations
+
+import signal
+
+from cvpipe.cli import extras
+from cvpipe.cli.doors import ping_store
+from cvpipe.cli.options import load_settings
+
+
+def sweep() -> None:
+    """Ring for tasks that are due: retries, tasks of dead workers, lost messages. Several sweepers do no harm."""
+    extras.require("api", what="cvpipe sweep")
+    from actors.resources import open_bench
+    from cvpipe import log, work
+    from cvpipe.embedded.processes import say_ready
+
+    settings = load_settings()
+    log.configure(settings.log_level)
+    ping_store(settings)
+    bench = open_bench(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: bench.stopping.set())
+    say_ready()
+    try:
+        work.sweep(bench)
+    finally:
+        bench.close()

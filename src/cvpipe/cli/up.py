@@ -1,0 +1,42 @@
+"""`cvpipe up`: the whole service on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cvpipe.cli import extras, output
+from cvpipe.cli.options import DataDir, Host, Json, Port, Threads, load_settings
+from cvpipe.cli.version import own_version
+
+if TYPE_CHECKING:
+    from cvpipe.embedded import Running
+
+
+def up(
+    host: Host = None, port: Port = None, data_dir: DataDir = None, threads: Threads = None, as_json: Json = False
+) -> None:
+    """Start the whole service on this machine: API, store, workers. Ctrl-C stops all of it.
+
+    Needs no server, no Docker and no internet. What jobs found survives a restart. With --json one line of JSON comes
+    on standard output when the service is ready.
+    """
+    extras.require("api", "worker", what="cvpipe up")
+    from cvpipe.embedded import run_service
+
+    settings = load_settings(host=host, port=port, data_dir=data_dir, threads=threads)
+
+    def announce(running: Running) -> None:
+        if as_json:
+            output.as_json({"version": own_version(), **running.to_dict()})
+            return
+        kept = "every write is on disk before its answer" if running.durable else "NOT KEPT at the end"
+        output.line(f"cvpipe is up at {running.url} (Ctrl-C stops it)")
+        output.line(f"  docs   {running.url}/docs")
+        output.line(f"  data   {running.data_dir}")
+        output.line(f"  store  {running.store}: {kept}")
+        output.line(f"  work   {running.threads} chunks at once; logs in {running.data_dir / 'logs'}")
+        output.flush()
+
+    run_service(settings, announce=announce, say=lambda text: output.note(f"cvpipe: {text}"))
+    if not as_json:
+        output.note("cvpipe: stopped")

@@ -1,0 +1,207 @@
+"""The whole service on one machine, with one command: store, API, workers and sweeper as supervised children.
+
+Nothing of it needs the internet, a server or root. What ends the parent ends the children: Ctrl-C in order, `kill -9`
+through the kernel; what outlives even that is ended by the next start on the same data directory. Linux only, like the
+workers.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cvpipe.embedded.datalock import DataLock
+from cvpipe.embedded.processes import Command
+from cvpipe.embedded.signals import Signals, StopRequested
+from cvpipe.embedded.stores import FakeStore, SocketStore, StoreKind, find_server
+from cvpipe.embedded.supervisor import Say, Supervisor
+from cvpipe.errors import Conflict, InvalidRequest
+from cvpipe.settings import Settings
+
+__all__ = ["Running", "run_service"]
+
+COMPUTE_QUEUES: Final = ("cpu", "gpu")
+FLOW_QUEUES: Final = ("ingest", "sequence", "finish", "notify")
+_FLOW_THREADS: Final = 4  # they wait for the store and for webhook receivers, they hardly compute
+_STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
+_READY_SECONDS: Final = 60.0
+_STOP_ORDER: Final = (("compute", "flow", "sweep"), ("api",), ("store",))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service that is up and takes jobs.
+
+    children: process id by name. durable: jobs survive a restart.
+    """
+
+    url: str
+    data_dir: Path
+    store: StoreKind
+    store_url: str
+    durable: bool
+    threads: int
+    children: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {
+            "url": self.url,
+            "docs": f"{self.url}/docs",
+            "pid": os.getpid(),
+            "data_dir": str(self.data_dir),
+            "store": {"kind": self.store, "url": self.store_url, "durable": self.durable},
+            "threads": self.threads,
+            "children": self.children,
+        }
+
+
+def run_service(settings: Settings, *, announce: Callable[[Running], None], say: Say) -> None:
+    """Run the service until SIGINT or SIGTERM; call it from the main thread.
+
+    settings.port 0 takes a free port. With settings.redis_url set, that store is used and none is started.
+    announce: called once, when the API answers /readyz and all workers take messages. say: gets a line for each thing
+    worth knowing before and after that.
+    Raises: AlreadyRunning; Conflict where the port is taken; InvalidRequest; ExtraMissing; Unavailable where a part
+    does not start. Whatever is raised, no child is left running.
+    """
+    data_dir = settings.data_dir.expanduser().resolve()
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    with (
+        Signals() as signals,
+        DataLock(data_dir) as lock,
+        _listening(settings.host, settings.port) as (listener, url),
+        suppress(StopRequested),
+    ):
+        lock.note(pid=os.getpid(), url=url)
+        supervisor = Supervisor(data_dir, signals, say=say)
+        supervisor.end_leftovers()
+        with _store(settings, data_dir, say) as (kind, store_url, store):
+            try:
+                if store is not None:
+                    supervisor.start(store.command())
+                    supervisor.wait_until(store.ping, timeout_seconds=_STORE_SECONDS, what="the store does not answer")
+                environment = _environment(
+                    settings,
+                    data_dir=data_dir,
+                    redis_url=store_url,
+                    port=listener.getsockname()[1],
+                    public_url=settings.public_url or url,
+                    threads=threads,
+                )
+                for command in _commands(listener.fileno(), threads, environment):
+                    supervisor.start(command)
+                probe = _Readiness(listener)
+                supervisor.wait_until(
+                    lambda: supervisor.all_ready() and probe(),
+                    timeout_seconds=_READY_SECONDS,
+                    what="the service is not ready",
+                )
+                children = supervisor.pids()
+                announce(Running(url, data_dir, kind, store_url, kind != "fakeredis", threads, children))
+                supervisor.watch()
+            finally:
+                supervisor.stop(_STOP_ORDER)
+
+
+@contextmanager
+def _store(
+    settings: Settings, data_dir: Path, say: Say
+) -> Iterator[tuple[StoreKind, str, SocketStore | FakeStore | None]]:
+    if settings.redis_url is not None:
+        yield "external", settings.redis_url, None
+        return
+    server = find_server()
+    store: SocketStore | FakeStore
+    if server.durable:
+        store = SocketStore(server, data_dir)
+    else:
+        say("warning: the store is fakeredis: slow, and it forgets all jobs at the end. pip install 'cvpipe[api]'")
+        store = FakeStore()
+    try:
+        if isinstance(store, SocketStore):
+            store.lock(timeout_seconds=10)
+        yield server.kind, store.url, store
+    finally:
+        store.close()
+
+
+def _commands(listener_fd: int, threads: int, environment: dict[str, str]) -> list[Command]:
+    # -P: a file called queue.py in the current directory is not to be imported.
+    cvpipe = [sys.executable, "-P", "-m", "cvpipe"]
+    arguments = {
+        "api": ["api", "--fd", str(listener_fd)],
+        "compute": ["worker", "--queues", ",".join(COMPUTE_QUEUES), "--threads", str(threads)],
+        "flow": ["worker", "--queues", ",".join(FLOW_QUEUES), "--threads", str(_FLOW_THREADS)],
+        "sweep": ["sweep"],
+    }
+    return [
+        Command(
+            name=name,
+            argv=[*cvpipe, *words],
+            environment=environment,
+            inherited=(listener_fd,) if name == "api" else (),
+        )
+        for name, words in arguments.items()
+    ]
+
+
+def _environment(settings: Settings, **changed: Any) -> dict[str, str]:
+    """The settings as the children read them."""
+    values = settings.model_dump(mode="json", exclude_none=True) | changed
+    for name in ("models_dir", "pipelines_dir"):
+        if name in values:
+            values[name] = Path(values[name]).expanduser().resolve()
+    return {f"CVPIPE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
+    """The API's socket and its address.
+
+    Bound here and not by the API: a taken port is told at once, and an API that is started again loses no connection.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except socket.gaierror as error:
+        raise InvalidRequest(f"there is no address {host!r}: {error.strerror}", field="host") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {port} of {host} is in use; take another with --port, or a free one with --port 0"
+            raise Conflict(message) from None
+        raise InvalidRequest(f"can't listen on port {port} of {host}: {error.strerror}", field="port") from None
+    with listener:
+        shown = _reachable(host)
+        yield listener, f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}"
+
+
+def _reachable(host: str) -> str:
+    """Where a client on this machine finds a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+
+
+class _Readiness:
+    """Asks the API whether it and its store are ready."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        host, self._port = listener.getsockname()[:2]
+        self._host = _reachable(host)
+
+    def __call__(self) -> bool:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
