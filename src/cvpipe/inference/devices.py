@@ -36,8 +36,8 @@ def choose(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
         device: Device = "cuda"
     elif wanted == "cuda":
         raise DeviceUnavailable(
-            f"device=cuda was asked for, but {reason}. Install cvpipe with the extra `gpu` (and not `cpu`) and an NVIDIA "
-            "driver, or set CVPIPE_DEVICE to `cpu` or `auto`."
+            f"device=cuda was asked for, but {reason}. Install cvpipe with the extra `gpu` (and not `cpu`) and an "
+            "NVIDIA driver, or set CVPIPE_DEVICE to `cpu` or `auto`."
         )
     else:
         device = "cpu"
@@ -72,7 +72,7 @@ def _why_no_cuda() -> str | None:
     onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* packages, where they are installed
     try:
         session = onnxruntime.InferenceSession(_identity(), providers=[_CUDA, _CPU])
-    except Exception as error:  # ONNX Runtime's own exceptions have no common base; the reason is passed on
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base; the reason is passed on
         return f"ONNX Runtime failed to start CUDA ({error})"
     if session.get_providers()[0] != _CUDA:
         return "ONNX Runtime fell back to the CPU: a library of CUDA or cuDNN, or the driver, is missing"
@@ -84,4 +84,4 @@ def _identity() -> bytes:
     value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
     opset = [onnx.helper.make_opsetid("", 13)]
-    return onnx.helper.make_model(graph, ir_version=8, opset_imports=opset).SerializeToString()
+    return bytes(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset).SerializeToString())

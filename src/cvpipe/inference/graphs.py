@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from cvpipe.errors import InvalidModel
@@ -40,7 +39,7 @@ def read_graph(raw: bytes) -> ModelProto:
     """
     try:
         model = onnx.load_model_from_string(raw)
-    except DecodeError as error:
+    except Exception as error:  # protobuf's, whose package has no types
         raise InvalidModel(f"not an ONNX file: {error}") from error
     if not model.graph.node:
         raise InvalidModel("not an ONNX file: it has no graph")
@@ -76,8 +75,9 @@ def image_input(model: ModelProto, layout: str) -> ImageInput:
 def freed(model: ModelProto, layout: str) -> ModelProto:
     """A copy of `model` whose input takes any batch, height and width.
 
-    Sizes that the exporter wrote into Reshape nodes become "the same as before" (0) for the batch and "what is left" (-1)
-    for numbers of grid cells. Whether the result computes the same is for the caller to try: sizes may hide elsewhere.
+    Sizes that the exporter wrote into Reshape nodes become "the same as before" (0) for the batch and "what is left"
+    (-1) for numbers of grid cells. Whether the result computes the same is for the caller to try: sizes may hide
+    elsewhere.
     """
     edited = ModelProto()
     edited.CopyFrom(model)

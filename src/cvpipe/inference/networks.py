@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,16 @@ from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
 
-Outputs = tuple[npt.NDArray[np.float32], ...]
+Floats = npt.NDArray[np.float32]
+Outputs = tuple[Floats, ...]
+Feed = dict[str, npt.NDArray[Any]]
+DType = type[np.float32] | type[np.float16] | type[np.uint8]
 
 STEP = 32  # canvases are multiples of this: the coarsest stride of the networks we know
 _GPU_BATCH = 16
 _TRIAL_SECONDS = 60.0
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (8,), (16,), (32,))
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+_DTYPES: dict[str, DType] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 def open_session(raw: bytes, *, device: Device) -> onnxruntime.InferenceSession:
@@ -68,7 +72,7 @@ class OnnxNetwork:
             self._input, self._dtype = _input_of(session)
             own_batch = image.batch or 1
             picture = _trial_picture(spec.width, spec.height)
-            expected = _per_picture(_run(session, self._feed([picture] * own_batch), _TRIAL_SECONDS), own_batch)[0]
+            expected = _try(session, self._feed([picture] * own_batch))[0]
             free = image.is_free
             if not free and (card.rectangular or device == "cuda"):
                 loose = self._loosened(freed(model, spec.layout).SerializeToString(), device, picture, expected)
@@ -77,10 +81,10 @@ class OnnxNetwork:
             raise InvalidModel(f"model {card.ref}: {error.message}", field=error.field) from error
         self._session = session
         self._resizable = free and card.rectangular and spec.resize == "letterbox"
-        # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last digits,
-        # depend on the size, and a frame's result must not depend on how many frames came along.
-        self._batch = (_GPU_BATCH if free else own_batch) if device == "cuda" else (1 if free else own_batch)
-        self._expected = expected
+        # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last
+        # digits, depend on the size, and a frame's result must not depend on how many frames came along.
+        self._batch = own_batch if image.batch and not free else _GPU_BATCH if device == "cuda" else 1
+        self._shapes = tuple(output.shape for output in expected)
         self._sizes: dict[tuple[int, int], bool] = {(spec.width, spec.height): True}
         self._lock = threading.Lock()
 
@@ -92,13 +96,13 @@ class OnnxNetwork:
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the outputs for one picture of the card's size, without the batch dimension."""
-        return tuple(output.shape for output in self._expected)
+        return self._shapes
 
     def input_view(self, upstream: View) -> View:
         """The view that the network wants of a frame of which earlier steps made `upstream`.
 
-        A letterbox is cut to the smallest multiple of 32 pixels that holds the frame, where the network was seen to take
-        that size: 416x256 instead of 416x416 for a 16:9 frame.
+        A letterbox is cut to the smallest multiple of 32 pixels that holds the frame, where the network was seen to
+        take that size: 416x256 instead of 416x416 for a 16:9 frame.
         """
         spec = self.card.input
         colour = upstream.with_format("bgr24" if spec.color == "bgr" else "rgb24")
@@ -122,10 +126,10 @@ class OnnxNetwork:
             part = list(images[start : start + self._batch])
             missing = self._batch - len(part)
             feed = self._feed(part + [np.zeros_like(part[0])] * missing)
-            results += _per_picture(_run(self._session, feed), self._batch)[: len(part)]
+            results += _per_picture(run_session(self._session, feed), self._batch)[: len(part)]
         return results
 
-    def _feed(self, images: Sequence[Image]) -> dict[str, npt.NDArray[np.generic]]:
+    def _feed(self, images: Sequence[Image]) -> Feed:
         return {self._input: to_tensor(images, self.card.input, self._dtype)}
 
     def _loosened(
@@ -134,7 +138,7 @@ class OnnxNetwork:
         """A session on the graph with free sizes, where it computes what the original does."""
         try:
             session = open_session(raw, device=device)
-            pair = _per_picture(_run(session, self._feed([picture, picture[::-1]]), _TRIAL_SECONDS), 2)
+            outputs = _try(session, self._feed([picture, picture[::-1]]))[0]
         except InvalidModel as error:
             logger.info(
                 "model runs at its own size only %s", fields(model=self.card.ref, reason=repr(str(error)[:200]))
@@ -142,7 +146,7 @@ class OnnxNetwork:
             return None
         same = [
             a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-3)
-            for a, b in zip(pair[0], expected, strict=True)
+            for a, b in zip(outputs, expected, strict=True)
         ]
         return session if all(same) else None
 
@@ -161,63 +165,63 @@ class OnnxNetwork:
     def _try_size(self, view: View) -> bool:
         """Compare the small canvas with the card's: the same picture must come out alike, cell by cell."""
         spec = self.card.input
-        x, y, width, height = view.content
+        _, _, width, height = view.content
         full = np.full((spec.height, spec.width, 3), spec.pad, np.uint8)
         full[:height, :width] = _trial_picture(spec.width, spec.height)[:height, :width]
         small = np.full(view.shape, spec.pad, np.uint8)
         small[:height, :width] = full[:height, :width]
         try:
-            (wide,), (tight,) = (
-                _per_picture(_run(self._session, self._feed([im]), _TRIAL_SECONDS), 1) for im in (full, small)
-            )
+            wide, tight = (_try(self._session, self._feed([picture]))[0] for picture in (full, small))
         except InvalidModel:
             return False
         sizes = ((spec.width, spec.height), (view.width, view.height))
         return len(wide) > 0 and all(_alike(a, b, sizes) for a, b in zip(wide, tight, strict=True))
 
 
-def to_tensor(images: Sequence[Image], spec: InputSpec, dtype: type[np.generic]) -> npt.NDArray[np.generic]:
+def to_tensor(images: Sequence[Image], spec: InputSpec, dtype: DType) -> npt.NDArray[Any]:
     """The network's input: (n, 3, height, width) or (n, height, width, 3), (pixel - mean) / scale."""
     height, width = images[0].shape[:2]
     channels_first = spec.layout == "nchw"
-    tensor = np.empty((len(images), 3, height, width) if channels_first else (len(images), height, width, 3), dtype)
+    shape = (len(images), 3, height, width) if channels_first else (len(images), height, width, 3)
+    tensor = np.empty(shape, np.float32)
     for row, image in zip(tensor, images, strict=True):
         row[...] = image.transpose(2, 0, 1) if channels_first else image
-    shape = (3, 1, 1) if channels_first else (3,)
+    by_channel = (3, 1, 1) if channels_first else (3,)
     if any(spec.mean):
-        tensor -= np.asarray(spec.mean, dtype).reshape(shape)
+        tensor -= np.array(spec.mean, np.float32).reshape(by_channel)
     if any(scale != 1 for scale in spec.scale):
-        tensor /= np.asarray(spec.scale, dtype).reshape(shape)
-    return tensor
+        tensor /= np.array(spec.scale, np.float32).reshape(by_channel)
+    return tensor.astype(dtype, copy=False)
 
 
-def _input_of(session: onnxruntime.InferenceSession) -> tuple[str, type[np.generic]]:
+def _input_of(session: onnxruntime.InferenceSession) -> tuple[str, DType]:
     first = session.get_inputs()[0]
     if first.type not in _DTYPES:
         raise InvalidModel(f"wanted an input of type {', '.join(_DTYPES)}, got {first.type}")
     return first.name, _DTYPES[first.type]
 
 
-def _run(
-    session: onnxruntime.InferenceSession,
-    feed: dict[str, npt.NDArray[np.generic]],
-    timeout_seconds: float | None = None,
-) -> list[npt.NDArray[np.generic]]:
-    """One call; with a limit where the network is not known yet (a Loop of 2**60 steps never returns)."""
-    options = onnxruntime.RunOptions()
-    timer = threading.Timer(timeout_seconds or 0, setattr, (options, "terminate", True))
-    if timeout_seconds:
-        timer.daemon = True
-        timer.start()
+def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any = None) -> list[npt.NDArray[Any]]:
+    """All outputs of one call. Raises: InvalidModel where ONNX Runtime refuses it."""
     try:
-        return session.run(None, feed, options)  # type: ignore[return-value]
+        return list(session.run(None, feed, options))
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
         raise InvalidModel(f"the network does not run: {error}") from error
+
+
+def _try(session: onnxruntime.InferenceSession, feed: Feed) -> list[Outputs]:
+    """A call with a time limit, for a network that is not known yet: a Loop of 2**60 steps never returns."""
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(_TRIAL_SECONDS, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        return _per_picture(run_session(session, feed, options), len(next(iter(feed.values()))))
     finally:
         timer.cancel()
 
 
-def _per_picture(outputs: list[npt.NDArray[np.generic]], batch: int) -> list[Outputs]:
+def _per_picture(outputs: list[npt.NDArray[Any]], batch: int) -> list[Outputs]:
     for output in outputs:
         if output.ndim < 1 or len(output) != batch:
             raise InvalidModel(f"wanted outputs with {batch} rows, one for each picture, got {output.shape}")
@@ -231,11 +235,11 @@ def _trial_picture(width: int, height: int) -> Image:
     return np.ascontiguousarray(blocks.repeat(16, axis=0).repeat(16, axis=1)[:height, :width])
 
 
-def _alike(full: npt.NDArray[np.float32], small: npt.NDArray[np.float32], sizes: tuple[tuple[int, int], ...]) -> bool:
+def _alike(full: Floats, small: Floats, sizes: tuple[tuple[int, int], ...]) -> bool:
     """Whether two outputs list the cells of two canvases with the same picture in their top left corners.
 
-    The cells the canvases share won't be equal, because what a network sees around them differs; but a cell must be more
-    like itself than like its neighbours, or the output's order is not what it should be.
+    The cells that the canvases share won't be equal, because what a network sees around them differs; but a cell must
+    be more like itself than like its neighbours, or the output's order is not what it should be.
     """
     changed = [axis for axis in range(full.ndim) if full.shape[axis] != small.shape[axis]]
     if full.ndim != small.ndim or len(changed) != 1:
@@ -262,10 +266,10 @@ def _alike(full: npt.NDArray[np.float32], small: npt.NDArray[np.float32], sizes:
     return bool(np.isfinite(small).all())
 
 
-def _likeness(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+def _likeness(a: Floats, b: Floats) -> float:
     """Median over the channels of the correlation over the cells; a and b: (height, width, channels)."""
-    a, b = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (a, b))
-    a, b = a - a.mean(0), b - b.mean(0)
-    norm = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+    p, q = (x.reshape(-1, x.shape[-1]).astype(np.float64) for x in (a, b))
+    p, q = p - p.mean(0), q - q.mean(0)
+    norm = np.sqrt((p * p).sum(0) * (q * q).sum(0))
     used = norm > 1e-12
-    return float(np.median((a * b).sum(0)[used] / norm[used])) if used.any() else -1.0
+    return float(np.median((p * q).sum(0)[used] / norm[used])) if used.any() else -1.0

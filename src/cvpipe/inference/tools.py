@@ -32,7 +32,7 @@ class OnnxTools:
             from cvpipe.inference import devices
         except ModuleNotFoundError as error:
             raise _missing(error) from error
-        self.device = devices.choose(device)
+        self.device: Literal["cpu", "cuda"] = devices.choose(device)
         self._models_path = models_path
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()

@@ -48,16 +48,14 @@ class DetectionFamily(ABC):
 
     @abstractmethod
     def check(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> None:
-        """Raises: InvalidModel where outputs of these shapes (for one picture of the card's size) aren't this family's."""
+        """Raises: InvalidModel where outputs of these shapes (one picture of the card's size) aren't this family's."""
 
     @abstractmethod
-    def decode(
-        self, outputs: Sequence[Floats], card: ModelCard, view: View, *, score_threshold: float, iou_threshold: float
-    ) -> Boxes:
+    def decode(self, outputs: Sequence[Floats], view: View, *, score_threshold: float, iou_threshold: float) -> Boxes:
         """The boxes in the outputs for one picture on the canvas of `view`.
 
-        score_threshold: boxes below it are dropped. iou_threshold: of two boxes of one class that overlap more, the one with
-        the lower score is dropped.
+        score_threshold: boxes below it are dropped. iou_threshold: of two boxes of one class that overlap more, the one
+        with the lower score is dropped.
         """
 
 

@@ -1,4 +1,4 @@
-"""`ultralytics-yolo`: YOLOv8, YOLO11 and later detectors in the layout that Ultralytics' exporter writes (no NMS inside)."""
+"""`ultralytics-yolo`: YOLOv8 and later detectors in the layout that Ultralytics' exporter writes, without NMS."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cvpipe.models import Boxes, DetectionFamily, Floats, best_boxes
 class UltralyticsYolo(DetectionFamily):
     """One output (4 + classes, cells).
 
-    Rows: centre x, centre y, width and height in pixels of the canvas, then class scores with the sigmoid applied. There is
-    no objectness: an object's score is its best class score.
+    Rows: centre x, centre y, width and height in pixels of the canvas, then class scores with the sigmoid applied.
+    There is no objectness: an object's score is its best class score.
     """
 
     kind = "ultralytics-yolo"
@@ -26,18 +26,23 @@ class UltralyticsYolo(DetectionFamily):
         rows = 4 + len(card.labels)
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != rows:
             raise InvalidModel(
-                f"model {card.ref}: ultralytics-yolo with {len(card.labels)} labels has one output of shape ({rows}, cells), "
-                f"this network has {list(shapes)}; export it without NMS"
+                f"model {card.ref}: ultralytics-yolo with {len(card.labels)} labels has one output of shape "
+                f"({rows}, cells), this network has {list(shapes)}; export it without NMS"
             )
 
     def decode(
-        self, outputs: Sequence[Floats], card: ModelCard, view: View, *, score_threshold: float, iou_threshold: float
+        self,
+        outputs: Sequence[Floats],
+        view: View,  # noqa: ARG002 - this family's boxes are in pixels already
+        *,
+        score_threshold: float,
+        iou_threshold: float,
     ) -> Boxes:
         """The boxes on a canvas of any size."""
         table = outputs[0]
         best = table[4:].max(axis=0)
         keep = np.flatnonzero(best >= score_threshold)
         centre, half = table[:2, keep].T, table[2:4, keep].T / 2
-        box = np.concatenate((centre - half, centre + half), axis=1)
+        box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
         class_id = table[4:, keep].argmax(axis=0)
         return best_boxes(box, best[keep], class_id, iou_threshold=iou_threshold)

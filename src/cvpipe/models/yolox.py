@@ -29,13 +29,11 @@ class Yolox(DetectionFamily):
         wanted = (len(_cells(card.input.width, card.input.height)), 5 + len(card.labels))
         if list(shapes) != [wanted]:
             raise InvalidModel(
-                f"model {card.ref}: yolox with {len(card.labels)} labels at {card.input.width}x{card.input.height} has one "
-                f"output of shape {wanted}, this network has {list(shapes)}"
+                f"model {card.ref}: yolox with {len(card.labels)} labels at {card.input.width}x{card.input.height} "
+                f"has one output of shape {wanted}, this network has {list(shapes)}"
             )
 
-    def decode(
-        self, outputs: Sequence[Floats], card: ModelCard, view: View, *, score_threshold: float, iou_threshold: float
-    ) -> Boxes:
+    def decode(self, outputs: Sequence[Floats], view: View, *, score_threshold: float, iou_threshold: float) -> Boxes:
         """The boxes on a canvas of any multiple of 32 pixels."""
         rows, cells = outputs[0], _cells(view.width, view.height)
         # No class score is above 1, so that objectness alone rules out most cells.
@@ -48,7 +46,7 @@ class Yolox(DetectionFamily):
         stride = cells[:, 2:]
         centre = (rows[:, :2] + cells[:, :2]) * stride
         half = np.exp(rows[:, 2:4]) * stride / 2
-        box = np.concatenate((centre - half, centre + half), axis=1)
+        box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
         return best_boxes(box, score, class_id, iou_threshold=iou_threshold)
 
 

@@ -24,7 +24,7 @@ class DetectOptions(StageOptions):
     model: str = Field(
         min_length=1,
         max_length=100,
-        description="Model card: `name`, or `name@version`. Without a version: the newest.",
+        description="Model card: `name` (its newest version) or `name@version`.",
     )
     score: float | None = Field(
         default=None, ge=0, le=1, description="Objects below this score are dropped. Default: the model card's."
@@ -33,14 +33,14 @@ class DetectOptions(StageOptions):
         default=None,
         ge=0,
         le=1,
-        description="Of two boxes of one class that overlap by more than this (intersection over union), only the better "
-        "one stays. Default: the model card's.",
+        description="Of two boxes of one class that overlap by more than this (intersection over union), only the "
+        "better one stays. Default: the model card's.",
     )
     classes: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
-        description="Labels to keep, as the model card has them. Default: all.",
+        description="Labels to keep, in the card's words. Default: all.",
     )
     max_objects: int = Field(default=300, ge=1, le=5000, description="At most this many on a frame, the best ones.")
 
@@ -69,9 +69,7 @@ class Detect(FrameStage[DetectOptions]):
         for name in names:
             if name not in card.labels:
                 hint = nearest(name, card.labels)
-                raise InvalidPipeline(
-                    f"the model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes"
-                )
+                raise InvalidPipeline(f"model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes")
         self._wanted = np.fromiter((label in names for label in card.labels), bool, len(card.labels))
         self._network = network
 
@@ -84,7 +82,7 @@ class Detect(FrameStage[DetectOptions]):
         """As many frames as the network takes in one call."""
         return self._network.batch
 
-    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:  # noqa: ARG002 - pixels only
         """The objects of each frame, best score first."""
         if not frames:
             return []
@@ -95,7 +93,6 @@ class Detect(FrameStage[DetectOptions]):
         options, card = self.options, self._network.card
         boxes = self._family.decode(
             raw,
-            card,
             view,
             score_threshold=card.score_threshold if options.score is None else options.score,
             iou_threshold=card.iou_threshold if options.iou is None else options.iou,

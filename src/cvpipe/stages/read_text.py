@@ -1,0 +1,103 @@
+"""`read_text`: read the text on a frame, or on objects that another stage found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from cvpipe.frames import Frame, Image
+from cvpipe.results import Found, Objects
+from cvpipe.stages import FrameStage, StageOptions, Tools
+
+_MARGIN = 0.05  # of an object's size, on each side: boxes are rarely generous
+_MIN_CROP_SIDE = 192  # the detector misses text that fills a smaller picture
+
+
+class ReadTextOptions(StageOptions):
+    """Options of `read_text`."""
+
+    type: Literal["read_text"] = "read_text"
+    of: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Name of an earlier stage: read the text on each of its objects and make it the object's `text`. "
+        "Default: read the whole frame; each line becomes an object with the label `text`.",
+    )
+    min_score: float = Field(default=0.8, ge=0, le=1, description="Lines read with less certainty are left out.")
+    max_side: int = Field(
+        default=640,
+        ge=64,
+        le=4096,
+        description="Text is looked for on a picture no longer than this (pixels), and read on the full one. More "
+        "finds smaller text and takes longer, with the square of it.",
+    )
+
+
+class ReadText(FrameStage[ReadTextOptions]):
+    """Read text in Latin, Chinese and Japanese script, on the whole frame or on another stage's objects."""
+
+    Options = ReadTextOptions
+    device = "gpu"
+
+    _reader: Any
+    _cv2: Any
+
+    def references(self) -> tuple[str, ...]:
+        """The stage whose objects are read."""
+        return () if self.options.of is None else (self.options.of,)
+
+    def open(self, tools: Tools) -> None:
+        """Load the text networks. Raises: ExtraMissing."""
+        self._reader = tools.ocr()
+        self._cv2 = tools.cv2
+
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
+        """New objects with the label `text`; or, with `of`, the objects found before with their `text`."""
+        if self.options.of is None:
+            return [Found(added=self._lines(frame)) for frame in frames]
+        return [
+            Found(objects=self._labelled(frame, objects, self.options.of))
+            for frame, objects in zip(frames, found, strict=True)
+        ]
+
+    def _lines(self, frame: Frame) -> Objects:
+        lines = self._read(frame.image)
+        return Objects.make(
+            stage=self.name,
+            box=frame.view.to_source(np.array([line.box for line in lines], np.float32).reshape(-1, 4)),
+            score=[line.score for line in lines],
+            label=["text"] * len(lines),
+            text=[line.text for line in lines],
+        )
+
+    def _labelled(self, frame: Frame, objects: Objects, of: str) -> Objects:
+        text = list(objects.text)
+        for i in np.flatnonzero(objects.of_stage(of)):
+            crop = self._crop(frame, objects.box[i])
+            lines = self._read(crop) if crop is not None else []
+            if lines:
+                text[i] = " ".join(line.text for line in lines)
+        return replace(objects, text=tuple(text))
+
+    def _read(self, image: Image) -> list[Any]:
+        return list(self._reader.read(image, max_side=self.options.max_side, min_score=self.options.min_score))
+
+    def _crop(self, frame: Frame, box: npt.NDArray[np.float32]) -> Image | None:
+        """The object's part of the picture, enlarged where it is small; None where nothing of it is on the picture."""
+        margin = (box[2:] - box[:2]) * _MARGIN
+        grown = frame.view.from_source(np.concatenate((box[:2] - margin, box[2:] + margin)))
+        x1, y1 = np.floor(grown[:2]).astype(int)
+        x2, y2 = np.ceil(grown[2:]).astype(int)
+        crop = frame.image[y1:y2, x1:x2]
+        if min(crop.shape[:2]) < 2:
+            return None
+        scale = _MIN_CROP_SIDE / max(crop.shape[:2])
+        if scale > 1:
+            return np.asarray(self._cv2.resize(crop, None, fx=scale, fy=scale, interpolation=self._cv2.INTER_CUBIC))
+        return crop
