@@ -28,13 +28,13 @@ check: .venv/.dev ## all that CI checks besides the tests; changes nothing
 	@$(PY) -m ruff format --check --quiet $(LINTED)
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-cache
-	@$(PY) -m cvpipe openapi --check openapi/cvpipe.v1.yaml
+	@$(PY) -m cvpipe.api.openapi --check
 
 fix: .venv/.dev ## what a tool can mend by itself
 	@$(PY) -m ruff check --fix $(LINTED); $(PY) -m ruff format $(LINTED)
 
 openapi: .venv/.dev ## write openapi/cvpipe.v1.yaml anew
-	@$(PY) -m cvpipe openapi --out openapi/cvpipe.v1.yaml
+	@$(PY) -m cvpipe.api.openapi
 
 bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `python -m benchmarks`)
 	@$(PY) -m benchmarks $(ARGS)
