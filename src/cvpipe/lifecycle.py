@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from cvpipe.broker import Bell
-from cvpipe.errors import Conflict, InvalidRequest, NotFound
+from cvpipe.errors import Conflict, InvalidModel, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobRequest
-from cvpipe.pipeline import load_pipeline
+from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.store import Store
@@ -38,10 +38,12 @@ class Lifecycle:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
         spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
-        for model in spec.models():
-            find_card(self._settings.models_path, model)
+        self._check_models(spec)
         if request.video is not None:
-            self._store.video(request.video)
+            try:
+                self._store.video(request.video)
+            except NotFound as error:
+                raise NotFound(error.message, field="video") from None
         path = None
         if request.path is not None:
             path = str(path_source.resolve(request.path, self._settings.roots))
@@ -80,6 +82,14 @@ class Lifecycle:
             raise Conflict(
                 "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
             ) from None
+
+    def _check_models(self, spec: PipelineSpec) -> None:
+        for number, stage in enumerate(spec.make_stages()):
+            for model in stage.models():
+                try:
+                    find_card(self._settings.models_path, model)
+                except (NotFound, InvalidModel) as error:
+                    raise type(error)(error.message, field=f"pipeline.stages.{number}") from None
 
     def cancel(self, job_id: str) -> Job:
         """End a job at once; workers notice within a second. A job that is over stays as it is. Raises: NotFound."""
