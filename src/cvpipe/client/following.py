@@ -69,7 +69,7 @@ class Line:
             self.usable = False
 
     def hear(self) -> Call[list[Event]]:
-        """The next events; none where the service only showed that it is there, or the stream broke (`opened` is None)."""
+        """The next events; none where the service only showed that it is there, or where the stream broke."""
         assert self.opened is not None
         try:
             chunk: bytes = yield Hear(self.opened)
@@ -147,6 +147,7 @@ class Records:
         self._calls = calls
         self._path = job_path(job, "frames")
         self._span = {name: value for name, value in {"from": start, "to": stop}.items() if value is not None}
+        self._start = 0.0 if start is None else start
         self._stop = float("inf") if stop is None else stop
         self._cursor: str | None = None
         self._last_frame = -1
@@ -206,13 +207,12 @@ class Records:
                 yield from self.line.close()
                 self._caught_up = False  # the next page confirms that nothing is missing
         records = read_records(rows, response=opened.response)
-        within = [record for record in records if record.time < self._stop]
-        self._complete = len(within) < len(records)
-        return self._fresh(within)
+        self._complete = any(record.time >= self._stop for record in records)
+        return self._fresh(records)
 
     def _fresh(self, records: list[FrameRecord]) -> list[FrameRecord]:
-        """Those that were not given before, should page and stream overlap."""
-        fresh = [record for record in records if record.frame > self._last_frame]
+        """Those in the range and not given before, should page and stream overlap."""
+        fresh = [r for r in records if r.frame > self._last_frame and self._start <= r.time < self._stop]
         if fresh:
             self._last_frame = fresh[-1].frame
         return fresh

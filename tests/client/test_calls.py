@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import cvpipe
+from cvpipe.errors import ApiError, InvalidRequest, Unavailable
+from cvpipe.job import JobState, TimeRange, WebhookTarget
+from tests.client.conftest import Naps, OneClient
+from tests.client.fake import BASE, JOB, Body, FakeService, make_job, problem
+
+Handler = Callable[[httpx.Request], httpx.Response]
+Connect = Callable[[Handler], OneClient]
+
+VIDEO = "a" * 64
+
+
+class Script:
+    """Answers requests with the entries of a list, one each: a response, or an error to raise."""
+
+    def __init__(self, *answers: httpx.Response | type[httpx.TransportError]) -> None:
+        self._answers = list(answers)
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        answer = self._answers.pop(0)
+        if isinstance(answer, type):
+            raise answer("told so", request=request)
+        return answer
+
+
+def ok(body: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, json=body)
+
+
+def posted(request: httpx.Request) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.content)
+    return body
+
+
+# --- retries
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_an_answer_that_asks_for_patience_is_tried_again(connect: Connect, status: int, naps: Naps) -> None:
+    script = Script(problem(status, "store-unavailable"), ok(make_job()))
+    assert connect(script).job(JOB).id == JOB
+    assert len(script.asked) == 2
+    assert 0.1 < sum(naps) < 0.3
+
+
+def test_the_wait_that_the_service_asks_for_is_kept_within_reason(connect: Connect, naps: Naps) -> None:
+    patient, absurd = problem(503, "unavailable"), problem(503, "unavailable")
+    patient.headers["retry-after"] = "2"
+    absurd.headers["retry-after"] = "86400"
+    connect(Script(patient, absurd, ok(make_job()))).job(JOB)
+    assert naps == [2, 10]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 501])
+def test_other_errors_are_not_tried_again(connect: Connect, status: int) -> None:
+    script = Script(problem(status, "some-code"))
+    with pytest.raises(ApiError):
+        connect(script).job(JOB)
+    assert len(script.asked) == 1
+
+
+def test_a_service_that_stays_busy_is_told_with_its_own_problem(connect: Connect) -> None:
+    with pytest.raises(ApiError, match="told: store-unavailable") as caught:
+        connect(Script(*[problem(503, "store-unavailable") for _ in range(5)])).job(JOB)
+    assert caught.value.retryable
+
+
+def test_nothing_listening_is_told_within_seconds(connect: Connect, naps: Naps) -> None:
+    script = Script(*[httpx.ConnectError] * 5)
+    with pytest.raises(Unavailable, match=r"nothing answers at http://service.test .*`cvpipe up` starts one"):
+        connect(script).job(JOB)
+    assert 2 < sum(naps) < 4
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param(httpx.ReadTimeout, "timed out waiting for an answer", id="no answer"),
+        pytest.param(httpx.ConnectTimeout, "timed out connecting", id="no connection"),
+        pytest.param(httpx.RemoteProtocolError, r"the connection broke \(told so\)", id="cut off"),
+    ],
+)
+def test_what_the_network_does_is_unavailable_in_plain_words(
+    connect: Connect, error: type[httpx.TransportError], words: str
+) -> None:
+    with pytest.raises(Unavailable, match=words):
+        connect(Script(*[error] * 5)).job(JOB)
+
+
+def test_a_submit_whose_answer_is_lost_is_sent_again_with_the_same_key(connect: Connect) -> None:
+    script = Script(httpx.ReadError, problem(503, "unavailable"), ok(make_job("queued"), 202))
+    assert connect(script).submit("people", video=VIDEO).state is JobState.queued
+    keys = {request.headers["idempotency-key"] for request in script.asked}
+    assert len(keys) == 1
+    assert len(keys.pop()) >= 32
+
+
+def test_two_submits_have_two_keys(connect: Connect) -> None:
+    script = Script(ok(make_job(), 202), ok(make_job(), 202))
+    client = connect(script)
+    client.submit("people", video=VIDEO)
+    client.submit("people", video=VIDEO)
+    assert script.asked[0].headers["idempotency-key"] != script.asked[1].headers["idempotency-key"]
+
+
+def test_a_delete_whose_answer_is_lost_is_done_though_the_job_is_then_not_found(connect: Connect) -> None:
+    script = Script(httpx.ReadError, problem(404, "not-found"))
+    assert connect(script).delete(JOB) is None
+    assert [request.method for request in script.asked] == ["DELETE", "DELETE"]
+
+
+def test_deleting_what_does_not_exist_is_an_error(connect: Connect) -> None:
+    with pytest.raises(ApiError, match="told: not-found"):
+        connect(Script(httpx.ConnectError, problem(404, "not-found"))).delete(JOB)
+
+
+# --- answers
+
+
+def test_a_problem_document_becomes_an_error_with_its_code_and_field(connect: Connect) -> None:
+    answer = problem(422, "invalid-pipeline", detail="stages.0.fps: must be above 0", field="stages.0.fps")
+    with pytest.raises(ApiError) as caught:
+        connect(Script(answer)).submit("people", video=VIDEO)
+    error = caught.value
+    assert (error.code, error.status, error.field) == ("invalid-pipeline", 422, "stages.0.fps")
+    assert str(error) == "stages.0.fps: must be above 0"
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(httpx.Response(200, html="<h1>It works!</h1>"), id="a page"),
+        pytest.param(httpx.Response(200, json=["a", "list"]), id="no object"),
+        pytest.param(httpx.Response(200, json={"id": 7}), id="no job"),
+        pytest.param(httpx.Response(404, html="<h1>Not Found</h1>"), id="an error page"),
+        pytest.param(httpx.Response(404, json="nothing"), id="an error in JSON that is no problem document"),
+        pytest.param(httpx.Response(308, headers={"location": "https://elsewhere"}), id="a redirect"),
+        pytest.param(
+            httpx.Response(404, content=b"{", headers={"content-type": "application/json"}), id="an error cut off"
+        ),
+    ],
+)
+def test_an_answer_that_is_not_cvpipes_says_so_and_names_the_address(connect: Connect, answer: httpx.Response) -> None:
+    with pytest.raises(
+        ApiError, match=r"GET http://service.test/v1/jobs/job_1 answered .* a cvpipe service\?"
+    ) as caught:
+        connect(Script(httpx.Response(answer.status_code, headers=answer.headers, content=answer.content))).job(JOB)
+    assert caught.value.code == "malformed-answer"
+    assert caught.value.status == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"frames": [{"frame": 1}], "next": None, "complete": True},
+        {"frames": "none", "next": None, "complete": True},
+        {"frames": [], "next": None},
+        {"frames": [], "next": 7, "complete": False},
+    ],
+    ids=["half a record", "no list", "no end", "a number for a cursor"],
+)
+def test_a_page_of_records_that_is_malformed_is_an_error_not_an_end(connect: Connect, page: dict[str, Any]) -> None:
+    with pytest.raises(ApiError) as caught:
+        connect(Script(ok(page))).frames(JOB)
+    assert caught.value.code == "malformed-answer"
+
+
+def test_what_a_newer_service_adds_to_a_job_is_passed_over(connect: Connect) -> None:
+    assert connect(Script(ok(make_job(colour="blue")))).job(JOB).id == JOB
+
+
+def test_a_broken_gzip_body_is_a_broken_connection(connect: Connect) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Body(iter([b"not gzip"])))
+
+    with pytest.raises(Unavailable, match="the connection broke"):
+        connect(handler).job(JOB)
+
+
+# --- requests
+
+
+def test_submit_sends_what_was_given_and_leaves_the_rest_to_the_service(connect: Connect) -> None:
+    script = Script(*[ok(make_job(), 202)] * 2)
+    client = connect(script)
+    client.submit("people", path="/data/street.mp4")
+    client.submit(
+        {"name": "mine", "stages": [{"type": "edges"}]},
+        video=VIDEO,
+        range=(1.5, None),
+        priority=9,
+        labels={"camera": "3"},
+        webhook="http://127.0.0.1:9000/hook",
+        annotate=True,
+        chunk_seconds=2,
+        idempotency_key="mine",
+    )
+    assert posted(script.asked[0]) == {"path": "/data/street.mp4", "pipeline": "people"}
+    assert posted(script.asked[1]) == {
+        "video": VIDEO,
+        "pipeline": {"name": "mine", "stages": [{"type": "edges"}]},
+        "range": {"from": 1.5, "to": None},
+        "priority": 9,
+        "labels": {"camera": "3"},
+        "webhook": {"url": "http://127.0.0.1:9000/hook"},
+        "annotate": True,
+        "chunk_seconds": 2,
+    }
+    assert script.asked[1].headers["idempotency-key"] == "mine"
+
+
+def test_submit_takes_the_models_of_the_package_too(connect: Connect) -> None:
+    script = Script(ok(make_job(), 202))
+    video = cvpipe.Video(id=VIDEO, size=1, state="ready")
+    hook = WebhookTarget.model_validate({"url": "https://example.com/hook", "secret": "whsec_c2VjcmV0c2VjcmV0"})
+    connect(script).submit("people", video=video, range=TimeRange(start=1, stop=2), webhook=hook)
+    assert posted(script.asked[0]) == {
+        "video": VIDEO,
+        "pipeline": "people",
+        "range": {"from": 1, "to": 2},
+        "webhook": {"url": "https://example.com/hook", "secret": "whsec_c2VjcmV0c2VjcmV0"},
+    }
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.json"])
+def test_a_pipeline_may_be_a_file_on_this_machine(connect: Connect, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(
+        '{"name": "mine", "stages": [{"type": "edges"}]}'
+        if name.endswith("json")
+        else "name: mine\nstages:\n  - type: edges\n"
+    )
+    script = Script(ok(make_job(), 202))
+    connect(script).submit(file, video=VIDEO)
+    assert posted(script.asked[0])["pipeline"] == {"name": "mine", "stages": [{"type": "edges"}]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({}, "give either `video` or `path`", id="no video"),
+        pytest.param({"video": VIDEO, "path": "/a.mp4"}, "give either `video` or `path`", id="two videos"),
+        pytest.param({"video": "street.mp4"}, "^video: ", id="a name for an id"),
+        pytest.param({"video": VIDEO, "range": (2.0, 1.0)}, "^range: `to` must be greater", id="a range backwards"),
+        pytest.param({"video": VIDEO, "priority": 10}, "^priority: ", id="priority above 9"),
+        pytest.param({"video": VIDEO, "webhook": "ftp://a/b"}, "^webhook.url: ", id="no web address"),
+    ],
+)
+def test_what_is_wrong_on_its_face_is_refused_without_a_request(
+    connect: Connect, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        connect(Script()).submit("people", **arguments)
+
+
+def test_a_pipeline_file_that_is_none_is_refused(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("- a\n- list\n")
+    with pytest.raises(InvalidRequest, match=r"^pipeline: .*mine.yaml: wanted a mapping with `name` and `stages`"):
+        connect(Script()).submit(file, video=VIDEO)
+
+
+def test_jobs_reads_page_after_page(connect: Connect) -> None:
+    pages = [{"jobs": [make_job(id=f"job_{n}")], "next": None if n == 2 else f"5-job_{n}"} for n in range(3)]
+    script = Script(*[ok(page) for page in pages])
+    assert [job.id for job in connect(script).jobs(state="running", label="camera=3")] == ["job_0", "job_1", "job_2"]
+    first, second, _ = script.asked
+    assert dict(first.url.params) == {"state": "running", "label": "camera=3", "limit": "100"}
+    assert second.url.params["cursor"] == "5-job_0"
+
+
+def test_a_cursor_that_leads_to_itself_is_an_error_not_a_loop(connect: Connect) -> None:
+    page = {"jobs": [make_job()], "next": "5-job_1"}
+    with pytest.raises(ApiError, match="the cursor of the next page"):
+        connect(Script(*[ok(page)] * 5)).jobs()
+
+
+def test_cancel_posts_and_returns_the_job(connect: Connect) -> None:
+    script = Script(ok(make_job("canceled")))
+    assert connect(script).cancel(JOB).state is JobState.canceled
+    assert (script.asked[0].method, script.asked[0].url.path) == ("POST", "/v1/jobs/job_1/cancel")
+
+
+@pytest.mark.parametrize("noun", ["stages", "pipelines", "models"])
+def test_what_exists_is_listed_as_the_service_tells_it(connect: Connect, noun: str) -> None:
+    script = Script(ok({noun: [{"name": "a"}, {"name": "b"}]}))
+    assert getattr(connect(script), noun)() == [{"name": "a"}, {"name": "b"}]
+    assert script.asked[0].url.path == f"/v1/{noun}"
+
+
+def test_an_id_can_not_lead_to_another_address(connect: Connect) -> None:
+    script = Script(ok(make_job()))
+    connect(script).job("../videos/x?y#z")
+    assert script.asked[0].url.raw_path == b"/v1/jobs/..%2Fvideos%2Fx%3Fy%23z"
+
+
+def test_a_path_in_the_base_url_is_kept_and_headers_are_sent() -> None:
+    script = Script(ok(make_job()))
+    transport = httpx.MockTransport(script)
+    with cvpipe.Client("https://lab.example/cv/", headers={"authorization": "Bearer x"}, transport=transport) as client:
+        client.job(JOB)
+    request = script.asked[0]
+    assert str(request.url) == "https://lab.example/cv/v1/jobs/job_1"
+    assert request.headers["authorization"] == "Bearer x"
+    assert request.headers["user-agent"] == f"cvpipe/{cvpipe.__version__}"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost", "ftp://a", "http://", "http://a:b"])
+@pytest.mark.parametrize("client", [cvpipe.Client, cvpipe.AsyncClient])
+def test_an_address_that_is_none_is_refused_at_once(client: Callable[[str], object], url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^base_url: "):
+        client(url)
+
+
+# --- files
+
+
+def test_upload_sends_the_file_and_tells_how_far_it_is(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "street.mp4"
+    file.write_bytes(os.urandom(600_000))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    got: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        got.append(request)
+        return ok(
+            {"id": hashlib.sha256(request.content).hexdigest(), "size": len(request.content), "state": "indexing"}, 201
+        )
+
+    steps: list[tuple[int, int]] = []
+    video = connect(handler).upload(file, on_progress=lambda sent, total: steps.append((sent, total)))
+    assert (video.id, video.size, video.state) == (digest, 600_000, "indexing")
+    assert steps == [(262_144, 600_000), (524_288, 600_000), (600_000, 600_000)]
+    assert got[0].method == "PUT"
+    assert got[0].url.params["filename"] == "street.mp4"
+    assert got[0].headers["content-length"] == "600000"
+    assert "transfer-encoding" not in got[0].headers
+
+
+def test_an_upload_that_breaks_is_sent_again_from_its_start(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "street.mp4"
+    file.write_bytes(b"x" * 300_000)
+    tries = iter([httpx.WriteError, httpx.ReadTimeout])
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        error = next(tries, None)
+        if error is not None:
+            raise error("told so", request=request)
+        return ok({"id": hashlib.sha256(request.content).hexdigest(), "size": len(request.content), "state": "ready"})
+
+    steps: list[int] = []
+    assert connect(handler).upload(file, on_progress=lambda sent, _: steps.append(sent)).size == 300_000
+    assert steps == [262_144, 300_000] * 3
+
+
+def test_an_upload_that_arrived_otherwise_is_an_error(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "street.mp4"
+    file.write_bytes(b"x" * 10)
+    with pytest.raises(Unavailable, match="received other bytes than were sent"):
+        connect(Script(ok({"id": VIDEO, "size": 10, "state": "ready"}))).upload(file)
+
+
+def test_a_refused_upload_is_told_with_the_services_problem(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "street.mp4"
+    file.write_bytes(b"x" * 10)
+    with pytest.raises(ApiError, match="told: too-large"):
+        connect(Script(problem(413, "too-large"))).upload(file)
+
+
+def test_uploading_what_is_not_there_is_an_os_error(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        connect(Script()).upload(tmp_path / "nothing.mp4")
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_refused(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "street.mp4"
+    file.write_bytes(b"x" * 600_000)
+
+    def shrink(sent: int, _: int) -> None:
+        with file.open("r+b") as writable:
+            writable.truncate(sent)
+
+    with pytest.raises(InvalidRequest, match="became shorter while it was sent"):
+        connect(Script(ok({}))).upload(file, on_progress=shrink)
+
+
+@pytest.mark.parametrize("name", [b"a\xffb.mp4", "späte Straße.mp4".encode(), b"x" * 250 + b".mp4", b"new\nline.mp4"])
+def test_any_file_name_can_be_uploaded(connect: Connect, tmp_path: Path, name: bytes) -> None:
+    file = tmp_path / os.fsdecode(name)
+    file.write_bytes(b"")
+    digest = hashlib.sha256(b"").hexdigest()
+    script = Script(ok({"id": digest, "size": 0, "state": "ready"}))
+    assert connect(script).upload(file).id == digest
+    assert len(script.asked[0].url.params.get("filename", "")) <= 255
+
+
+@pytest.mark.parametrize("to_folder", [True, False], ids=["to a folder", "to a path"])
+def test_a_download_appears_when_it_is_whole(connect: Connect, tmp_path: Path, to_folder: bool) -> None:
+    content = os.urandom(300_000)
+    target = tmp_path / ("frames.ndjson" if to_folder else "mine.bin")
+    seen: list[tuple[int, int, bool]] = []
+    script = Script(httpx.Response(200, content=content))
+    path = connect(script).download(
+        JOB,
+        "frames.ndjson",
+        tmp_path if to_folder else target,
+        on_progress=lambda got, size: seen.append((got, size, target.exists())),
+    )
+    assert path == target
+    assert target.read_bytes() == content
+    assert seen == [(262_144, 300_000, False), (300_000, 300_000, False)]
+    assert script.asked[0].url.path == "/v1/jobs/job_1/exports/frames.ndjson"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_download_that_breaks_is_made_again_and_leaves_nothing_behind(connect: Connect, tmp_path: Path) -> None:
+    def broken() -> httpx.Response:
+        return httpx.Response(200, stream=Body(iter([b"half"]), httpx.ReadError("told so")))
+
+    connect(Script(broken(), httpx.Response(200, content=b"whole"))).download(JOB, "a.txt", tmp_path)
+    assert (tmp_path / "a.txt").read_bytes() == b"whole"
+    with pytest.raises(Unavailable):
+        connect(Script(*[broken() for _ in range(5)])).download(JOB, "b.txt", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_download_of_what_is_not_there_is_an_error_and_no_file(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="told: not-found"):
+        connect(Script(problem(404, "not-found"))).download(JOB, "a.txt", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_from_the_service_can_not_leave_the_folder(connect: Connect, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    assert connect(Script(httpx.Response(200, content=b""))).download(JOB, "../evil", inside) == inside / "evil"
+
+
+# --- the two clients
+
+
+def test_the_two_clients_have_the_same_calls_and_arguments() -> None:
+    def face(client: type) -> dict[str, list[tuple[str, Any, Any, Any]]]:
+        return {
+            name: [(p.name, p.kind, p.default, p.annotation) for p in inspect.signature(value).parameters.values()]
+            for name, value in vars(client).items()
+            if callable(getattr(client, name)) and not name.startswith("_") and name not in ("close", "aclose")
+        }
+
+    assert face(cvpipe.Client) == face(cvpipe.AsyncClient)
+    assert {"upload", "submit", "wait", "frames", "verify_webhook"} < set(face(cvpipe.Client))
+
+
+def test_a_blocking_client_serves_many_threads() -> None:
+    transport = httpx.MockTransport(FakeService(total=300, pace=300))
+    with cvpipe.Client(BASE, transport=transport) as client, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: len(list(client.frames(JOB))), range(16)))
+    assert found == [300] * 16
