@@ -1,0 +1,218 @@
+"""ByteTrack: associate nearly every box, the doubtful ones after the sure ones.
+
+Source: Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every Detection Box, 2022,
+https://arxiv.org/abs/2110.06864. The rounds of one frame, each with what the ones before left over:
+
+1. confirmed tracks, the lost ones too, with boxes of a high score: IoU times score;
+2. confirmed tracks with boxes of a low score: IoU;
+3. tracks not confirmed yet, with boxes of a high score: IoU times score;
+4. where `reach` is above 0: all tracks with boxes of a high score, both grown: IoU times score.
+
+Boxes of a high score that are left begin a track. All rounds compare with where the Kalman filter expects the tracks.
+
+Two things are not ByteTrack's. Its round 2 takes only tracks seen on the frame before; with the lost ones in it, what
+stays half hidden for long is found again sooner, and in drawn crowds numbers change less often. The other is round 4: a
+small, fast object, or one seen five times a second, hardly overlaps with where it was while its speed is not known.
+C-BIoU (Yang et al. 2023, https://arxiv.org/abs/2211.14317) grows boxes by a fixed share of their size for that; here
+they grow by the filter's own doubt, which is small at 30 frames per second and for tracks whose speed is known, and as
+large as it must be elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.tracking import motion
+from cvpipe.tracking.overlap import Boxes, iou
+
+Assign = Callable[..., tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
+"""Optimal assignment with SciPy's signature: `(value, maximize=True) -> (rows, columns)`."""
+Indices = npt.NDArray[np.intp]
+
+_TENTATIVE_IOU: Final = 0.3
+"""As in ByteTrack's code: a track's second sighting needs more overlap than later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When boxes and tracks belong together; the defaults are ByteTrack's, but for `low_iou` (0.5) and `reach`.
+
+    high, low: scores that split the boxes; below `low` they are ignored. begin: least score that begins a track.
+    match_iou: least IoU times score in rounds 1 and 4. low_iou: least IoU in round 2. reach: how many standard
+    deviations of the track's expected position boxes are grown by on each side in round 4; 0 leaves the round out.
+    lost_seconds: how long a track may go unseen. min_hits: how often in a row a track must be seen before it is
+    confirmed and gets its id.
+    """
+
+    high: float = 0.5
+    low: float = 0.1
+    begin: float = 0.6
+    match_iou: float = 0.2
+    low_iou: float = 0.4
+    reach: float = 2.0
+    lost_seconds: float = 1.0
+    min_hits: int = 2
+
+
+class ByteTracker:
+    """The tracks of one video. Memory: 200 bytes for each track seen within `lost_seconds`."""
+
+    def __init__(self, thresholds: Thresholds, assign: Assign) -> None:
+        self._limits = thresholds
+        self._assign = assign
+        self._time: float | None = None
+        self._next_id = 1
+        self._states = motion.empty()
+        self._id = np.zeros(0, np.int64)  # 0: not confirmed yet
+        self._kind = np.zeros(0, np.int64)
+        self._hits = np.zeros(0, np.int64)
+        self._seen = np.zeros(0)
+        self._lost = np.zeros(0, bool)
+
+    def update(
+        self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], time: float
+    ) -> npt.NDArray[np.int32]:
+        """The track id of each box of the next frame, (n,); -1 where it has none (yet).
+
+        boxes: (n, 4) centre x, centre y, width, height in pixels. scores: (n,). kinds: (n,); boxes of different kinds
+        are never in one track. time: seconds; not before the last one.
+        """
+        first = self._time is None
+        if self._time is not None:
+            motion.predict(self._states, max(0.0, time - self._time))
+        self._time = time
+        box_of_track = self._associate(boxes, scores, kinds)
+        self._take(box_of_track, boxes, time)
+        ids = np.full(len(boxes), -1, np.int32)
+        taken = np.zeros(len(boxes), bool)
+        seen = box_of_track >= 0
+        taken[box_of_track[seen]] = True
+        ids[box_of_track[seen]] = np.where(self._id[seen] > 0, self._id[seen], -1)
+        self._forget(seen, time)
+        new = np.flatnonzero(~taken & (scores >= self._limits.begin))
+        if len(new):
+            # Nothing came before the first frame that could have confirmed what is seen on it.
+            ids[new] = self._begin(boxes[new], kinds[new], time, confirmed=first or self._limits.min_hits <= 1)
+        return ids
+
+    def _associate(
+        self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.intp]:
+        """For each track the number of its box, or -1."""
+        limits = self._limits
+        box_of_track = np.full(len(self._id), -1, np.intp)
+        if not len(boxes) or not len(self._id):
+            return box_of_track
+        expected = self._states[motion.POSITION]
+        same_kind = self._kind[:, None] == kinds
+        likeness = iou(expected, boxes) * same_kind
+        sure_likeness = likeness * scores
+        free = np.ones(len(boxes), bool)
+        is_high = scores >= limits.high
+        is_low = ~is_high & (scores >= limits.low)
+        confirmed = self._id > 0
+
+        def match(values: npt.NDArray[np.float64], tracks: npt.NDArray[np.bool_], which: npt.NDArray[np.bool_]) -> None:
+            rows, columns = np.flatnonzero(tracks & (box_of_track < 0)), np.flatnonzero(which & free)
+            if not len(rows) or not len(columns):
+                return
+            found_rows, found_columns = self._pairs(values[rows[:, None], columns])
+            box_of_track[rows[found_rows]] = columns[found_columns]
+            free[columns[found_columns]] = False
+
+        match(sure_likeness - limits.match_iou, confirmed, is_high)
+        if is_low.any():
+            match(likeness - limits.low_iou, confirmed, is_low)
+        if not confirmed.all():
+            match(sure_likeness - _TENTATIVE_IOU, ~confirmed, is_high)
+        if limits.reach > 0 and (box_of_track < 0).any() and (free & is_high).any():
+            grown = iou(expected, boxes, margin=limits.reach * motion.doubt(self._states)) * same_kind * scores
+            match(grown - limits.match_iou, np.ones(len(confirmed), bool), is_high)
+        return box_of_track
+
+    def _pairs(self, worth: npt.NDArray[np.float64]) -> tuple[Indices, Indices]:
+        """Rows and columns of the pairs with the greatest sum of worths; only pairs of positive worth."""
+        good = worth > 0
+        if good.sum(axis=0).max() <= 1 and good.sum(axis=1).max() <= 1:
+            rows, columns = np.nonzero(good)  # nobody competes: no need to search
+            return rows, columns
+        # Worthless pairs count nothing, so that no good pair is broken up to make another possible.
+        rows, columns = self._assign(np.maximum(worth, 0), maximize=True)
+        keep = good[rows, columns]
+        return rows[keep], columns[keep]
+
+    def _take(self, box_of_track: npt.NDArray[np.intp], boxes: Boxes, time: float) -> None:
+        """Correct the tracks that have a box, confirm those that were seen often enough."""
+        rows = np.flatnonzero(box_of_track >= 0)
+        if not len(rows):
+            return
+        self._states[:, rows] = motion.correct(self._states[:, rows], boxes[box_of_track[rows]])
+        self._hits[rows] += 1
+        self._seen[rows] = time
+        self._lost[rows] = False
+        for row in rows[(self._id[rows] == 0) & (self._hits[rows] >= self._limits.min_hits)]:
+            self._id[row] = self._next_id
+            self._next_id += 1
+
+    def _forget(self, seen: npt.NDArray[np.bool_], time: float) -> None:
+        """Drop unseen tracks that were never confirmed or were last seen too long ago; the other unseen are lost."""
+        if seen.all():
+            return
+        newly_lost = ~seen & ~self._lost
+        # A lost box keeps its course but not its growth, which was often the half-hidden box's shrinking.
+        self._states[motion.VELOCITY, newly_lost, 2:] = 0
+        self._lost |= newly_lost
+        keep = seen | ((self._id > 0) & (time - self._seen <= self._limits.lost_seconds))
+        if not keep.all():
+            self._keep(np.flatnonzero(keep))
+
+    def _keep(self, rows: Indices) -> None:
+        self._states = self._states[:, rows]
+        self._id, self._kind, self._hits = self._id[rows], self._kind[rows], self._hits[rows]
+        self._seen, self._lost = self._seen[rows], self._lost[rows]
+
+    def _begin(
+        self, boxes: Boxes, kinds: npt.NDArray[np.int64], time: float, *, confirmed: bool
+    ) -> npt.NDArray[np.int64]:
+        """Begin tracks; their ids, -1 where not confirmed."""
+        n = len(boxes)
+        ids = np.zeros(n, np.int64)
+        if confirmed:
+            ids = np.arange(self._next_id, self._next_id + n)
+            self._next_id += n
+        self._states = np.concatenate((self._states, motion.begin(boxes)), axis=1)
+        self._id = np.concatenate((self._id, ids))
+        self._kind = np.concatenate((self._kind, kinds))
+        self._hits = np.concatenate((self._hits, np.ones(n, np.int64)))
+        self._seen = np.concatenate((self._seen, np.full(n, time)))
+        self._lost = np.concatenate((self._lost, np.zeros(n, bool)))
+        return np.where(ids > 0, ids, -1)
+
+    def state(self) -> dict[str, Any]:
+        """Everything `restore` needs, as plain numbers and lists; floats are exact in MessagePack."""
+        return {
+            "time": self._time,
+            "next_id": self._next_id,
+            "states": self._states.ravel().tolist(),
+            "id": self._id.tolist(),
+            "kind": self._kind.tolist(),
+            "hits": self._hits.tolist(),
+            "seen": self._seen.tolist(),
+            "lost": self._lost.tolist(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._time = state["time"]
+        self._next_id = state["next_id"]
+        self._id = np.array(state["id"], np.int64)
+        self._states = np.array(state["states"], np.float64).reshape(motion.ROWS, len(self._id), 4)
+        self._kind = np.array(state["kind"], np.int64)
+        self._hits = np.array(state["hits"], np.int64)
+        self._seen = np.array(state["seen"], np.float64)
+        self._lost = np.array(state["lost"], bool)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.optimize import linear_sum_assignment
+
+from cvpipe.results import FrameRecord, Objects, Status
+from cvpipe.stages.track import Track, TrackOptions
+from tests.tracking.scenes import Crowd
+
+CAR = [100.0, 100.0, 140.0, 124.0]
+
+
+def make_stage(**options: Any) -> Track:
+    stage = Track(TrackOptions(name="track", **options))
+    stage.open(types.SimpleNamespace(linear_sum_assignment=linear_sum_assignment))  # type: ignore[arg-type]
+    return stage
+
+
+def make_record(
+    frame: int,
+    boxes: Sequence[Sequence[float]] = (CAR,),
+    *,
+    stage: str = "cars",
+    labels: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    fps: float = 30,
+    status: Status = "ok",
+) -> FrameRecord:
+    n = len(boxes)
+    objects = Objects.make(stage=stage, box=boxes, score=scores or [0.9] * n, label=labels or ["car"] * n)
+    return FrameRecord(frame, frame * 512, frame / fps, status=status, objects=objects, values={"kept": frame})
+
+
+def crowd_records(seed: int, **changes: Any) -> list[FrameRecord]:
+    looks = Crowd(**{"targets": 8, "seconds": 3, "fps": 15, "frames_lost": 0.3, **changes}).draw(seed)
+    return [
+        FrameRecord(
+            number,
+            number,
+            look.time,
+            objects=Objects.make(
+                stage="people", box=look.box, score=look.score, label=["person" if i % 5 else "dog" for i in look.truth]
+            ),
+        )
+        for number, look in enumerate(looks)
+    ]
+
+
+def moved_over(stage: Track) -> Track:
+    """A new stage in the state of this one, which travelled as MessagePack."""
+    other = Track(stage.options)
+    other.open(types.SimpleNamespace(linear_sum_assignment=linear_sum_assignment))  # type: ignore[arg-type]
+    other.restore(msgpack.unpackb(msgpack.packb(stage.state())))
+    return other
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 1000), cuts=st.sets(st.integers(0, 40), max_size=8), reach=st.sampled_from([0.0, 2.0]))
+def test_results_do_not_depend_on_where_the_video_is_cut(seed: int, cuts: set[int], reach: float) -> None:
+    records = crowd_records(seed)
+    whole, stage = make_stage(reach=reach), make_stage(reach=reach)
+    for number, record in enumerate(records):
+        if number in cuts:
+            stage = moved_over(stage)
+        assert stage.update(record).pack() == whole.update(record).pack()
+    assert stage.state() == whole.state()
+
+
+def test_only_the_track_numbers_of_a_record_change() -> None:
+    stage = make_stage()
+    for record in crowd_records(1):
+        before = record.pack()
+        found = stage.update(record)
+        assert record.pack() == before
+        wanted = record.to_dict()
+        for row, number in zip(wanted["objects"], found.objects.track.tolist(), strict=True):
+            row["track"] = number if number >= 0 else None
+        assert found.to_dict() == wanted
+
+
+def test_numbers_count_from_one() -> None:
+    found = make_stage().update(make_record(0, [CAR, [300, 300, 340, 324], [500, 300, 540, 324]]))
+    assert found.objects.track.tolist() == [1, 2, 3]
+
+
+def test_only_the_objects_of_the_named_stage_are_tracked() -> None:
+    stage = make_stage(of="cars")
+    assert stage.references() == ("cars",)
+    for frame in range(3):
+        both = Objects.concat([make_record(frame, stage="text").objects, make_record(frame).objects])
+        found = stage.update(FrameRecord(frame, frame, frame / 30, objects=both))
+        assert found.objects.track.tolist() == [-1, 1]
+
+
+def test_objects_of_two_stages_on_one_place_are_two_tracks() -> None:
+    stage = make_stage()
+    assert stage.references() == ()
+    for frame in range(3):
+        both = Objects.concat([make_record(frame, stage="text").objects, make_record(frame).objects])
+        found = stage.update(FrameRecord(frame, frame, frame / 30, objects=both))
+        assert found.objects.track.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("class_aware", "wanted"), [(True, [1, -1, 2]), (False, [1, 1, 1])])
+def test_a_changed_label_begins_a_track_where_classes_count(class_aware: bool, wanted: list[int]) -> None:
+    stage = make_stage(class_aware=class_aware)
+    found = [stage.update(make_record(n, labels=[label])) for n, label in enumerate(["car", "truck", "truck"])]
+    assert [record.objects.track.tolist() for record in found] == [[number] for number in wanted]
+
+
+@pytest.mark.parametrize("status", ["damaged", "failed"])
+def test_records_that_are_not_ok_pass_by_and_count_as_time_only(status: Status) -> None:
+    stage = make_stage()
+    path = [[[x + 4.0 * n, y, x + 40 + 4 * n, y + 24] for x, y in [(100, 100)]] for n in range(30)]
+    found = []
+    for frame in range(30):
+        if 10 <= frame < 20:
+            gap = make_record(frame, [], status=status)
+            before = stage.state()
+            assert stage.update(gap) is gap
+            assert stage.state() == before
+        else:
+            found.append(stage.update(make_record(frame, path[frame])).objects.track.tolist())
+    assert found == [[1]] * 20
+
+
+def test_a_new_object_is_confirmed_across_a_damaged_record() -> None:
+    stage = make_stage()
+    stage.update(make_record(0, []))
+    assert stage.update(make_record(1)).objects.track.tolist() == [-1]
+    stage.update(make_record(2, [], status="damaged"))
+    assert stage.update(make_record(3)).objects.track.tolist() == [1]
+
+
+def test_records_without_objects_are_returned_as_they_are() -> None:
+    record = make_record(0, [])
+    assert make_stage().update(record) is record
+
+
+def test_a_state_is_small() -> None:
+    stage = make_stage()
+    for record in crowd_records(2, targets=20):
+        stage.update(record)
+    tracks = len(stage.state()["id"])
+    assert tracks >= 15
+    assert len(msgpack.packb(stage.state())) < 200 + 250 * tracks
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        pytest.param({"low": 0.6}, "low", id="low above high"),
+        pytest.param({"begin": 0.4}, "begin", id="begin below high"),
+        pytest.param({"min_hits": 0}, "min_hits", id="no hits"),
+        pytest.param({"match_iou": 1}, "match_iou", id="overlap that nothing has"),
+        pytest.param({"lost_seconds": -1}, "lost_seconds", id="negative time"),
+        pytest.param({"buffer": 1}, "buffer", id="unknown"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        TrackOptions(**options)
+
+
+def test_a_stage_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="opened"):
+        Track(TrackOptions(name="track")).update(make_record(0))
+
+
+def test_times_that_stand_still_do_no_harm() -> None:
+    stage = make_stage()
+    record = make_record(0)
+    for _ in range(3):
+        found = stage.update(record)
+        assert found.objects.track.tolist() == [1]
+        assert all(np.isfinite(stage.state()["states"]))
