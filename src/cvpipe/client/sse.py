@@ -78,7 +78,7 @@ class EventParser:
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
-            self._data_bytes += len(value)
+            self._data_bytes += len(line)
         elif name == "event":
             self._kind = value
         elif name == "id" and "\0" not in value:
