@@ -11,6 +11,7 @@ import typer
 
 from cvpipe.cli import extras
 from cvpipe.cli.doors import ping_store
+from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Threads, load_settings
 from cvpipe.errors import InvalidRequest
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STOP_MS = 4000  # running tasks hand back what they hold within a second
-_IDLE_MS = 1000
+_IDLE_MS = 250  # how long an idle thread sleeps at most, and so how long a stop takes at least
 
 
 def worker(
     queues: Annotated[str, typer.Option("--queues", "-q", help="Names of queues, separated by commas: `cpu,gpu`.")],
     threads: Threads = None,
-) -> None:
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also do what `cvpipe sweep` does, in this process.")] = False,
+) -> ExitCode:
     """Work on the tasks of some queues: one process, several threads; SIGTERM hands back what is not finished.
 
     The store and the broker are where CVPIPE_REDIS_URL and CVPIPE_BROKER_URL say.
@@ -37,32 +39,52 @@ def worker(
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     ping_store(settings)
-    _serve([name for name in queues.replace(",", " ").split() if name], count)
+    return _serve([name for name in queues.replace(",", " ").split() if name], count, sweep=sweep)
 
 
-def _serve(queues: Sequence[str], threads: int) -> None:
+def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:
     from dramatiq.worker import Worker
 
     import actors
-    from cvpipe.broker import queue_name
+    from cvpipe import work
+    from cvpipe.broker import QUEUE_PREFIX, queue_name
     from cvpipe.embedded.processes import say_ready
 
     wanted = {queue_name(name) for name in queues}
     declared = actors.broker.get_declared_queues()
     if unknown := sorted(wanted - declared):
-        raise InvalidRequest(f"no queue {', '.join(unknown)}; there is {', '.join(sorted(declared))}", field="--queues")
+        there_is = ", ".join(sorted(name.removeprefix(QUEUE_PREFIX) for name in declared))
+        names = ", ".join(name.removeprefix(QUEUE_PREFIX) for name in unknown)
+        message = f"there is no queue {names}; there is {there_is} (CVPIPE_EXTRA_QUEUES names more)"
+        raise InvalidRequest(message, field="--queues")
     stop = threading.Event()
+    code = ExitCode.ok
 
     def ask_to_stop(_number: int, _frame: object) -> None:
         if stop.is_set():
-            os._exit(130)  # the second time: at once; the store takes the tasks back when their leases end
+            os._exit(ExitCode.interrupted)  # the store takes the tasks back when their leases end
         stop.set()
+
+    def sweep_until_the_end() -> None:
+        nonlocal code
+        code = ExitCode.internal  # a sweeper that fails ends the worker: whoever started it starts it again
+        try:
+            work.sweep(actors.resources.bench)
+            code = ExitCode.ok
+        finally:
+            stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask_to_stop)
     running = Worker(actors.broker, queues=wanted, worker_timeout=_IDLE_MS, worker_threads=threads)
     running.start()
+    sweeper = threading.Thread(target=sweep_until_the_end, name="sweeper", daemon=True) if sweep else None
+    if sweeper is not None:
+        sweeper.start()
     say_ready()
     stop.wait()
     running.stop(timeout=_STOP_MS)
+    if sweeper is not None:
+        sweeper.join(_STOP_MS / 1000)
     actors.broker.close()
+    return code

@@ -1,4 +1,4 @@
-"""The whole service on one machine, with one command: store, API, workers and sweeper as supervised children.
+"""The whole service on one machine, with one command: store, API and workers as supervised children.
 
 Nothing of it needs the internet, a server or root. What ends the parent ends the children: Ctrl-C in order, `kill -9`
 through the kernel; what outlives even that is ended by the next start on the same data directory. Linux only, like the
@@ -12,7 +12,7 @@ import http.client
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ FLOW_QUEUES: Final = ("ingest", "sequence", "finish", "notify")
 _FLOW_THREADS: Final = 4  # they wait for the store and for webhook receivers, they hardly compute
 _STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
 _READY_SECONDS: Final = 60.0
-_STOP_ORDER: Final = (("compute", "flow", "sweep"), ("api",), ("store",))
+_STOP_ORDER: Final = (("compute", "flow"), ("api",), ("store",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
                     public_url=settings.public_url or url,
                     threads=threads,
                 )
-                for command in _commands(listener.fileno(), threads, environment):
+                queues = (*COMPUTE_QUEUES, *settings.extra_queues.split())
+                for command in _commands(listener.fileno(), queues, threads, environment):
                     supervisor.start(command)
                 probe = _Readiness(listener)
                 supervisor.wait_until(
@@ -134,14 +135,16 @@ def _store(
         store.close()
 
 
-def _commands(listener_fd: int, threads: int, environment: dict[str, str]) -> list[Command]:
+def _commands(
+    listener_fd: int, compute_queues: Sequence[str], threads: int, environment: dict[str, str]
+) -> list[Command]:
     # -P: a file called queue.py in the current directory is not to be imported.
     cvpipe = [sys.executable, "-P", "-m", "cvpipe"]
     arguments = {
         "api": ["api", "--fd", str(listener_fd)],
-        "compute": ["worker", "--queues", ",".join(COMPUTE_QUEUES), "--threads", str(threads)],
-        "flow": ["worker", "--queues", ",".join(FLOW_QUEUES), "--threads", str(_FLOW_THREADS)],
-        "sweep": ["sweep"],
+        "compute": ["worker", "--queues", ",".join(compute_queues), "--threads", str(threads)],
+        # The sweeper has hardly anything to do; a process of its own would cost 80 MB and a second at the start.
+        "flow": ["worker", "--queues", ",".join(FLOW_QUEUES), "--threads", str(_FLOW_THREADS), "--sweep"],
     }
     return [
         Command(
