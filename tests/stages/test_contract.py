@@ -1,0 +1,167 @@
+"""What every stage promises, whichever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from cvpipe.frames import Frame, View
+from cvpipe.inference import OnnxTools
+from cvpipe.results import FrameRecord, Objects
+from cvpipe.stages import FrameStage, Reshaper, Selector, SequenceStage, Stage, describe, discover, make
+from tests.modelcards import write_yolox_card
+
+# For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "decimate": [{"fps": 5}],
+    "resize": [{"width": 64, "height": 64}],
+    "channels": [{"to": "gray"}],
+    "detect": [{"model": "yolox-nano", "score": 0.05}],
+    "read_text": [{}, {"of": "things"}],
+}
+SOURCE = View.of(320, 180)
+
+
+def stages_of(base: type[Stage[Any]]) -> list[Any]:
+    """Each stage of a kind with each of its options, for parametrize."""
+    return [
+        pytest.param(kind, options, id=" ".join([kind, *map(str, options.values())]))
+        for kind, cls in sorted(discover().items())
+        if issubclass(cls, base)
+        for options in OPTIONS.get(kind, [{}])
+    ]
+
+
+@pytest.fixture(scope="module")
+def tools(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxTools:
+    models = tmp_path_factory.mktemp("models")
+    write_yolox_card(models, assets)
+    return OnnxTools(models, device="cpu")
+
+
+def open_stage(kind: str, options: dict[str, Any], tools: OnnxTools) -> Any:
+    stage = make(discover()[kind].Options.model_validate({"name": "it", "type": kind, **options}))
+    stage.open(tools)
+    return stage
+
+
+def make_frames(view: View, n: int) -> list[Frame]:
+    """Frames with shapes and text that move, read-only as they come from the decoder."""
+    frames = []
+    for number in range(n):
+        picture = np.full((180, 320, 3), 60 + 10 * number, np.uint8)
+        cv2.rectangle(picture, (20 + 30 * number, 40), (80 + 30 * number, 150), (0, 90, 220), -1)
+        cv2.putText(picture, f"No {number}", (120, 110), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 2, cv2.LINE_AA)
+        x, y, width, height = view.content
+        canvas = np.full((view.height, view.width, 3), view.pad, np.uint8)
+        canvas[y : y + height, x : x + width] = cv2.resize(picture, (width, height))
+        image = cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY) if view.format == "gray" else canvas
+        image.setflags(write=False)
+        frames.append(Frame(number, number * 512, number / 25, view, image))
+    return frames
+
+
+def make_objects(number: int) -> Objects:
+    """What an earlier stage called `things` found: the rectangle with the number on it."""
+    box = [[110 + 5 * number, 70, 260 + 5 * number, 125], [20 + 30 * number, 40, 80 + 30 * number, 150]]
+    return Objects.make(stage="things", box=box, score=[0.9, 0.8], label=["sign", "post"], class_id=[1, 2])
+
+
+@pytest.mark.parametrize("kind", sorted(discover()))
+def test_options_that_have_defaults_need_not_be_given(kind: str) -> None:
+    model = discover()[kind].Options
+    given = OPTIONS.get(kind, [{}])[0]
+    required = {name: given[name] for name, field in model.model_fields.items() if field.is_required()}
+    options = model.model_validate({"type": kind, **required})
+    assert model.model_validate(options.model_dump(mode="json")) == options
+    assert discover()[kind](options).kind() == kind
+
+
+def test_every_stage_is_described_for_people_and_machines() -> None:
+    for info in describe():
+        assert info.summary.endswith(".")
+        properties = json.loads(json.dumps(info.schema))["properties"]
+        undescribed = [name for name, option in properties.items() if name != "type" and "description" not in option]
+        assert undescribed == [], info.type
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(FrameStage))
+def test_an_empty_batch_finds_nothing(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
+    assert open_stage(kind, options, tools).process([], []) == []
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(FrameStage))
+@pytest.mark.parametrize("upstream", [SOURCE, SOURCE.with_format("gray")], ids=["colour", "gray"])
+def test_a_batch_split_in_two_equals_one_batch_and_inputs_stay_as_they_were(
+    kind: str, options: dict[str, Any], upstream: View, tools: OnnxTools
+) -> None:
+    stage = open_stage(kind, options, tools)
+    assert stage.batch >= 1
+    frames = make_frames(stage.view(upstream), 3)
+    found = [make_objects(frame.number) for frame in frames]
+    images = [frame.image.copy() for frame in frames]
+    before = [objects.to_dicts() for objects in found]
+
+    together = stage.process(frames, found)
+    split = stage.process(frames[:1], found[:1]) + stage.process(frames[1:], found[1:])
+    assert len(together) == 3
+    records = [
+        [
+            FrameRecord(f.number, f.pts, f.time, objects=o).with_found(result)
+            for f, o, result in zip(frames, found, results, strict=True)
+        ]
+        for results in (together, split)
+    ]
+    assert [r.to_json() for r in records[0]] == [r.to_json() for r in records[1]]
+    assert [FrameRecord.unpack(r.pack()).to_json() for r in records[0]] == [r.to_json() for r in records[0]]
+    for frame, image in zip(frames, images, strict=True):
+        assert np.array_equal(frame.image, image)
+    assert [objects.to_dicts() for objects in found] == before
+    for record in records[0]:
+        box = record.objects.box
+        assert (box >= 0).all()
+        assert (box <= np.tile(SOURCE.source, 2)).all()
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(Selector))
+def test_a_selection_is_the_same_whatever_came_before(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
+    stage = open_stage(kind, options, tools)
+    times = np.arange(50) / 25
+    mask = stage.select(times)
+    assert (mask.shape, mask.dtype) == ((50,), np.bool_)
+    assert np.array_equal(stage.select(times), mask)
+    assert stage.select(times[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(Reshaper))
+def test_a_reshaped_view_still_maps_to_the_source(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
+    view = open_stage(kind, options, tools).reshape(SOURCE)
+    points = np.array([[0.0, 0.0], [160.0, 90.0], [320.0, 180.0]])
+    assert view.source == SOURCE.source
+    assert view.to_source(view.from_source(points)) == pytest.approx(points, abs=0.01)
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(SequenceStage))
+def test_a_sequence_stage_can_move_to_another_process_after_any_record(
+    kind: str, options: dict[str, Any], tools: OnnxTools
+) -> None:
+    import msgpack
+
+    def records() -> list[FrameRecord]:
+        return [FrameRecord(n, n, n / 25, objects=make_objects(n)) for n in range(6)]
+
+    stage = open_stage(kind, options, tools)
+    straight = [stage.update(record).to_json() for record in records()]
+    moved = []
+    stage = open_stage(kind, options, tools)
+    for record in records():
+        moved.append(stage.update(record).to_json())
+        state = msgpack.unpackb(msgpack.packb(stage.state()))
+        stage = open_stage(kind, options, tools)
+        stage.restore(state)
+    assert moved == straight
