@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix openapi bench lock clean
+.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi fix openapi bench lock clean
 
 UV_VERSION := 0.13.9
 # The lock file's packages on a Python that is already here: uv must not fetch another.
@@ -22,12 +22,18 @@ test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
 	@sh tests/install-servers.sh
 	@$(PY) -m pytest $(ARGS)
 
-check: .venv/.dev ## all that CI checks besides the tests; changes nothing
+check: check-lock check-lint check-types check-layers check-openapi ## all that CI checks besides the tests; changes nothing
+
+check-lock: .venv/.dev
 	@.uv/bin/uv lock --check --quiet
+check-lint: .venv/.dev
 	@$(PY) -m ruff check --quiet $(LINTED)
 	@$(PY) -m ruff format --check --quiet $(LINTED)
+check-types: .venv/.dev
 	@$(PY) -m mypy
+check-layers: .venv/.dev
 	@.venv/bin/lint-imports --no-cache
+check-openapi: .venv/.dev
 	@$(PY) -m cvpipe.api.openapi --check
 
 fix: .venv/.dev ## what a tool can mend by itself
