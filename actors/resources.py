@@ -27,16 +27,16 @@ class WorkerResources(Middleware):
             raise RuntimeError("the worker has not booted: actors run in `cvpipe worker` or `dramatiq actors`")
         return self._bench
 
-    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+    def before_worker_boot(self, _broker: Any, _worker: Any) -> None:
         """Open the store and a bell of our own."""
         log.configure(self._settings.log_level)
         self._bench = open_bench(self._settings)
 
-    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+    def before_worker_shutdown(self, _broker: Any, _worker: Any) -> None:
         """Running tasks checkpoint and go back to the store."""
         self.bench.stopping.set()
 
-    def after_worker_shutdown(self, broker: Any, worker: Any) -> None:
+    def after_worker_shutdown(self, _broker: Any, _worker: Any) -> None:
         """Close everything."""
         self.bench.close()
 

@@ -48,4 +48,4 @@ def main(assets: Path, pairs: int) -> None:
         ratios = [value / other for value, other in zip(values, fps[best], strict=True)]
         rows.append((name, spread(values), spread(ratios, "{:.2f}")))
     size = f"{view.width}x{view.height}"
-    print_table(f"{VIDEO}, yolox-nano at {size}, {pairs} rounds", ("way", "frames/s", f"of the best loop"), rows)
+    print_table(f"{VIDEO}, yolox-nano at {size}, {pairs} rounds", ("way", "frames/s", "of the best loop"), rows)

@@ -16,7 +16,7 @@ from tests.servers import RedisServer, find_redis
 COUNT = 4000
 
 
-def main(assets: Path, pairs: int) -> None:
+def main(_assets: Path, _pairs: int) -> None:
     """Records with 20 objects, appended 16 at a time as workers do."""
     if find_redis() is None:
         print("records: needs redis-server on PATH")

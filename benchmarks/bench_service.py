@@ -1,4 +1,4 @@
-"""The embedded service: its throughput beside the engine's, the wait for a first record, and its cost for a short job."""
+"""The embedded service: throughput beside the engine's, the wait for a first record, the cost for a short job."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def receiving() -> Iterator[Receiver]:
     """A webhook receiver on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(204)
             self.end_headers()

@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 @dataclass(frozen=True)
 class Task:
-    """A video, a network and the size of its input. content: pixels that the letterboxed frame takes at the top left."""
+    """A video, a network, its input size; content: width and height that the letterboxed frame takes, top left."""
 
     video: Path
     network: bytes
@@ -51,7 +51,7 @@ def one_pipeline(task: Task) -> tuple[int, float]:
 
 
 def two_pipelines(task: Task) -> tuple[int, float]:
-    """Two single-threaded decode-and-infer loops over the halves of the video share a session. Returns frames and seconds."""
+    """Two single-threaded loops, each over half of the video, share a session. Returns frames and seconds."""
     session = _session(task.network, threads=1)
     with av.open(str(task.video)) as container:
         stream = container.streams.video[0]

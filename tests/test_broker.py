@@ -53,7 +53,7 @@ def test_the_message_with_the_higher_priority_comes_first(broker: dramatiq.Broke
 
 
 def test_a_channel_closed_during_a_task_loses_no_other_message(broker: dramatiq.Broker) -> None:
-    """After a reconnect delivery tags start again: the old task's ack must not settle the message that now has its tag."""
+    """After a reconnect delivery tags start again: an old ack must not settle the message that now has its tag."""
     started, go_on, seen = threading.Event(), threading.Event(), []
 
     @dramatiq.actor(broker=broker, queue_name=queue_name("cpu"), actor_name="work")

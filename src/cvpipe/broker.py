@@ -1,7 +1,7 @@
 """The doorbell: the only door to Dramatiq, RabbitMQ and the embedded broker.
 
-A message says "look at this task" and nothing else; the store knows the rest. So a lost, doubled or reordered message costs
-time, never work, and none of Dramatiq's retry, time-limit, delay, group or result middleware is used.
+A message says "look at this task" and nothing else; the store knows the rest. So a lost, doubled or reordered message
+costs time, never work, and none of Dramatiq's retry, time-limit, delay, group or result middleware is used.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def queue_name(logical: str) -> str:
 class _Consumer(_RabbitmqConsumer):
     """A consumer that acknowledges only what itself was delivered.
 
-    Dramatiq acknowledges by delivery tag on whichever consumer is current. After a reconnect tags start again at 1, so the ack
-    of a task from before would settle another message, which is then lost.
+    Dramatiq acknowledges by delivery tag on whichever consumer is current. After a reconnect tags start again at 1, so
+    the ack of a task from before would settle another message, which is then lost.
     """
 
     def __next__(self) -> Any:
@@ -104,7 +104,7 @@ class _Rabbit(RabbitmqBroker):
         if ensure:
             self._ensure_queue(queue_name)
 
-    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+    def _build_queue_arguments(self, _queue_name: str) -> dict[str, Any]:
         return {"x-max-priority": _MAX_PRIORITY}
 
     def _declare_dq_queue(self, queue_name: str) -> None:
@@ -182,7 +182,7 @@ class Bell:
             try:
                 self._broker.enqueue(_message(item))
                 self.healthy = True
-            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: a ring may get lost, the thread may not
+            except Exception as error:  # noqa: BLE001
                 if self.healthy:
                     log.warning("the broker does not answer (%s); the sweeper will ring again", error)
                 self.healthy = False

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,6 @@ class FramesRunner:
     """A frames segment, its stages opened, ready to run chunks. One per thread: stages may keep scratch space."""
 
     def __init__(self, spec: PipelineSpec, segment: Segment, tools: Tools) -> None:
-        self._spec = spec
         self._made = spec.make_stages()
         self._numbers = segment.stages
         for number in segment.stages:
@@ -83,14 +82,14 @@ class FramesRunner:
         if not self._numbers or not len(numbers):
             yield from (records[int(n)] for n in numbers)
             return
-        views = views_of(self._spec, self._made, index.facts.display_width, index.facts.display_height)
+        views = views_of(self._made, index.facts.display_width, index.facts.display_height)
         stages = [(self._frame_stage(n), views[n]) for n in self._numbers]
         wanted = list(dict.fromkeys(view for _, view in stages))
         hold = max(stage.batch for stage, _ in stages)
         with decoders.read(path, index, numbers, wanted, hold=hold) as decoded:
             for batch in _batches(decoded, hold):
                 try:
-                    found = self._look(stages, wanted, batch, records, index)
+                    found = self._look(stages, wanted, batch, records)
                 finally:
                     for item in batch:
                         item.release()
@@ -107,7 +106,6 @@ class FramesRunner:
         wanted: Sequence[View],
         batch: Sequence[Decoded],
         records: Mapping[int, FrameRecord],
-        index: VideoIndex,
     ) -> list[FrameRecord]:
         out = [records[item.number] for item in batch]
         for i, item in enumerate(batch):
@@ -152,9 +150,10 @@ class SequenceRunner:
     def run(self, records: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
         """The records with the stages' results. Feed all records of the video, in order, over one or more calls."""
         for record in records:
+            updated = record
             for stage in self._stages:
-                record = stage.update(record)
-            yield record
+                updated = stage.update(updated)
+            yield updated
 
     def state(self) -> dict[str, Any]:
         """State of every stage by name, as MessagePack-able values."""
@@ -201,9 +200,8 @@ def run_local(
     threads = settings.threads or os.cpu_count() or 1
     started = time.time()
     tools = OnnxTools(settings.models_path, device=settings.device)
-    segments = plan_segments(pipeline)
     # Models are opened before the video is touched: a wrong model name is told at once.
-    first_runners = [FramesRunner(pipeline, segment, tools) for segment in segments if segment.kind == "frames"]
+    runners = open_runners(pipeline, tools)
     out.mkdir(parents=True, exist_ok=True)
     with Decoders(limits=Limits.of(settings)) as decoders:
         index = decoders.index(video)
@@ -212,12 +210,10 @@ def run_local(
             raise InvalidRequest("no frame of the video lies in the range", field="range")
         chunks = plan_chunks(index, numbers, chunk_seconds)
         counts = {"ok": 0, "damaged": 0, "failed": 0}
-        merged = _local_records(
-            pipeline, segments, tools, first_runners, decoders, video, index, numbers, chunks, threads, on_progress
-        )
+        run = _LocalRun(pipeline, tools, decoders, video, index, numbers, on_progress, [runners])
 
         def counted() -> Iterator[FrameRecord]:
-            for record in merged:
+            for record in run.records(chunks, threads):
                 counts[record.status] += 1
                 yield record
 
@@ -242,66 +238,76 @@ def run_local(
     return job
 
 
-def _local_records(
-    spec: PipelineSpec,
-    segments: Sequence[Segment],
-    tools: Tools,
-    first_runners: list[FramesRunner],
-    decoders: Decoders,
-    video: Path,
-    index: VideoIndex,
-    numbers: npt.NDArray[np.int64],
-    chunks: Sequence[Chunk],
-    threads: int,
-    on_progress: OnProgress | None,
-) -> Iterator[FrameRecord]:
-    """All records in order: frames segments chunk-parallel, then the sequence segment in order."""
-    per_thread = threading.local()
-    spare = [first_runners]
-    lock, stop, done = threading.Lock(), threading.Event(), 0
+@dataclass
+class _LocalRun:
+    """A pipeline on a video in this process: frames segments chunk-parallel, then the sequence segment in order."""
 
-    def runners() -> list[FramesRunner]:
-        if not hasattr(per_thread, "runners"):
-            with lock:
-                ready = spare.pop() if spare else None
-            per_thread.runners = ready or [FramesRunner(spec, s, tools) for s in segments if s.kind == "frames"]
-        return per_thread.runners  # type: ignore[no-any-return]
+    spec: PipelineSpec
+    tools: Tools
+    decoders: Decoders
+    video: Path
+    index: VideoIndex
+    numbers: npt.NDArray[np.int64]
+    on_progress: OnProgress | None
+    spare: list[list[FramesRunner]]
+    _done: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _mine: threading.local = field(default_factory=threading.local)
 
-    def run_chunk(chunk: Chunk) -> list[FrameRecord]:
-        nonlocal done
-        inside = frames_of(chunk, numbers)
+    def records(self, chunks: Sequence[Chunk], threads: int) -> Iterator[FrameRecord]:
+        """All records in order. Memory: records of at most 2 x threads + 1 chunks; pixels stay in the rings."""
+        segments = plan_segments(self.spec)
+        ordered = [SequenceRunner(self.spec, s, self.tools) for s in segments if s.kind == "sequence"]
+        pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chunk")
+        pending: deque[Future[list[FrameRecord]]] = deque()
+        waiting = deque(chunks)
+        try:
+            while waiting or pending:
+                while waiting and len(pending) < 2 * threads + 1:
+                    pending.append(pool.submit(self._run_chunk, waiting.popleft()))
+                records: Iterable[FrameRecord] = pending.popleft().result()
+                for runner in ordered:
+                    records = runner.run(records)
+                yield from records
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
+        inside = frames_of(chunk, self.numbers)
         records: list[FrameRecord] = []
         upstream: dict[int, FrameRecord] | None = None
-        for position, runner in enumerate(mine := runners()):
+        for runner in (runners := self._runners()):
             records = []
-            for record in runner.run(decoders, video, index, inside, upstream):
-                if stop.is_set():
+            for record in runner.run(self.decoders, self.video, self.index, inside, upstream):
+                if self._stop.is_set():
                     return records
                 records.append(record)
-                if position == len(mine) - 1:
-                    with lock:
-                        done += 1
-                        if on_progress is not None:
-                            on_progress(done, len(numbers))
+                if runner is runners[-1]:
+                    self._count()
             upstream = {record.frame: record for record in records}
         return records
 
-    ordered = [SequenceRunner(spec, segment, tools) for segment in segments if segment.kind == "sequence"]
-    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chunk")
-    pending: deque[Future[list[FrameRecord]]] = deque()
-    waiting = deque(chunks)
-    try:
-        while waiting or pending:
-            # Memory: records of at most 2 x threads + 1 chunks; pixels stay in each decoder's ring.
-            while waiting and len(pending) < 2 * threads + 1:
-                pending.append(pool.submit(run_chunk, waiting.popleft()))
-            records: Iterable[FrameRecord] = pending.popleft().result()
-            for runner in ordered:
-                records = runner.run(records)
-            yield from records
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+    def _runners(self) -> list[FramesRunner]:
+        """This thread's own; the first thread takes those that checked the models."""
+        if not hasattr(self._mine, "runners"):
+            with self._lock:
+                ready = self.spare.pop() if self.spare else None
+            self._mine.runners = ready or open_runners(self.spec, self.tools)
+        runners: list[FramesRunner] = self._mine.runners
+        return runners
+
+    def _count(self) -> None:
+        with self._lock:
+            self._done += 1
+            if self.on_progress is not None:
+                self.on_progress(self._done, len(self.numbers))
+
+
+def open_runners(spec: PipelineSpec, tools: Tools) -> list[FramesRunner]:
+    """The frames segments of a pipeline, opened. Raises: NotFound, InvalidModel."""
+    return [FramesRunner(spec, segment, tools) for segment in plan_segments(spec) if segment.kind == "frames"]
 
 
 def _annotate_local(out: Path, decoders: Decoders, video: Path, index: VideoIndex, tools: Tools) -> None:

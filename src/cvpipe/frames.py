@@ -124,15 +124,17 @@ def _affine(
     origin = np.tile(src[:2], repeat)
     scale = np.tile([dst[2] / src[2], dst[3] / src[3]], repeat)
     moved = (points - origin) * scale + np.tile(dst[:2], repeat)
-    return np.clip(moved, 0, np.tile(limit, repeat)).astype(np.float32)
+    clipped: npt.NDArray[np.float32] = np.clip(moved, 0, np.tile(limit, repeat)).astype(np.float32)
+    return clipped
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a video as a stage sees it.
 
-    number: of the source frame in display order, from 0. pts: in the stream's time base. time: seconds since the first frame.
-    image: uint8 array of `view.shape`, read-only; valid only during the call it is handed to (it lies in shared memory).
+    number: of the source frame in display order, from 0. pts: in the stream's time base. time: seconds since the
+    first frame.
+    image: uint8 array of `view.shape`, read-only; valid only during the call it is handed to (shared memory).
     """
 
     number: int

@@ -28,9 +28,7 @@ class JobState(StrEnum):
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     JobState.queued: frozenset({JobState.running, JobState.failed, JobState.canceled}),
-    JobState.running: frozenset(
-        {JobState.succeeded, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}
-    ),
+    JobState.running: frozenset({JobState.succeeded, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}),
     JobState.succeeded: frozenset(),
     JobState.succeeded_with_gaps: frozenset(),
     JobState.failed: frozenset(),
@@ -69,7 +67,7 @@ class WebhookTarget(BaseModel):
         default=None,
         min_length=8,
         max_length=200,
-        description="`whsec_` and base64 of 24 to 64 bytes. Default: the service's own secret (CVPIPE_WEBHOOK_SECRET). Never shown again.",
+        description="`whsec_` and base64 of 24 to 64 bytes. Default: CVPIPE_WEBHOOK_SECRET. Never shown.",
         json_schema_extra={"writeOnly": True, "example": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
     )
 
@@ -86,7 +84,7 @@ class JobRequest(BaseModel):
         default=None, min_length=1, max_length=4096, description="File on the server, under a configured root."
     )
     pipeline: str | dict[str, Any] = Field(
-        description="Name of a pipeline the service knows, or a pipeline: `{name, stages: [{type, name?, ...options}]}`."
+        description="Name of a pipeline that the service has, or one itself: `{name, stages: [{type, ...options}]}`."
     )
     range: TimeRange | None = Field(default=None, description="Part of the video to look at. Default: all of it.")
     priority: int = Field(default=4, ge=0, le=9, description="9 goes first.")
@@ -161,4 +159,6 @@ class Job(BaseModel):
     links: dict[str, str] = Field(default_factory=dict)
 
 
-EventKind = Literal["job.queued", "job.running", "job.succeeded", "job.succeeded_with_gaps", "job.failed", "job.canceled", "progress"]
+EventKind = Literal[
+    "job.queued", "job.running", "job.succeeded", "job.succeeded_with_gaps", "job.failed", "job.canceled", "progress"
+]

@@ -1,4 +1,4 @@
-"""Verbs of a job's life. Together with the store's scripts the only writer of job state: the API and the workers call these."""
+"""Verbs of a job's life: with the store's scripts, the only writer of job state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Lifecycle:
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Commit a job to the store, then ring. Returns it, and whether it is new (not known by its key).
 
-        Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), Conflict (the key was used for another request).
+        Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), Conflict (key
+        used for another request).
         """
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
@@ -50,7 +51,8 @@ class Lifecycle:
         webhook = request.webhook
         if webhook is not None and webhook.secret is None and self._settings.webhook_secret is None:
             raise InvalidRequest(
-                "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)", field="webhook.secret"
+                "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)",
+                field="webhook.secret",
             )
         doc = {
             "video": request.video,

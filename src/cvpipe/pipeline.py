@@ -34,7 +34,8 @@ DEFAULT_QUEUES = ("ingest", "cpu", "gpu", "sequence", "finish", "notify")
 def _options_adapter() -> TypeAdapter[StageOptions]:
     """Validates the options of any stage by its `type`."""
     options = tuple(cls.Options for cls in stage_plugins.discover().values())
-    return TypeAdapter(Annotated[Union[options], Field(discriminator="type")])  # noqa: UP007 - built at run time
+    union: Any = Annotated[Union[options], Field(discriminator="type")]  # noqa: UP007 - built at run time
+    return TypeAdapter(union)
 
 
 class PipelineSpec(BaseModel):
@@ -63,7 +64,9 @@ class PipelineSpec(BaseModel):
                     options = _options_adapter().validate_python(stage)
                 except ValidationError as error:
                     raise _readable(error, f"stages.{number}", stage) from None
-            read.append(options if options.name else options.model_copy(update={"name": getattr(options, "type")}))
+            read.append(
+                options if options.name else options.model_copy(update={"name": stage_plugins.kind_of(options)})
+            )
         return {**data, "stages": tuple(read)}
 
     @model_validator(mode="after")
@@ -188,7 +191,9 @@ def _named(settings: Settings) -> dict[str, Any]:
     folder = resources.files("cvpipe") / "pipelines"
     found: dict[str, Any] = {Path(entry.name).stem: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
     if settings.pipelines_dir is not None and settings.pipelines_dir.is_dir():
-        found |= {path.stem: path for path in sorted(settings.pipelines_dir.iterdir()) if path.suffix in (".yaml", ".yml")}
+        found |= {
+            path.stem: path for path in sorted(settings.pipelines_dir.iterdir()) if path.suffix in (".yaml", ".yml")
+        }
     return found
 
 
@@ -257,8 +262,11 @@ def select_frames(spec: PipelineSpec, index: VideoIndex, range: TimeRange | None
     return numbers
 
 
-def views_of(spec: PipelineSpec, made: Sequence[Stage[Any]], width: int, height: int) -> dict[int, View]:
-    """The view each frame stage asks for, by its position. `made`: the stages, opened; width, height: displayed source."""
+def views_of(made: Sequence[Stage[Any]], width: int, height: int) -> dict[int, View]:
+    """The view each frame stage asks for, by its position.
+
+    made: all stages of the pipeline, opened. width, height: of the displayed source frame, in pixels.
+    """
     view = View.of(width, height, format="rgb24")
     views: dict[int, View] = {}
     for number, stage in enumerate(made):

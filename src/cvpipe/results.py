@@ -51,6 +51,8 @@ class Objects:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Objects) and self.to_dicts() == other.to_dicts()
 
+    __hash__ = None  # type: ignore[assignment]  # arrays can't be hashed
+
     @classmethod
     def make(
         cls,
@@ -232,7 +234,8 @@ class FrameRecord:
             parts.append(_pack_pair("values", self.values))
         if self.error is not None:
             parts.append(_pack_pair("error", self.error))
-        return msgpack.Packer().pack_map_header(len(parts)) + b"".join(parts)
+        header: bytes = msgpack.Packer().pack_map_header(len(parts))
+        return header + b"".join(parts)
 
     @classmethod
     def unpack(cls, raw: bytes) -> FrameRecord:
@@ -281,7 +284,8 @@ def stream_ms(time: float) -> int:
 
 
 def _pack_pair(key: str, value: Any) -> bytes:
-    return msgpack.packb(key) + msgpack.packb(value)
+    packed: bytes = msgpack.packb(key) + msgpack.packb(value)
+    return packed
 
 
 def _fold(names: tuple[str, ...]) -> str | list[str]:

@@ -1,4 +1,4 @@
-"""A deployment as compose.yaml makes it, as processes of this machine: API, workers, sweeper on real RabbitMQ and Redis."""
+"""What compose.yaml starts, as processes of this machine: API, workers, sweeper on real RabbitMQ and Redis."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Deployment:
         self.until(lambda: child.poll() is not None or self._is_ready(), "the API is ready")
         assert child.poll() is None, self.logs()
 
-    def worker(self, *, queues: str = "ingest,cpu,gpu,sequence,finish,notify", threads: int = 1) -> subprocess.Popen[bytes]:
+    def worker(
+        self, *, queues: str = "ingest,cpu,gpu,sequence,finish,notify", threads: int = 1
+    ) -> subprocess.Popen[bytes]:
         """Start a worker."""
         return self.start("worker", "--queues", queues, "--threads", str(threads))
 

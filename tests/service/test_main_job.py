@@ -58,7 +58,12 @@ def deployment(
     tmp_path: Path, redis_url: str, rabbitmq: RabbitMQServer, models_dir: Path, video: Path
 ) -> Iterator[Deployment]:
     deployment = Deployment(
-        tmp_path, redis_url=redis_url, broker_url=rabbitmq.url, MODELS_DIR=models_dir, PATH_ROOTS=video.parent, DEVICE="cpu"
+        tmp_path,
+        redis_url=redis_url,
+        broker_url=rabbitmq.url,
+        MODELS_DIR=models_dir,
+        PATH_ROOTS=video.parent,
+        DEVICE="cpu",
     )
     deployment.start_api()
     deployment.start("sweep")

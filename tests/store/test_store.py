@@ -43,10 +43,10 @@ def make_record(frame: int, *, status: Any = "ok") -> FrameRecord:
     return FrameRecord(frame, frame * 512, frame / 10, status, objects)
 
 
-def submit(store: Store, job: str = "j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any) -> str:
-    job_id, _, _ = store.submit(
-        job, make_doc(**doc), priority=4, webhook=webhook, idempotency_key=key, digest=digest
-    )
+def submit(
+    store: Store, job: str = "j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any
+) -> str:
+    job_id, _, _ = store.submit(job, make_doc(**doc), priority=4, webhook=webhook, idempotency_key=key, digest=digest)
     return job_id
 
 
@@ -61,7 +61,13 @@ def planned(store: Store, segments: list[dict[str, Any]], chunks: int = 2, **doc
     job = submit(store, **doc)
     spans = [(10 * n, 10 * n + 10, 1000 * n) for n in range(chunks)]
     store.plan(
-        claim(store, f"ingest:{job}"), job, segments=segments, chunks=spans, frames_total=10 * chunks, video="v", models={}
+        claim(store, f"ingest:{job}"),
+        job,
+        segments=segments,
+        chunks=spans,
+        frames_total=10 * chunks,
+        video="v",
+        models={},
     )
     return job
 
@@ -71,7 +77,9 @@ def run_chunk(store: Store, job: str, segment: int, chunk: int, *, stream: bool 
     held = claim(store, f"chunk:{job}:{segment}:{chunk}")
     records = [make_record(n) for n in range(10 * chunk, 10 * chunk + 10)]
     store.append(held, job, (segment, chunk) if stream else None, records, lease_seconds=30, counted=segment == 0)
-    return [ring.task for ring in store.finish_chunk(held, job, segment, chunk, state=None if stream else {"last": chunk})]
+    return [
+        ring.task for ring in store.finish_chunk(held, job, segment, chunk, state=None if stream else {"last": chunk})
+    ]
 
 
 def test_a_submitted_job_is_there_with_its_event_and_its_first_task(store: Store) -> None:

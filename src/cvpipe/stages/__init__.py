@@ -3,7 +3,8 @@
 A plug-in imports numpy, pydantic and cvpipe's nouns only. What is heavy (OpenCV, ONNX Runtime, SciPy) it gets from the
 `Tools` handed to `open`, so that the API can read every stage's options without those packages.
 
-To add a stage, write `cvpipe/stages/NAME.py` (or `cvpipe_stages/NAME.py` in a folder on Python's path) with an options model and a subclass of one of
+To add a stage, write `cvpipe/stages/NAME.py` (or `cvpipe_stages/NAME.py` in a folder on Python's path) with an options
+model and a subclass of one of
 
 - `Selector`     decides which frames are looked at (`decimate`);
 - `Reshaper`     changes the picture that later stages see (`resize`, `channels`);
@@ -48,7 +49,7 @@ class StageOptions(BaseModel):
         default=None,
         max_length=32,
         pattern=r"^[a-z][a-z0-9-]*$",
-        description="Run the stage as a service of its own, on this queue. Default: with its neighbours, on `cpu` or `gpu`.",
+        description="Run the stage as a service of its own, on this queue. Default: with its neighbours.",
     )
 
 
@@ -108,17 +109,17 @@ class Tools(Protocol):
         ...
 
 
-O = TypeVar("O", bound=StageOptions)
+OptionsT = TypeVar("OptionsT", bound=StageOptions)
 
 
-class Stage(ABC, Generic[O]):
+class Stage(ABC, Generic[OptionsT]):
     """One step of a pipeline, made from its validated options."""
 
     Options: ClassVar[type[StageOptions]]
     scope: ClassVar[Scope]
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"
 
-    def __init__(self, options: O) -> None:
+    def __init__(self, options: OptionsT) -> None:
         self.options = options
         self.name = options.name
 
@@ -139,7 +140,7 @@ class Stage(ABC, Generic[O]):
         """Get ready to run: take what is needed from `tools`. Called once, in the worker, before any frame."""
 
 
-class Selector(Stage[O]):
+class Selector(Stage[OptionsT]):
     """Decides which frames are looked at, from their times alone."""
 
     scope = "frame"
@@ -149,8 +150,8 @@ class Selector(Stage[O]):
         """times: (n,) seconds since the first frame, of the frames still in, in order. Returns (n,) bool."""
 
 
-class Reshaper(Stage[O]):
-    """Changes the picture that later stages see. Costs nothing by itself: the decoder makes the final view in one step."""
+class Reshaper(Stage[OptionsT]):
+    """Changes the picture that later stages see. Costs nothing by itself: the decoder makes the view in one step."""
 
     scope = "frame"
 
@@ -159,7 +160,7 @@ class Reshaper(Stage[O]):
         """The view that later stages see, from the view before this step."""
 
 
-class FrameStage(Stage[O]):
+class FrameStage(Stage[OptionsT]):
     """Looks at the pixels of a frame, and at what earlier stages found on it (crops)."""
 
     scope = "frame"
@@ -177,13 +178,13 @@ class FrameStage(Stage[O]):
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """What is found on each frame.
 
-        frames: 1 to `batch` frames, images read-only and valid during the call only. found: for each frame, what earlier
-        stages found on it. The result for a frame does not depend on the frames it is batched with.
+        frames: 1 to `batch` frames, images read-only and valid during the call only. found: for each frame, what
+        earlier stages found on it. The result for a frame does not depend on the frames it is batched with.
         Boxes in the result are pixels of the displayed source frame (`frame.view.to_source`).
         """
 
 
-class SequenceStage(Stage[O]):
+class SequenceStage(Stage[OptionsT]):
     """Looks at the records of a video in order, without pixels; keeps state between them."""
 
     scope = "sequence"
@@ -232,16 +233,23 @@ def discover() -> dict[str, type[Stage[Any]]]:
                     continue
                 kind = value.kind()
                 if kind in found:
-                    raise RuntimeError(f"two stages have the type {kind!r}: {found[kind].__module__}, {module.__name__}")
+                    raise RuntimeError(
+                        f"two stages have the type {kind!r}: {found[kind].__module__}, {module.__name__}"
+                    )
                 if kind != module_info.name:
                     raise RuntimeError(f"{module.__name__} must be named after its stage's type {kind!r}")
                 found[kind] = value
     return found
 
 
+def kind_of(options: StageOptions) -> str:
+    """The `type` of validated options."""
+    return str(getattr(options, "type", ""))
+
+
 def make(options: StageOptions) -> Stage[Any]:
     """The stage for validated options."""
-    kind = getattr(options, "type", "")
+    kind = kind_of(options)
     try:
         return discover()[kind](options)
     except KeyError:

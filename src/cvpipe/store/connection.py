@@ -1,0 +1,127 @@
+"""The connection: one door for every command, Lua scripts ready to run, and the names of all keys."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, Final, TypeVar, cast
+
+import redis
+
+from cvpipe.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PREFIX: Final = "cvpipe:"
+_SCRIPTS: Final = (
+    "submit",
+    "put_task",
+    "claim",
+    "renew",
+    "release",
+    "drop",
+    "plan",
+    "append",
+    "finish_chunk",
+    "end_job",
+    "cancel",
+    "delete_job",
+    "sweep",
+)
+
+
+def guarded(method: F) -> F:
+    """Convert redis-py's errors at the door. Raises: StoreUnavailable."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreUnavailable(f"Redis does not answer ({error}); is it running?") from error
+        except redis.ResponseError as error:
+            if str(error).startswith(("OOM", "MISCONF", "LOADING", "READONLY")):
+                raise StoreUnavailable(f"Redis refuses to write: {error}") from error
+            raise
+
+    return cast(F, call)
+
+
+class Connection:
+    """A pool of connections with the scripts registered. Thread-safe."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        # redis-py types every answer as what a blocking or an asynchronous client, of text or of bytes, might give.
+        self._redis: Any = client
+        folder = resources.files(__package__) / "lua"
+        prelude = (folder / "prelude.lua").read_text()
+        self._scripts: dict[str, Any] = {
+            name: client.register_script(prelude + (folder / f"{name}.lua").read_text()) for name in _SCRIPTS
+        }
+        self._settle = False
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._redis.close()
+
+    @property
+    def client(self) -> redis.Redis:
+        """The connection pool, for the embedded broker, which rings over the same server."""
+        return cast(redis.Redis, self._redis)
+
+    @guarded
+    def ping(self) -> None:
+        """Raises: StoreUnavailable where Redis does not answer."""
+        self._redis.ping()
+
+    @guarded
+    def _check_durability(self) -> None:
+        try:
+            config = self._redis.config_get("append*", "maxmemory-policy")
+        except redis.ResponseError:
+            log.warning("the store does not tell its configuration; check `appendfsync always` and `noeviction`")
+            return
+        if config.get("maxmemory-policy", "noeviction") != "noeviction":
+            raise StoreUnavailable("Redis may evict records: set `maxmemory-policy noeviction`")
+        if config.get("appendonly") == "yes" and config.get("appendfsync") != "always":
+            self._settle = True
+        elif config.get("appendonly") != "yes":
+            log.warning("Redis runs without an append-only file: a crash of Redis loses jobs (set `appendonly yes`)")
+
+    def _commit(self, script: str, args: list[Any]) -> Any:
+        """Run a script whose effect will be told to the outside: come back only when it is on disk."""
+        if not self._settle:
+            return self._scripts[script](args=args)
+        pipe = self._redis.pipeline(transaction=False)  # WAITAOF waits for the writes of its own connection
+        self._scripts[script](args=args, client=pipe)
+        pipe.execute_command("WAITAOF", 1, 0, 2000)
+        result, waited = pipe.execute(raise_on_error=False)
+        if isinstance(result, Exception):
+            raise result
+        if isinstance(waited, redis.ResponseError):
+            self._settle = False
+            log.warning("this Redis has no WAITAOF: set `appendfsync always`, or a crash may lose acknowledged jobs")
+        elif isinstance(waited, Exception):
+            raise waited
+        elif waited[0] < 1:
+            raise StoreUnavailable("Redis did not write to disk within 2 s")
+        return result
+
+
+def job_key(job_id: str) -> str:
+    """Hash: what was committed with a job, its state and counters."""
+    return f"{PREFIX}job:{job_id}"
+
+
+def frames_key(job_id: str) -> str:
+    """Stream: all records of a job with a sequence segment, in order."""
+    return f"{job_key(job_id)}:frames"
+
+
+def chunk_key(job_id: str, segment: int, chunk: int) -> str:
+    """Stream: the records that a segment has written of a chunk."""
+    return f"{job_key(job_id)}:c:{segment}:{chunk}"

@@ -1,0 +1,185 @@
+"""Jobs: committed, shown, listed, canceled, deleted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from cvpipe.errors import Conflict, NotFound
+from cvpipe.job import Delivery, Job, JobError, JobState, Progress
+from cvpipe.store.connection import PREFIX, Connection, guarded, job_key
+from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
+
+IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+_DELIVERIES_KEPT = 100
+
+
+class Jobs(Connection):
+    """What the API asks about jobs."""
+
+    @guarded
+    def submit(
+        self,
+        job_id: str,
+        doc: Mapping[str, Any],
+        *,
+        priority: int,
+        webhook: bool,
+        idempotency_key: str | None,
+        digest: str,
+    ) -> tuple[str, Literal["new", "same", "other"], list[Ring]]:
+        """Commit a job. Returns its id, whether it is new or was known by its idempotency key, and what to ring."""
+        found, verdict, rings = self._commit(
+            "submit",
+            [
+                job_id, json.dumps(doc), priority, int(webhook), idempotency_key or "", digest,
+                IDEMPOTENCY_TTL_MS, GRACE_MS,
+            ],
+        )  # fmt: skip
+        return found.decode(), verdict.decode(), read_rings(rings)
+
+    @guarded
+    def job(self, job_id: str) -> Job:
+        """The job as the service shows it. Raises: NotFound."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hgetall(job_key(job_id))
+        pipe.lrange(job_key(job_id) + ":deliveries", 0, -1)
+        fields, deliveries = pipe.execute()
+        if not fields:
+            raise NotFound(f"there is no job {job_id!r}")
+        return _read_job(job_id, fields, deliveries)
+
+    @guarded
+    def job_doc(self, job_id: str) -> dict[str, Any]:
+        """What was committed with the job, with what the service alone may know. Raises: NotFound."""
+        doc = self._redis.hget(job_key(job_id), "doc")
+        if doc is None:
+            raise NotFound(f"there is no job {job_id!r}")
+        return json.loads(doc)
+
+    @guarded
+    def jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        label: tuple[str, str] | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[Job], str | None]:
+        """Jobs, newest first, and the cursor of the next page. label: (key, value) that a job must carry."""
+        found: list[Job] = []
+        top: str = "+inf"
+        after: tuple[float, str] | None = None
+        if cursor is not None:
+            ms, _, last_id = cursor.partition("-")
+            if not ms.isdigit():
+                raise NotFound("there is no such page; start again without `cursor`", field="cursor")
+            top, after = ms, (float(ms), last_id)
+        offset = 0
+        while True:
+            page = self._redis.zrevrangebyscore(PREFIX + "jobs", top, "-inf", start=offset, num=200, withscores=True)
+            if not page:
+                return found, None
+            offset += len(page)
+            for raw, score in page:
+                job_id = raw.decode()
+                if after is not None and (score, job_id) >= after:
+                    continue
+                try:
+                    job = self.job(job_id)
+                except NotFound:  # deleted meanwhile
+                    continue
+                if (state is None or job.state == state) and (label is None or job.labels.get(label[0]) == label[1]):
+                    if len(found) == limit:
+                        return found, f"{int(found[-1].created_at * 1000)}-{found[-1].id}"
+                    found.append(job)
+
+    @guarded
+    def job_counts(self) -> dict[str, int]:
+        """Jobs by state (for /metrics; reads every job's state)."""
+        ids = self._redis.zrange(PREFIX + "jobs", 0, -1)
+        pipe = self._redis.pipeline(transaction=False)
+        for raw in ids:
+            pipe.hget(job_key(raw.decode()), "state")
+        counts = dict.fromkeys((state.value for state in JobState), 0)
+        for raw in pipe.execute():
+            if raw is not None:
+                counts[raw.decode()] += 1
+        return counts
+
+    @guarded
+    def cancel(self, job_id: str) -> list[Ring]:
+        """End a job at once; does nothing to one that is over. Raises: NotFound."""
+        state, rings = self._commit("cancel", [job_id, GRACE_MS])
+        if not state:
+            raise NotFound(f"there is no job {job_id!r}")
+        return read_rings(rings)
+
+    @guarded
+    def delete_job(self, job_id: str) -> None:
+        """Remove all of a job that is over. Raises: NotFound, Conflict."""
+        verdict = self._scripts["delete_job"](args=[job_id])
+        if verdict == 0:
+            raise NotFound(f"there is no job {job_id!r}")
+        if verdict == -1:
+            raise Conflict("the job is not over; cancel it first")
+
+    @guarded
+    def add_delivery(self, job_id: str, delivery: Delivery) -> None:
+        """Keep one attempt at a webhook with its job."""
+        key = job_key(job_id) + ":deliveries"
+        pipe = self._redis.pipeline()
+        pipe.rpush(key, delivery.model_dump_json())
+        pipe.ltrim(key, -_DELIVERIES_KEPT, -1)
+        pipe.execute()
+
+
+def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[bytes]) -> Job:
+    text = {key.decode(): value for key, value in fields.items()}
+    doc = json.loads(text["doc"])
+
+    def seconds(name: str) -> float | None:
+        return int(text[name]) / 1000 if name in text else None
+
+    def number(name: str) -> int | None:
+        return int(text[name]) if name in text else None
+
+    return Job(
+        id=job_id,
+        state=JobState(text["state"].decode()),
+        video=text["video"].decode() if "video" in text else doc.get("video"),
+        path=doc.get("path"),
+        pipeline=doc["pipeline"],
+        models=json.loads(text["models"]) if "models" in text else {},
+        range=doc.get("range"),
+        priority=doc["priority"],
+        labels=doc["labels"],
+        webhook_url=doc.get("webhook_url"),
+        annotate=doc["annotate"],
+        chunk_seconds=doc["chunk_seconds"],
+        progress=_progress(number, seconds("started_at"), seconds("finished_at")),
+        error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
+        created_at=seconds("created_at") or 0,
+        started_at=seconds("started_at"),
+        finished_at=seconds("finished_at"),
+        deliveries=[Delivery.model_validate_json(raw) for raw in deliveries],
+        exports=json.loads(text["exports"]) if "exports" in text else [],
+    )
+
+
+def _progress(number: Callable[[str], int | None], started: float | None, finished: float | None) -> Progress:
+    done, total = number("frames_done") or 0, number("frames_total")
+    elapsed = max(0.001, (finished or time.time()) - started) if started is not None else None
+    fps = done / elapsed if elapsed and done else None
+    return Progress(
+        frames_done=done,
+        frames_total=total,
+        fraction=min(1.0, done / total) if total else 0.0,
+        fps=round(fps, 2) if fps else None,
+        eta_seconds=round((total - done) / fps, 1) if fps and total and finished is None else None,
+        chunks_done=number("chunks_done") or 0,
+        chunks_total=number("chunks_total"),
+        chunks_failed=number("chunks_failed") or 0,
+    )

@@ -1,0 +1,101 @@
+"""Records and events of a job, read in order, while it runs too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cvpipe.errors import NotFound
+from cvpipe.job import JobState
+from cvpipe.results import FrameRecord, stream_ms
+from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key
+
+
+class Records(Connection):
+    """What a job has found, and what has happened to it."""
+
+    @guarded
+    def frames(
+        self,
+        job_id: str,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        after: str | None = None,
+        limit: int = 500,
+    ) -> tuple[list[tuple[str, FrameRecord]], bool]:
+        """Records in order, with their stream ids; and whether these are the last there will ever be.
+
+        start, stop: seconds since the first frame, start <= time < stop. after: a stream id; records behind it.
+        Raises: NotFound.
+        """
+        # What is finished is read before the records: the other way round, a record could slip in between.
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hmget(job_key(job_id), "state", "plan", "chunks")
+        pipe.hkeys(job_key(job_id) + ":done")
+        (state, plan, chunks), done_raw = pipe.execute()
+        if state is None:
+            raise NotFound(f"there is no job {job_id!r}")
+        over = JobState(state.decode()).is_final
+        if plan is None:
+            return [], over
+        low = f"({after}" if after is not None else ("-" if start is None else f"{stream_ms(start)}-0")
+        high = "+" if stop is None else f"({stream_ms(stop)}-0"
+        segments = json.loads(plan)
+        if segments[-1]["kind"] == "sequence":
+            streams = [(frames_key(job_id), over)]
+        else:
+            chunks_read, done = json.loads(chunks), {key.decode() for key in done_raw}
+            whole = {n for n in range(len(chunks_read)) if over or f"{len(segments) - 1}:{n}" in done}
+            may_hold = _chunks_between(chunks_read, start=start, stop=stop, after=after)
+            streams = [(chunk_key(job_id, len(segments) - 1, n), n in whole) for n in may_hold]
+        found: list[tuple[str, FrameRecord]] = []
+        for key, complete in streams:
+            entries = self._redis.xrange(key, low, high, count=limit - len(found) + 1)
+            for entry_id, fields in entries:
+                if len(found) == limit:
+                    return found, False
+                found.append((entry_id.decode(), _record(fields)))
+            if not complete:
+                return found, False
+        return found, True
+
+    @guarded
+    def chunk_records(self, job_id: str, segment: int, chunk: int) -> list[FrameRecord]:
+        """All records of a chunk that a segment has written so far."""
+        return [_record(fields) for _, fields in self._redis.xrange(chunk_key(job_id, segment, chunk))]
+
+    @guarded
+    def events(self, job_id: str, *, after: str = "0", limit: int = 200) -> list[tuple[str, dict[str, Any]]]:
+        """State changes and progress of a job behind the event id `after`: (id, {"type", "at", ...}), at in seconds."""
+        entries = self._redis.xrange(
+            job_key(job_id) + ":events", f"({after}" if after != "0" else "-", "+", count=limit
+        )
+        out = []
+        for entry_id, fields in entries:
+            event: dict[str, Any] = {"type": fields[b"type"].decode(), "at": int(fields[b"at"]) / 1000}
+            if b"frames_done" in fields:
+                event["frames_done"] = int(fields[b"frames_done"])
+            out.append((entry_id.decode(), event))
+        return out
+
+
+def _chunks_between(
+    chunks: Sequence[Sequence[int]], *, start: float | None, stop: float | None, after: str | None
+) -> list[int]:
+    """Numbers of the chunks that can hold what is asked for; chunks: (first frame, stop frame, ms of the first)."""
+    next_frame = int(after.split("-")[1]) if after is not None else 0
+    found = []
+    for number, (_, stop_frame, first_ms) in enumerate(chunks):
+        if stop is not None and first_ms >= stream_ms(stop):
+            break
+        last = number + 1 == len(chunks)
+        too_early = start is not None and not last and chunks[number + 1][2] <= stream_ms(start)
+        if stop_frame > next_frame and not too_early:
+            found.append(number)
+    return found
+
+
+def _record(fields: Mapping[bytes, bytes]) -> FrameRecord:
+    return FrameRecord.unpack(fields[b"record"])

@@ -1,0 +1,194 @@
+"""Tasks: claimed with a token, renewed, handed back, finished; the due set is outbox, leases and retries in one."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgpack
+
+from cvpipe.errors import LeaseLost, NotFound
+from cvpipe.job import JobError, JobState
+from cvpipe.results import FrameRecord
+from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
+
+#: A task that its ringer does not bring to a worker within this time is rung for again by the sweeper.
+GRACE_MS = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A task somebody should look at: what to tell the broker."""
+
+    task: str
+    queue: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """This worker's hold on a task, good while its token is in the store.
+
+    crashes: how many workers died or froze with the task. failures: how often it raised. attempts: claims so far.
+    """
+
+    task: str
+    token: str
+    crashes: int
+    failures: int
+    attempts: int
+
+
+class Tasks(Connection):
+    """What workers and sweepers do. Every write names the claim it is made under."""
+
+    @guarded
+    def put_task(self, task: str, *, queue: str, priority: int = 4) -> list[Ring]:
+        """Make a task known that belongs to no job."""
+        return read_rings(self._scripts["put_task"](args=[task, queue, priority, GRACE_MS]))
+
+    @guarded
+    def claim(self, task: str, *, lease_seconds: float) -> Claim | Literal["gone", "busy", "early"]:
+        """Take a task, or learn why not: it is over, another worker holds it, or its retry is not due."""
+        token = secrets.token_hex(16)
+        verdict, crashes, failures, attempts = self._scripts["claim"](args=[task, token, int(lease_seconds * 1000)])
+        if verdict != b"ok":
+            return verdict.decode()
+        return Claim(task, token, crashes, failures, attempts)
+
+    @guarded
+    def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
+        """Keep a claimed task. False: it is lost."""
+        return bool(self._scripts["renew"](args=[claim.task, claim.token, int(lease_seconds * 1000)]))
+
+    @guarded
+    def release(self, claim: Claim, *, delay_seconds: float = 0, failed: bool = False) -> list[Ring]:
+        """Hand a task back, to be run again after the delay. Nothing happens where it is no longer ours."""
+        args = [claim.task, claim.token, int(delay_seconds * 1000), int(failed)]
+        return read_rings(self._scripts["release"](args=args))
+
+    @guarded
+    def drop(self, claim: Claim) -> None:
+        """End a task that leads to nothing else."""
+        self._scripts["drop"](args=[claim.task, claim.token])
+
+    @guarded
+    def plan(
+        self,
+        claim: Claim,
+        job_id: str,
+        *,
+        segments: Sequence[Mapping[str, Any]],
+        chunks: Sequence[tuple[int, int, int]],
+        frames_total: int,
+        video: str,
+        models: Mapping[str, str],
+    ) -> list[Ring]:
+        """Commit a job's plan and its first tasks. chunks: (first frame, stop frame, ms of the first frame).
+
+        Raises: LeaseLost.
+        """
+        rings = self._scripts["plan"](
+            args=[
+                job_id, claim.token, GRACE_MS, json.dumps(list(segments)), json.dumps(list(chunks)), frames_total,
+                video, json.dumps(dict(models)),
+            ]
+        )  # fmt: skip
+        return read_rings(_held(rings, claim))
+
+    @guarded
+    def job_plan(self, job_id: str) -> tuple[list[dict[str, Any]], list[tuple[int, int, int]], str]:
+        """Segments, chunks and video of a planned job. Raises: NotFound."""
+        segments, chunks, video = self._redis.hmget(job_key(job_id), "plan", "chunks", "video")
+        if segments is None or chunks is None or video is None:
+            raise NotFound(f"job {job_id!r} has no plan")
+        return json.loads(segments), [(c[0], c[1], c[2]) for c in json.loads(chunks)], video.decode()
+
+    @guarded
+    def append(
+        self, claim: Claim, job_id: str, stream: tuple[int, int] | None, records: Sequence[FrameRecord], *,
+        lease_seconds: float, counted: bool,
+    ) -> int:  # fmt: skip
+        """Append records in order; those already there are skipped. Returns how many were new.
+
+        stream: (segment, chunk), or None for the job's one frame stream. counted: they count as progress.
+        Raises: LeaseLost.
+        """
+        key = frames_key(job_id) if stream is None else chunk_key(job_id, *stream)
+        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, key, int(counted)]
+        for record in records:
+            args += [record.stream_id, record.pack()]
+        added = int(self._scripts["append"](args=args))
+        if added < 0:
+            raise LeaseLost(f"task {claim.task} is no longer ours")
+        return added
+
+    @guarded
+    def last_frame(self, job_id: str, segment: int, chunk: int) -> int:
+        """Number of the last frame a chunk's stream holds, or -1: where to go on after a crash."""
+        tail = self._redis.xrevrange(chunk_key(job_id, segment, chunk), count=1)
+        return int(tail[0][0].split(b"-")[1]) - 1 if tail else -1
+
+    @guarded
+    def sequence_state(self, job_id: str, segment: int) -> dict[str, Any] | None:
+        """State of a sequence segment after its last finished chunk."""
+        raw = self._redis.get(f"{job_key(job_id)}:state:{segment}")
+        return None if raw is None else msgpack.unpackb(raw)
+
+    @guarded
+    def finish_chunk(
+        self, claim: Claim, job_id: str, segment: int, chunk: int, *, failed: JobError | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> list[Ring]:  # fmt: skip
+        """A chunk of a segment is done (or given up): commits it and what follows from it. Raises: LeaseLost."""
+        rings = self._scripts["finish_chunk"](
+            args=[
+                job_id, segment, chunk, claim.token, "ok" if failed is None else "failed",
+                b"" if state is None else msgpack.packb(dict(state)),
+                "" if failed is None else failed.model_dump_json(), GRACE_MS,
+            ]
+        )  # fmt: skip
+        return read_rings(_held(rings, claim))
+
+    @guarded
+    def end_job(
+        self, claim: Claim, job_id: str, state: JobState, *, error: JobError | None, exports: Sequence[str]
+    ) -> list[Ring]:
+        """Commit a job's final state. Raises: LeaseLost."""
+        rings = self._commit(
+            "end_job",
+            [
+                job_id, claim.task, claim.token, state.value, "" if error is None else error.model_dump_json(),
+                json.dumps(list(exports)), GRACE_MS,
+            ],
+        )  # fmt: skip
+        return read_rings(_held(rings, claim))
+
+    @guarded
+    def sweep(self, *, limit: int, ring_again_seconds: float) -> list[Ring]:
+        """Tasks that are due: never rung for, handed back, or with a lease that ran out."""
+        return read_rings(self._scripts["sweep"](args=[limit, int(ring_again_seconds * 1000)]))
+
+    @guarded
+    def due_counts(self) -> tuple[int, int]:
+        """How many tasks are known, and how many of them are overdue."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zcard(PREFIX + "due")
+        pipe.zcount(PREFIX + "due", "-inf", time.time() * 1000 - 10_000)
+        known, overdue = pipe.execute()
+        return known, overdue
+
+
+def read_rings(raw: Iterable[Sequence[bytes]]) -> list[Ring]:
+    """What a script says is to be rung for."""
+    return [Ring(task.decode(), queue.decode(), int(priority)) for task, queue, priority in raw]
+
+
+def _held(rings: Any, claim: Claim) -> Any:
+    if rings is None:
+        raise LeaseLost(f"task {claim.task} is no longer ours")
+    return rings

@@ -1,0 +1,13 @@
+"""What workers do with a task: claim it, do it, commit what follows. Plain functions; the actors only call them.
+
+Every function may be called for any task at any time, any number of times: the store decides what happens.
+"""
+
+from cvpipe.work.bench import Bench
+from cvpipe.work.chunks import work
+from cvpipe.work.finish import finish
+from cvpipe.work.ingest import ingest
+from cvpipe.work.notify import notify
+from cvpipe.work.sweep import sweep
+
+__all__ = ["Bench", "finish", "ingest", "notify", "sweep", "work"]

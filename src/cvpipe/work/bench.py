@@ -1,0 +1,178 @@
+"""A worker's resources, and the lease under which it works on a task."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cvpipe.broker import Bell
+from cvpipe.engine import FramesRunner
+from cvpipe.errors import CvpipeError, LeaseLost, Unavailable
+from cvpipe.job import JobError
+from cvpipe.log import fields
+from cvpipe.pipeline import PipelineSpec, Segment
+from cvpipe.settings import Settings
+from cvpipe.store import Claim, Ring, Store
+
+if TYPE_CHECKING:
+    from cvpipe.stages import Tools
+    from cvpipe.video import Decoders
+
+log = logging.getLogger(__name__)
+
+MAX_CRASHES = 3
+MAX_FAILURES = 3
+
+
+class Stopping(Exception):
+    """This worker is shutting down: the task goes back to the store, nothing is lost."""
+
+
+@dataclass
+class Bench:
+    """A worker process's resources: opened at boot, shared by its threads, closed at shutdown."""
+
+    settings: Settings
+    store: Store
+    bell: Bell
+    stopping: threading.Event = field(default_factory=threading.Event)
+    _decoders: Decoders | None = None
+    _tools: Tools | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _runners: dict[tuple[int, str], FramesRunner] = field(default_factory=dict)
+
+    @property
+    def decoders(self) -> Decoders:
+        """Decoder processes, from the first use on."""
+        with self._lock:
+            if self._decoders is None:
+                from cvpipe.video import Decoders, Limits
+
+                self._decoders = Decoders(limits=Limits.of(self.settings))
+                self._decoders.__enter__()
+            return self._decoders
+
+    @property
+    def tools(self) -> Tools:
+        """Networks and libraries for stages, from the first use on."""
+        with self._lock:
+            if self._tools is None:
+                from cvpipe.inference import OnnxTools
+
+                self._tools = OnnxTools(self.settings.models_path, device=self.settings.device)
+            return self._tools
+
+    def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
+        """The opened segment of this thread; kept warm between chunks and jobs."""
+        key = (threading.get_ident(), spec.model_dump_json() + repr(segment))
+        with self._lock:
+            known = self._runners.pop(key, None)
+            if known is not None:
+                self._runners[key] = known  # most recently used goes last
+        if known is None:
+            known = FramesRunner(spec, segment, self.tools)
+            with self._lock:
+                self._runners[key] = known
+                while len(self._runners) > 16:
+                    del self._runners[next(iter(self._runners))]
+        return known
+
+    def close(self) -> None:
+        """Stop decoder processes and close connections."""
+        if self._decoders is not None:
+            self._decoders.__exit__(None, None, None)
+        self.bell.close()
+        self.store.close()
+
+
+class Lease:
+    """A claimed task, renewed in the background while it is worked on."""
+
+    def __init__(self, bench: Bench, claim: Claim) -> None:
+        self.claim = claim
+        self.task = claim.task
+        self._bench = bench
+        self._lost = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {claim.task}", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Call often. Raises: LeaseLost (canceled, or taken over), Stopping."""
+        if self._lost.is_set():
+            raise LeaseLost(f"task {self.task} is no longer ours")
+        if self._bench.stopping.is_set():
+            raise Stopping
+
+    def close(self) -> None:
+        """Stop renewing."""
+        self._over.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        every = min(1.0, self._bench.settings.lease_seconds / 4)
+        while not self._over.wait(every):
+            try:
+                if not self._bench.store.renew(self.claim, lease_seconds=self._bench.settings.lease_seconds):
+                    self._lost.set()
+                    return
+            except Unavailable as error:
+                log.warning("can't renew the lease of %s now: %s", self.task, error)
+
+
+OnGivenUp = Callable[[Lease, JobError], Sequence[Ring]]
+
+
+@contextmanager
+def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp) -> Iterator[Lease | None]:
+    """Claim a task for the length of the block; None where it is not to be had.
+
+    An exception hands the task back, to be tried again after a while. After three crashes or three failures, or at once
+    for what trying again can't cure, `on_given_up` is called instead; it must commit an end.
+    """
+    claim = bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
+    if isinstance(claim, str):
+        log.debug("task not to be had %s", fields(task=task, why=claim))
+        yield None
+        return
+    lease = Lease(bench, claim)
+    try:
+        if claim.crashes >= MAX_CRASHES:
+            error = JobError(code="worker-crashed", message=f"the worker died {claim.crashes} times at {task}")
+            bench.bell.ring(on_given_up(lease, error))
+            yield None
+            return
+        yield lease
+    except LeaseLost:
+        log.info("left a task that is no longer ours %s", fields(task=task))
+    except Stopping:
+        bench.bell.ring(bench.store.release(claim))
+    except Unavailable as error:
+        log.warning("task handed back: %s %s", error, fields(task=task))
+        _retry(bench, lease, error, on_given_up)
+    except Exception as error:
+        if not isinstance(error, CvpipeError):
+            log.exception("task raised %s", fields(task=task))
+        _retry(bench, lease, error, on_given_up)
+    finally:
+        lease.close()
+
+
+def _retry(bench: Bench, lease: Lease, error: Exception, on_given_up: OnGivenUp) -> None:
+    claim = lease.claim
+    final = isinstance(error, CvpipeError) and not error.retryable
+    try:
+        if final or claim.failures + 1 >= MAX_FAILURES:
+            code = error.code if isinstance(error, CvpipeError) else "internal"
+            text = str(error) if isinstance(error, CvpipeError) else f"{type(error).__name__}: {error}"
+            bench.bell.ring(on_given_up(lease, JobError(code=code, message=text[:1000])))
+        else:
+            bench.bell.ring(bench.store.release(claim, delay_seconds=0.5 * 4**claim.failures, failed=True))
+    except LeaseLost:
+        log.info("left a task that is no longer ours %s", fields(task=claim.task))
+    except Unavailable as unavailable:
+        log.warning("the task's lease will run out: %s %s", unavailable, fields(task=claim.task))

@@ -1,0 +1,114 @@
+"""Chunks: run a segment on a chunk, or give the chunk up so that the job can go on without it."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from cvpipe.engine import SequenceRunner
+from cvpipe.job import JobError
+from cvpipe.log import fields
+from cvpipe.pipeline import Segment
+from cvpipe.results import FrameRecord
+from cvpipe.store import Ring
+from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.planned import Part, PlannedJob
+
+log = logging.getLogger(__name__)
+
+_FLUSH_RECORDS = 16
+_FLUSH_SECONDS = 0.1
+
+
+def work(bench: Bench, task: str) -> None:
+    """Task `chunk:<job>:<segment>:<chunk>`: run a segment on a chunk."""
+    part = Part.parse(task)
+
+    def give_up(lease: Lease, error: JobError) -> list[Ring]:
+        log.error("chunk given up: %s %s", error.message, fields(task=task, code=error.code))
+        return _fill(bench, lease, part, error)
+
+    with leased(bench, task, on_given_up=give_up) as lease:
+        if lease is None:
+            return
+        job = PlannedJob.load(bench, part.job)
+        segment = job.segments[part.segment]
+        if segment.kind == "frames":
+            bench.bell.ring(_run_frames(bench, lease, job, part, segment))
+        else:
+            bench.bell.ring(_run_sequence(bench, lease, job, part, segment))
+
+
+class _Appender:
+    """Appends records in pipelines of 16, or what there is after 0.1 s: quick for the first, cheap for the rest."""
+
+    def __init__(self, bench: Bench, lease: Lease, job: str, stream: tuple[int, int] | None, *, counted: bool) -> None:
+        self._args = (lease.claim, job, stream)
+        self._bench = bench
+        self._lease = lease
+        self._counted = counted
+        self._pending: list[FrameRecord] = []
+        self._flushed_at = 0.0
+
+    def add(self, record: FrameRecord) -> None:
+        """Take a record. Raises: LeaseLost, Stopping."""
+        self._lease.check()
+        self._pending.append(record)
+        if len(self._pending) >= _FLUSH_RECORDS or time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending. Raises: LeaseLost."""
+        if self._pending:
+            seconds = self._bench.settings.lease_seconds
+            self._bench.store.append(*self._args, self._pending, lease_seconds=seconds, counted=self._counted)
+            self._pending = []
+        self._flushed_at = time.monotonic()
+
+
+def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
+    numbers = job.frames_of(part.chunk)
+    last = bench.store.last_frame(part.job, part.segment, part.chunk)
+    numbers = numbers[numbers > last]  # after a crash: go on behind what is written
+    upstream = None
+    if part.segment > 0:
+        upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
+    appender = _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=job.is_counted(part.segment))
+    for record in bench.runner(job.spec, segment).run(bench.decoders, job.file(bench), job.index, numbers, upstream):
+        appender.add(record)
+    appender.flush()
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+
+
+def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
+    runner = SequenceRunner(job.spec, segment, bench.tools)
+    state = bench.store.sequence_state(part.job, part.segment)
+    if state is not None:
+        runner.restore(state)
+    appender = _Appender(bench, lease, part.job, None, counted=False)
+    for record in runner.run(bench.store.chunk_records(part.job, part.segment - 1, part.chunk)):
+        appender.add(record)
+    appender.flush()
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=runner.state())
+
+
+def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
+    """Give a chunk up: its missing records say so, the job goes on without it."""
+    job = PlannedJob.load(bench, part.job)
+    is_frames = job.segments[part.segment].kind == "frames"
+    known: dict[int, FrameRecord] = {}
+    if part.segment > 0:
+        known = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
+    records = []
+    for number in job.frames_of(part.chunk).tolist():
+        old = known.get(number) or FrameRecord(number, int(job.index.pts[number]), float(job.index.times[number]))
+        records.append(FrameRecord(old.frame, old.pts, old.time, "failed", old.objects, old.values, error=error.code))
+    stream = (part.segment, part.chunk) if is_frames else None
+    counted = is_frames and job.is_counted(part.segment)
+    for start in range(0, len(records), 500):
+        bench.store.append(
+            lease.claim, part.job, stream, records[start : start + 500],
+            lease_seconds=bench.settings.lease_seconds, counted=counted,
+        )  # fmt: skip
+    state = None if is_frames else bench.store.sequence_state(part.job, part.segment)
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error, state=state or {})

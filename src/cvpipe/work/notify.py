@@ -1,0 +1,61 @@
+"""Notify: deliver the webhook of a job's end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+
+from cvpipe import webhooks
+from cvpipe.job import Delivery, Job, JobError
+from cvpipe.log import fields
+from cvpipe.settings import Settings
+from cvpipe.store import Ring
+from cvpipe.work.bench import Bench, Lease, leased
+
+log = logging.getLogger(__name__)
+
+
+def notify(bench: Bench, task: str) -> None:
+    """Task `notify:<job>`: deliver the webhook of the job's end; tried again over a day."""
+    job_id = task.partition(":")[2]
+
+    def drop(lease: Lease, error: JobError) -> list[Ring]:
+        log.warning("webhook given up: %s %s", error.message, fields(job=job_id))
+        bench.store.drop(lease.claim)
+        return []
+
+    with leased(bench, task, on_given_up=drop) as lease:
+        if lease is None:
+            return
+        doc = bench.store.job_doc(job_id)
+        job = bench.store.job(job_id)
+        event = f"job.{job.state}"
+        secret = str(doc["webhook_secret"] or bench.settings.webhook_secret)
+        # The id is the same for every attempt, so that a receiver can drop repeats.
+        attempt = lease.claim.attempts
+        result = webhooks.deliver(doc["webhook_url"], secret, f"msg_{job_id}", webhook_body(job, bench.settings))
+        delivery = Delivery(
+            event=event,
+            attempt=attempt,
+            at=round(time.time(), 3),
+            status=result.status,
+            error=result.error,
+            delivered=result.delivered,
+        )
+        bench.store.add_delivery(job_id, delivery)
+        if delivery.delivered or result.give_up or attempt >= webhooks.MAX_ATTEMPTS:
+            bench.store.drop(lease.claim)
+        else:
+            wait = max(webhooks.backoff_seconds(attempt), result.retry_after_seconds or 0)
+            bench.store.release(lease.claim, delay_seconds=wait)
+
+
+def webhook_body(job: Job, settings: Settings) -> bytes:
+    """Body of the webhook that tells of a job's end."""
+    at = datetime.fromtimestamp(job.finished_at or time.time(), UTC).isoformat().replace("+00:00", "Z")
+    data = job.model_dump(mode="json", exclude={"deliveries"})
+    if settings.public_url:
+        data["links"] = {"self": f"{settings.public_url.rstrip('/')}/v1/jobs/{job.id}"}
+    return json.dumps({"type": f"job.{job.state}", "timestamp": at, "data": data}, ensure_ascii=False).encode()

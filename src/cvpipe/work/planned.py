@@ -1,0 +1,96 @@
+"""What a task needs to know of its job: the plan, the video's index, the chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.engine import Chunk, frames_of
+from cvpipe.errors import NotFound
+from cvpipe.job import TimeRange
+from cvpipe.lifecycle import video_file
+from cvpipe.pipeline import PipelineSpec, Segment, parse_pipeline, select_frames
+from cvpipe.results import FrameRecord
+from cvpipe.store import Store
+from cvpipe.video import VideoIndex
+from cvpipe.work.bench import Bench
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One chunk of one segment of a job: what a task `chunk:<job>:<segment>:<chunk>` names."""
+
+    job: str
+    segment: int
+    chunk: int
+
+    @classmethod
+    def parse(cls, task: str) -> Part:
+        """The part that a task is about."""
+        _, job, segment, chunk = task.split(":")
+        return cls(job, int(segment), int(chunk))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """What a chunk's task needs to know of its job."""
+
+    doc: dict[str, Any]
+    spec: PipelineSpec
+    segments: list[Segment]
+    chunks: list[Chunk]
+    video: str
+    index: VideoIndex
+    numbers: npt.NDArray[np.int64]
+
+    @classmethod
+    def load(cls, bench: Bench, job_id: str) -> PlannedJob:
+        """Read a planned job. Raises: NotFound."""
+        doc = bench.store.job_doc(job_id)
+        spec = parse_pipeline(doc["pipeline"])
+        segments, chunks, video = bench.store.job_plan(job_id)
+        packed = bench.store.video_index(video)
+        if packed is None:
+            raise NotFound("the video was deleted")
+        index = VideoIndex.unpack(packed)
+        time_range = TimeRange.model_validate(doc["range"]) if doc["range"] else None
+        return cls(
+            doc=doc,
+            spec=spec,
+            segments=[Segment(s["kind"], s["queue"], tuple(s["stages"])) for s in segments],
+            chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(chunks)],
+            video=video,
+            index=index,
+            numbers=select_frames(spec, index, time_range),
+        )
+
+    def frames_of(self, chunk: int) -> npt.NDArray[np.int64]:
+        """Numbers of the source frames looked at in a chunk, (k,) int64."""
+        return frames_of(self.chunks[chunk], self.numbers)
+
+    def file(self, bench: Bench) -> Path:
+        """Where the video lies."""
+        return Path(self.doc["path"]) if self.doc["path"] else video_file(bench.settings, self.video)
+
+    def is_counted(self, segment: int) -> bool:
+        """Progress is counted in the last segment that looks at frames."""
+        return segment == max(n for n, s in enumerate(self.segments) if s.kind == "frames")
+
+
+def all_records(store: Store, job_id: str) -> Iterator[FrameRecord]:
+    """Every record a job has now, in order. Memory: one page of 1,000."""
+    after = None
+    while True:
+        page, _ = store.frames(job_id, after=after, limit=_PAGE)
+        for _, record in page:
+            yield record
+        if len(page) < _PAGE:
+            return
+        after = page[-1][0]
