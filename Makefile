@@ -15,8 +15,8 @@ LINTED := src actors tests benchmarks examples
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: .venv/.run ## see it work: a drawn match, found, tracked, read and signed for
-	@$(PY) -m cvpipe demo $(ARGS)
+demo: .venv/.run ## see it work: a drawn clip, understood by the service, compared with what was drawn
+	@$(PY) -m examples.demo $(ARGS)
 
 test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
 	@sh tests/install-servers.sh
