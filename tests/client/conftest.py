@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,11 @@ import pytest
 
 import cvpipe
 from cvpipe.client import asynchronous, blocking, following
+from cvpipe.settings import Settings
+from cvpipe.store import Store
 from tests.client.fake import BASE
+from tests.client.server import Service
+from tests.servers import RedisServer, free_port
 
 
 class Naps(list[float]):
@@ -83,3 +87,28 @@ def connect(request: pytest.FixtureRequest, naps: Naps) -> Callable[..., OneClie
 def connect_to(request: pytest.FixtureRequest) -> Callable[..., OneClient]:
     """`connect_to(url)`: each client in turn, on a real network, in real time."""
     return lambda url: OneClient(request.param, url, None)
+
+
+@pytest.fixture(scope="session")
+def _running(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    service = Service(
+        Settings(redis_url=redis_server.url, data_dir=folder, port=free_port(), max_upload_bytes=3_000_000)
+    )
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def service(_running: Service, redis_url: str) -> Service:
+    """The real API; its store is empty."""
+    assert redis_url == _running.settings.redis_url
+    return _running
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """The service's store, seen from a worker."""
+    store = Store.connect(redis_url)
+    yield store
+    store.close()

@@ -194,7 +194,7 @@ def test_wait_returns_the_job_that_the_stream_ends_with(connect: Connect) -> Non
     reports: list[Progress] = []
     job = connect(service).wait(JOB, on_progress=reports.append)
     assert job.state is JobState.succeeded
-    assert [report.frames_done for report in reports] == [0, 3, 6, 9]
+    assert [report.frames_done for report in reports] == [0, 3, 6, 9, 9]
     assert paths(service) == [JOB, "events"]
     assert service.asked[1].url.params["frames"] == "false"
 

@@ -119,8 +119,9 @@ class Calls:
         params = {"state": state, "label": label, "cursor": cursor, "limit": 100}
         ask = Ask("GET", "/v1/jobs", {name: value for name, value in params.items() if value is not None})
         response = yield from self.take(ask)
-        jobs = [read_as(Job, row, response=response) for row in listed(response, "jobs")]
-        following = document(response).get("next")
+        body = document(response)
+        jobs = [read_as(Job, row, response=response) for row in listed(body, "jobs", response=response)]
+        following = body.get("next")
         if not (following is None or isinstance(following, str)) or following == cursor is not None:
             raise malformed(response, "the cursor of the next page")
         return jobs, following
@@ -157,7 +158,7 @@ class Calls:
     def listing(self, noun: str) -> Call[list[dict[str, Any]]]:
         """All of `stages`, `pipelines` or `models`."""
         response = yield from self.take(Ask("GET", f"/v1/{noun}"))
-        return listed(response, noun)
+        return listed(document(response), noun, response=response)
 
 
 def _read_pipeline(pipeline: PipelineLike) -> str | dict[str, Any]:

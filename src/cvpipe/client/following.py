@@ -7,12 +7,12 @@ is no stream (something between here and the service holds it back), asking agai
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import httpx
+from pydantic_core import from_json
 
 from cvpipe.client.answers import check, document, listed, malformed, read_as, read_records
 from cvpipe.client.calls import Calls, JobLike, id_of, job_path
@@ -133,7 +133,9 @@ class Waiting:
                     self._report(read_as(Progress, told.get("progress", told), response=opened.response))
                 elif event.kind == "done":
                     yield from self.line.close()
-                    return read_as(Job, _parsed(event, opened), response=opened.response)
+                    job = read_as(Job, _parsed(event, opened), response=opened.response)
+                    self._report(job.progress)
+                    return job
             if self._deadline - time.monotonic() <= SILENCE_SECONDS:
                 yield from self.line.close()
         return None
@@ -177,7 +179,7 @@ class Records:
             params["cursor"] = self._cursor
         response = yield from self._calls.take(Ask("GET", self._path, params), waits=FOLLOW_WAITS)
         body = document(response)
-        records = read_records(listed(response, "frames"), response=response)
+        records = read_records(listed(body, "frames", response=response), response=response)
         following, complete = body.get("next"), body.get("complete")
         if not isinstance(complete, bool) or not (following is None or isinstance(following, str)):
             raise malformed(response, "a page with `next` and `complete`")
@@ -220,7 +222,7 @@ class Records:
 
 def _parsed(event: Event, opened: Opened) -> dict[str, Any]:
     try:
-        value = json.loads(event.data)
+        value = from_json(event.data)
     except ValueError:
         value = None
     if not isinstance(value, dict):

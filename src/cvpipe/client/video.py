@@ -17,4 +17,5 @@ class Video(BaseModel):
     state: Literal["indexing", "ready", "failed"]
     facts: dict[str, Any] | None = Field(default=None, description="What was measured; known once indexed.")
     error: JobError | None = None
+    filename: str | None = Field(default=None, description="What it was called when it was uploaded.")
     created_at: float | None = Field(default=None, description="Seconds since the epoch.")
