@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -69,6 +70,15 @@ class _Consumer(_RabbitmqConsumer):
     def nack(self, message: Any) -> None:
         if getattr(message, "_delivered_by", None) is self:
             super().nack(message)
+
+    def close(self) -> None:
+        """Close the connection too where the channel is closed already: Dramatiq would leave it open for good."""
+        try:
+            super().close()
+        finally:
+            with suppress(pika.exceptions.AMQPError):
+                if self.connection.is_open:
+                    self.connection.close()
 
     def _nack(self, tag: int) -> None:
         # No dead-letter queue: the store still knows the task and rings again.
