@@ -240,3 +240,11 @@ def test_a_gpu_answers_like_the_cpu(assets: Path, tmp_path: Path, yolox: OnnxNet
     images = pictures(3, 416, 256)
     for (a,), (b,) in zip(network.run(images), yolox.run(images), strict=True):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_a_gpu_gets_full_batches_of_a_network_that_keeps_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu(monkeypatch)
+    network = open_network(tmp_path, table_network(np.arange(14.0).reshape(7, 2), width=160, height=160), device="cuda")
+    assert network.batch == 16
+    assert network.input_view(WIDE).height == 160
+    assert [out.tolist() for (out,) in network.run(pictures(2))] == [np.arange(14.0).reshape(7, 2).tolist()] * 2

@@ -25,11 +25,6 @@ class ImageInput:
     height: int | None
     width: int | None
 
-    @property
-    def is_free(self) -> bool:
-        """Any number of pictures of any size."""
-        return self.batch is None and self.height is None and self.width is None
-
 
 def read_graph(raw: bytes) -> ModelProto:
     """The graph in the bytes of an ONNX file.
@@ -85,7 +80,7 @@ def freed(model: ModelProto, layout: str) -> ModelProto:
     before = image_input(model, layout)
     for value in graph.input:
         if value.name == before.name:
-            for axis, name in zip("nhw", ("batch", "height", "width"), strict=True):
+            for axis, name in (("n", "batch"), ("h", "height"), ("w", "width")):
                 value.type.tensor_type.shape.dim[layout.index(axis)].dim_param = name
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")

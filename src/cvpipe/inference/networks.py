@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from onnx import ModelProto
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image, View
@@ -73,17 +73,21 @@ class OnnxNetwork:
             own_batch = image.batch or 1
             picture = _trial_picture(spec.width, spec.height)
             expected = _try(session, self._feed([picture] * own_batch))[0]
-            free = image.is_free
-            if not free and (card.rectangular or device == "cuda"):
-                loose = self._loosened(freed(model, spec.layout).SerializeToString(), device, picture, expected)
-                session, free = (session, False) if loose is None else (loose, True)
+            resizable = card.rectangular and spec.resize == "letterbox"
+            free_size, free_batch = image.height is None and image.width is None, image.batch is None
+            wants_size = resizable and not free_size
+            wants_batch = not free_batch and (device == "cuda" or own_batch > 1)
+            if wants_size or wants_batch:
+                loose = self._loosened(freed(model, spec.layout), device, picture, expected)
+                if loose is not None:
+                    session, free_size, free_batch = loose, True, True
         except InvalidModel as error:
             raise InvalidModel(f"model {card.ref}: {error.message}", field=error.field) from error
         self._session = session
-        self._resizable = free and card.rectangular and spec.resize == "letterbox"
+        self._resizable = resizable and free_size and free_batch
         # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last
         # digits, depend on the size, and a frame's result must not depend on how many frames came along.
-        self._batch = own_batch if image.batch and not free else _GPU_BATCH if device == "cuda" else 1
+        self._batch = (_GPU_BATCH if device == "cuda" else 1) if free_batch else own_batch
         self._shapes = tuple(output.shape for output in expected)
         self._sizes: dict[tuple[int, int], bool] = {(spec.width, spec.height): True}
         self._lock = threading.Lock()
@@ -133,22 +137,21 @@ class OnnxNetwork:
         return {self._input: to_tensor(images, self.card.input, self._dtype)}
 
     def _loosened(
-        self, raw: bytes, device: Device, picture: Image, expected: Outputs
+        self, model: ModelProto, device: Device, picture: Image, expected: Outputs
     ) -> onnxruntime.InferenceSession | None:
-        """A session on the graph with free sizes, where it computes what the original does."""
+        """A session on the edited graph, where it computes what the original does."""
         try:
-            session = open_session(raw, device=device)
+            session = open_session(model.SerializeToString(), device=device)
             outputs = _try(session, self._feed([picture, picture[::-1]]))[0]
         except InvalidModel as error:
-            logger.info(
-                "model runs at its own size only %s", fields(model=self.card.ref, reason=repr(str(error)[:200]))
-            )
-            return None
-        same = [
-            a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-3)
-            for a, b in zip(outputs, expected, strict=True)
-        ]
-        return session if all(same) else None
+            reason = str(error)[:200]
+        else:
+            pairs = list(zip(outputs, expected, strict=True))
+            if all(a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs):
+                return session
+            reason = "the answers differ"
+        logger.info("the sizes of a network are not free %s", fields(model=self.card.ref, reason=repr(reason)))
+        return None
 
     def _takes(self, view: View) -> bool:
         """Whether the network was seen to work on the canvas of `view`; tried once for each size."""
@@ -175,7 +178,15 @@ class OnnxNetwork:
         except InvalidModel:
             return False
         sizes = ((spec.width, spec.height), (view.width, view.height))
-        return len(wide) > 0 and all(_alike(a, b, sizes) for a, b in zip(wide, tight, strict=True))
+        levels: list[tuple[Floats, Floats]] = []
+        for a, b in zip(wide, tight, strict=True):
+            common = _common_cells(a, b, sizes)
+            if common is None or not np.isfinite(b).all():
+                return False
+            levels += common
+        # Judged on the finest cells: the coarse ones see all of the picture, and with it the padding.
+        finest = max(b.shape[0] * b.shape[1] for _, b in levels)
+        return all(_in_order(a, b) for a, b in levels if b.shape[0] * b.shape[1] == finest)
 
 
 def to_tensor(images: Sequence[Image], spec: InputSpec, dtype: DType) -> npt.NDArray[Any]:
@@ -235,35 +246,41 @@ def _trial_picture(width: int, height: int) -> Image:
     return np.ascontiguousarray(blocks.repeat(16, axis=0).repeat(16, axis=1)[:height, :width])
 
 
-def _alike(full: Floats, small: Floats, sizes: tuple[tuple[int, int], ...]) -> bool:
-    """Whether two outputs list the cells of two canvases with the same picture in their top left corners.
+def _common_cells(full: Floats, small: Floats, sizes: Sequence[tuple[int, int]]) -> list[tuple[Floats, Floats]] | None:
+    """The cells that two canvases share, the smaller one lying in the larger one's top left corner.
 
-    The cells that the canvases share won't be equal, because what a network sees around them differs; but a cell must
-    be more like itself than like its neighbours, or the output's order is not what it should be.
+    full, small: an output for each canvas; sizes: (width, height) of each. For each stride (rows, columns, channels) of
+    both; None where the outputs aren't lists of grid cells.
     """
     changed = [axis for axis in range(full.ndim) if full.shape[axis] != small.shape[axis]]
     if full.ndim != small.ndim or len(changed) != 1:
-        return False
-    full, small = (np.moveaxis(a, changed[0], 0).reshape(a.shape[changed[0]], -1) for a in (full, small))
+        return None
+    tables = [np.moveaxis(output, changed[0], 0).reshape(output.shape[changed[0]], -1) for output in (full, small)]
     for strides in _STRIDES:
-        grids = [[(h // s, w // s) for s in strides] for w, h in sizes]
-        if [len(full), len(small)] == [sum(h * w for h, w in grid) for grid in grids]:
+        grids = [[(height // stride, width // stride) for stride in strides] for width, height in sizes]
+        if [len(table) for table in tables] == [sum(rows * columns for rows, columns in grid) for grid in grids]:
             break
     else:
-        return False
-    starts = [[0, *accumulate(h * w for h, w in grid)] for grid in grids]
-    for level in range(len(strides)):
-        a, b = (
-            array[start[level] : start[level + 1]].reshape(*grid[level], -1)
-            for array, start, grid in zip((full, small), starts, grids, strict=True)
-        )
-        a = a[: b.shape[0], : b.shape[1]]
-        if min(a.shape[:2]) < 3:
-            continue
-        others = [np.roll(b, 1, 0), np.roll(b, -1, 0), np.roll(b, 1, 1), np.roll(b, -1, 1), b[::-1], b[:, ::-1]]
-        if not _likeness(a, b) > max(_likeness(a, other) for other in others):
-            return False
-    return bool(np.isfinite(small).all())
+        return None
+    levels = []
+    for level, (rows, columns) in enumerate(grids[1]):
+        cells = []
+        for table, grid in zip(tables, grids, strict=True):
+            start = sum(r * c for r, c in grid[:level])
+            r, c = grid[level]
+            cells.append(table[start : start + r * c].reshape(r, c, -1)[:rows, :columns])
+        levels.append((cells[0], cells[1]))
+    return levels
+
+
+def _in_order(a: Floats, b: Floats) -> bool:
+    """Whether the cells of two canvases with the same picture are listed in the same order.
+
+    They won't be equal, because what a network sees around them differs; but a cell must be more like itself than like
+    its neighbours.
+    """
+    shifted = [np.roll(b, 1, 0), np.roll(b, -1, 0), np.roll(b, 1, 1), np.roll(b, -1, 1), b[::-1], b[:, ::-1]]
+    return _likeness(a, b) > max(_likeness(a, other) for other in shifted)
 
 
 def _likeness(a: Floats, b: Floats) -> float:

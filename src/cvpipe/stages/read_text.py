@@ -31,7 +31,7 @@ class ReadTextOptions(StageOptions):
     )
     min_score: float = Field(default=0.8, ge=0, le=1, description="Lines read with less certainty are left out.")
     max_side: int = Field(
-        default=736,
+        default=640,
         ge=64,
         le=4096,
         description="Text is looked for on a picture no longer than this (pixels), and read on the full one. More "
