@@ -30,6 +30,19 @@ def messages_in(url: str, queue: str) -> int:
         connection.close()
 
 
+def take_all(broker: dramatiq.Broker) -> list[str]:
+    """Consume and acknowledge all that lies in queue `cpu`."""
+    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=1000)
+    got = []
+    for message in consumer:
+        if message is None:
+            break
+        got.append(str(message.args[0]))
+        consumer.ack(message)
+    consumer.close()
+    return got
+
+
 def test_a_ring_lies_in_the_durable_queue_of_its_task(rabbitmq_url: str, broker: dramatiq.Broker) -> None:
     bell = Bell(broker)
     bell.ring([Ring("chunk:j:0:0", "gpu-b", 9), Ring("chunk:j:0:1", "gpu-b", 0)])
@@ -41,19 +54,29 @@ def test_the_message_with_the_higher_priority_comes_first(broker: dramatiq.Broke
     bell = Bell(broker)
     bell.ring([Ring(f"chunk:j:0:{n}", "cpu", n) for n in (0, 4, 9)])
     bell.close()
-    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=1000)
-    got = []
-    for message in consumer:
-        if message is None:
-            break
-        got.append(message.args[0])
-        consumer.ack(message)
-    consumer.close()
-    assert got == ["chunk:j:0:9", "chunk:j:0:4", "chunk:j:0:0"]
+    assert take_all(broker) == ["chunk:j:0:9", "chunk:j:0:4", "chunk:j:0:0"]
 
 
-def test_a_channel_closed_during_a_task_loses_no_other_message(broker: dramatiq.Broker) -> None:
-    """After a reconnect delivery tags start again: an old ack must not settle the message that now has its tag."""
+def test_an_ack_from_before_a_reconnect_settles_no_other_message(broker: dramatiq.Broker) -> None:
+    """After a reconnect delivery tags start again: the tag of the old message is now another one's."""
+    bell = Bell(broker)
+    bell.ring([Ring("chunk:j:0:0", "cpu", 0)])
+    bell.close()
+    before = broker.consume(queue_name("cpu"), prefetch=1, timeout=2000)
+    old = next(before)
+    before.close()  # the connection breaks while the task runs
+    bell = Bell(broker)
+    bell.ring([Ring("chunk:j:0:9", "cpu", 9)])
+    bell.close()
+    after = broker.consume(queue_name("cpu"), prefetch=1, timeout=2000)
+    other = next(after)
+    assert (old._tag, other._tag, other.args[0]) == (1, 1, "chunk:j:0:9")
+    after.ack(old)  # the old task is done; Dramatiq tells the consumer it has now
+    after.close()  # and the worker dies before it looks at the other message
+    assert take_all(broker) == ["chunk:j:0:9", "chunk:j:0:0"]
+
+
+def test_a_channel_closed_during_a_task_is_opened_again_and_every_task_is_seen(broker: dramatiq.Broker) -> None:
     started, go_on, seen = threading.Event(), threading.Event(), []
 
     @dramatiq.actor(broker=broker, queue_name=queue_name("cpu"), actor_name="work")
