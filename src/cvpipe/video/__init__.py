@@ -1,6 +1,7 @@
 """The only door to PyAV: index, read and write videos.
 
-Importing it imports neither PyAV nor starts anything; `VideoIndex` and `VideoFacts` are plain data that every part may read.
+Importing it does not import PyAV; `VideoIndex` and `VideoFacts` are plain data for every
+part to read.
 """
 
 from cvpipe.video.decoders import Decoded, Decoders, Reading

@@ -1,4 +1,4 @@
-"""One decoder: does what one order says, and ends. Forked from `cvpipe.video.forkserver`; knows nothing but its descriptors."""
+"""One decoder: does what one order says, and ends. Forked from `cvpipe.video.forkserver`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import time
 from typing import Any
 
 import av
-import av.logging
 import numpy as np
 
 from cvpipe.errors import CvpipeError, UnreadableVideo, VideoLimit
 from cvpipe.frames import View
 from cvpipe.video import sandbox, wire
+from cvpipe.video.decode import listen_for_errors
 from cvpipe.video.exact import ExactFrames
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import Painter
@@ -33,16 +33,14 @@ def warm_up() -> None:
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if module.name not in ("av.__main__", "av.datasets"):
             importlib.import_module(module.name)
-    av.logging.set_level(None)  # what a video makes FFmpeg say is not for our log
+    listen_for_errors()
     for name in ("h264", "hevc", "vp9", "mpeg4", "mjpeg"):
         context = av.CodecContext.create(name, "r")
         context.thread_count = 1
         context.open(strict=False)
     picture = av.VideoFrame(64, 64, "yuv420p")
-    for format in ("bgr24", "rgb24", "gray"):
-        Painter(View.of(32, 32, format=format), rotation=0, mirrored=False).paint(  # type: ignore[arg-type]
-            picture, np.zeros((32, 32) if format == "gray" else (32, 32, 3), np.uint8)
-        )
+    for view in (View.of(32, 32), View.of(32, 32, format="rgb24"), View.of(32, 32, format="gray")):
+        Painter(view, rotation=0, mirrored=False).paint(picture, np.zeros(view.shape, np.uint8))
 
 
 def run(end: socket.socket, video: int, memory: int) -> None:
@@ -60,8 +58,7 @@ def run(end: socket.socket, video: int, memory: int) -> None:
         end.send(bytes((wire.END,)))
     except (BrokenPipeError, ConnectionResetError):
         return  # nobody listens any more
-    except Exception as error:
-        # PyAV raises more than its own errors (UnicodeDecodeError, IndexError, ...): whatever it is, it is a result.
+    except Exception as error:  # noqa: BLE001 - PyAV raises more than its own errors; whatever it is, it is a result
         end.send(bytes((wire.ERROR,)) + json.dumps(_describe(error)).encode()[: wire.MESSAGE_BYTES - 1])
 
 

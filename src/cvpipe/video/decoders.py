@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
 import signal
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +42,8 @@ _MAX_HOLD: Final = 1024
 class Decoded:
     """One frame of a reading.
 
-    number: of the source frame. images: one uint8 array for each view asked for, of its shape, read-only, in shared memory;
-    None where the frame is damaged, and then `error` says why. Call `release` when done with the images: they are
+    number: of the source frame. images: one uint8 array for each view asked for, of its shape, read-only, in shared
+    memory; None where the frame is damaged; `error` says why. Call `release` when done with the images: they are
     painted over then.
     """
 
@@ -82,7 +81,9 @@ class Decoders:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -94,7 +95,7 @@ class Decoders:
 
         Raises: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
         """
-        order = {"do": "index", "limits": self.limits.to_dict()}
+        order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict()}
         parts = bytearray()
         facts: VideoFacts | None = None
         with self._order(path, order, (), (), 0) as (process, _, _):
@@ -142,13 +143,13 @@ class Decoders:
         for view in views:
             if view.source != shown:
                 raise ValueError(f"the video is shown as {shown[0]}x{shown[1]}, the view is of {view.source}")
-        return Reading(self, path, index, wanted, tuple(views), hold)
+        return Reading(self, path, index, numbers=wanted, views=tuple(views), hold=hold)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _order(
         self,
         path: Path,
-        order: dict[str, object],
+        order: dict[str, Any],
         arrays: Sequence[npt.NDArray[np.int64]],
         views: Sequence[View],
         slots: int,
@@ -178,6 +179,7 @@ class Reading:
         decoders: Decoders,
         path: Path,
         index: VideoIndex,
+        *,
         numbers: npt.NDArray[np.int64],
         views: tuple[View, ...],
         hold: int,
@@ -199,7 +201,7 @@ class Reading:
             return self
         distinct = tuple(dict.fromkeys(self._views))
         keys = np.flatnonzero(index.keyframe)
-        order = {
+        order: dict[str, Any] = {
             "do": "read",
             "limits": self._decoders.limits.to_dict(),
             "stream": index.facts.stream,
@@ -215,7 +217,9 @@ class Reading:
         self._slots = [tuple(images[place] for place in places) for images in ring.arrays(shared)]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._talk is not None:
             self._talk = None
             self._context.__exit__(None, None, None)
@@ -268,8 +272,9 @@ class _Talk:
             except TimeoutError:
                 seconds = self._limits.timeout_seconds
                 raise DecoderDied(f"the decoder said nothing for {seconds:g} s and was ended") from None
-            except OSError:
-                message = b""
+            except ConnectionResetError:
+                # It ended before it read all we sent. The kernel says so once, before it gives us its last messages.
+                continue
             if not message:
                 raise DecoderDied("the decoder has ended without a word")
             if message[0] == wire.ERROR:
@@ -281,10 +286,8 @@ class _Talk:
 
     def give_back(self, slot: int) -> None:
         """Tell the decoder that a slot is free."""
-        try:
+        with contextlib.suppress(OSError):  # it has ended; whoever waits for its next frame gets to know
             self.process.socket.send(wire.slot_message.pack(slot))
-        except OSError:
-            pass  # it has ended; whoever waits for its next frame gets to know
 
     def broken(self) -> DecoderDied:
         """The error for a decoder that says what it can't mean: it is not ours any more."""

@@ -26,13 +26,13 @@ class VideoFacts:
 
     container, codec, pixel_format: FFmpeg's names (`mp4`, `h264`, `yuv420p`).
     width, height: of the coded picture, in pixels. display_width, display_height: as shown, after rotation.
-    rotation: degrees clockwise that the coded picture is turned to be shown (0, 90, 180, 270); mirrored: and then flipped
-    left to right.
-    frames: how many there are to be seen. duration_seconds: from the first frame to the end of the last. fps: their quotient.
+    rotation: degrees clockwise that the coded picture is turned to be shown (0, 90, 180, 270); mirrored: and then
+    flipped left to right.
+    frames: how many can be seen. duration_seconds: from the first frame to the end of the last. fps: their quotient.
     time_base: seconds per unit of pts, as "num/den". stream: index of the video stream in the file.
-    timing: "file" where the frames have usable times of their own; "counted" where they had to be made up from the order of
-    the frames, so that decoding must begin at the first frame.
-    header: what the file claims of itself, unchecked: frames, duration_seconds, fps, bit_rate; None where it claims nothing.
+    timing: "file" where the frames have usable times of their own; "counted" where they were made up from the order
+    of the frames, so that decoding must begin at the first one.
+    header: what the file claims, unchecked: frames, duration_seconds, fps, bit_rate; None where it claims nothing.
     """
 
     container: str
@@ -89,7 +89,8 @@ class VideoIndex:
 
     def __repr__(self) -> str:
         f = self.facts
-        return f"VideoIndex({f.codec} {f.display_width}x{f.display_height}, frames={len(self)}, keyframes={self.keyframe.sum()})"
+        size = f"{f.display_width}x{f.display_height}"
+        return f"VideoIndex({f.codec} {size}, frames={len(self)}, keyframes={self.keyframe.sum()})"
 
     @cached_property
     def times(self) -> npt.NDArray[np.float64]:
@@ -102,8 +103,8 @@ class VideoIndex:
     def chunks(self, first: int, stop: int, seconds: float) -> list[tuple[int, int]]:
         """Cut the frames `first` <= number < `stop` into half-open ranges to be decoded independently.
 
-        Each begins at a keyframe (the first one at `first`) and lasts at least `seconds`; a rest shorter than half of that
-        is part of the last one.
+        Each begins at a keyframe (the first one at `first`) and lasts at least `seconds`, the last one at least half
+        of that.
         """
         if not 0 <= first <= stop <= len(self):
             raise ValueError(f"wanted 0 <= first <= stop <= {len(self)}, got {first}, {stop}")

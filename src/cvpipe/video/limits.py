@@ -9,14 +9,26 @@ if TYPE_CHECKING:
     from cvpipe.settings import Settings
 
 CONTAINERS: Final = ("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "ogg")
-"""FFmpeg's names of the demuxers allowed. None of them opens other files: `concat`, `hls` and `dash` do, and are not here."""
+"""FFmpeg's names of the demuxers allowed. None opens other files: `concat`, `hls` and `dash` do, and are not here."""
 
 CODECS: Final = frozenset(
     "h264 hevc av1 vp8 vp9 mpeg1video mpeg2video mpeg4 mjpeg prores dnxhd h263 flv1 theora ffv1".split()
 )
 """FFmpeg's names of the video codecs allowed."""
 
-DECODERS: Final = (*sorted(CODECS), "flv", "libdav1d", "libvpx", "libvpx-vp9", "aac", "mp3float", "mp3", "ac3", "opus", "vorbis")
+DECODERS: Final = (
+    *sorted(CODECS),
+    "flv",
+    "libdav1d",
+    "libvpx",
+    "libvpx-vp9",
+    "aac",
+    "mp3float",
+    "mp3",
+    "ac3",
+    "opus",
+    "vorbis",
+)
 """FFmpeg's names of the decoders that may run. Audio is never decoded to the end, but a file is slow to open where
 FFmpeg can't look at its audio."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,13 +65,13 @@ class Painter:
             threads=1,
         )
         plane = scaled.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         return rows[:, :width] if self._gray else rows[:, : width * 3].reshape(height, width, 3)
 
 
 def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """How a decoded picture is to be shown: degrees clockwise to turn it (0, 90, 180, 270), then whether to mirror it."""
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    """How a decoded picture is to be shown: degrees clockwise to turn it (0 to 270), then whether to mirror it."""
+    matrix = cast("Any", frame.side_data).get(Type.DISPLAYMATRIX)
     if matrix is None:
         return 0, False
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()

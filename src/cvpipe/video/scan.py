@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from cvpipe.errors import UnreadableVideo, VideoLimit
 from cvpipe.video.decode import decode, packets
 from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import orientation
+from cvpipe.video.random_access import is_clean_start, nal_length_size
 from cvpipe.video.source import Source, is_shown, open_source
 
 if TYPE_CHECKING:
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """pts: ascending, unique. key: of each, can decoding begin there. last: duration of the last frame, 0 if not known."""
+    """pts: ascending, unique. key: can decoding begin at each. last: duration of the last frame, 0 if not known."""
 
     pts: list[int]
     key: list[bool]
@@ -57,11 +60,14 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
     complaint: str | None = None
     last_dts: int | None = None
     codec = source.codec
+    begins = _beginnings(source)
     for packet in packets(source):
         alive()
         if first is None:
             frames, complaint = decode(source, packet)
             first = frames[0] if frames else None
+            if first is not None and source.container_name == "avi" and source.stream.codec_context.has_b_frames:
+                return None  # AVI has one time a packet, and it is not when the frame is shown
         if packet is None:
             break
         if packet.dts is not None:
@@ -72,7 +78,7 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
             continue
         if packet.pts is None or packet.pts in found:
             return None
-        found[packet.pts] = (packet.is_keyframe, packet.duration or 0)
+        found[packet.pts] = (packet.is_keyframe and begins(packet), packet.duration or 0)
         if len(found) > limits.max_frames:
             raise VideoLimit(f"the video has more than {limits.max_frames} frames")
     if first is None:
@@ -82,6 +88,14 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
     # What comes before the first frame that a decoder gives is never seen: a recording that begins in the middle.
     pts = sorted(t for t in found if t >= first.pts)
     return _Times(pts, [found[t][0] for t in pts], found[pts[-1]][1], first)
+
+
+def _beginnings(source: Source) -> Callable[[Packet[VideoStream]], bool]:
+    """A test for keyframes that their container's word is not enough for."""
+    if source.codec != "h264":
+        return lambda _: True
+    length_size = nal_length_size(source.stream.codec_context.extradata)
+    return lambda packet: is_clean_start(bytes(packet), length_size)
 
 
 def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _Times:
@@ -104,18 +118,21 @@ def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _
     if first is None:
         raise UnreadableVideo(f"no frame of it can be decoded: {complaint or 'there is none'}")
     known = [t for t in pts if t is not None]
-    if len(known) == len(pts) and all(a < b for a, b in zip(known, known[1:], strict=False)):
+    if len(known) == len(pts) and all(a < b for a, b in pairwise(known)):
         return _Times(known, key, last, first)
+    only_first = [n == 0 for n in range(len(pts))]
+    if len(known) < len(pts) or source.container_name == "avi":  # its frames are evenly spaced
+        step = _header_step(source)
+        return _Times([n * step for n in range(len(pts))], only_first, step, first, "counted")
     step = _usual_step(known) or _header_step(source)
-    return _Times(_made_up(pts, step), [n == 0 for n in range(len(pts))], step, first, "counted")
+    return _Times(_made_up(known, step), only_first, step, first, "counted")
 
 
-def _made_up(pts: list[int | None], step: int) -> list[int]:
+def _made_up(pts: list[int], step: int) -> list[int]:
     """Times that ascend, from times that don't: steps that make no sense become the usual one."""
-    out = [pts[0] or 0]
-    for before, after in zip(pts, pts[1:], strict=False):
-        delta = after - before if before is not None and after is not None else step
-        out.append(out[-1] + (delta if 0 < delta <= 100 * step else step))
+    out = [pts[0]]
+    for before, after in pairwise(pts):
+        out.append(out[-1] + (after - before if 0 < after - before <= 100 * step else step))
     return out
 
 

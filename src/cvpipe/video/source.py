@@ -15,7 +15,6 @@ from cvpipe.video.limits import CODECS, CONTAINERS, DECODERS, Limits
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -99,7 +98,7 @@ def _pick(container: InputContainer, limits: Limits, index: int | None) -> Video
     for other in container.streams:
         if other.index != stream.index:
             other.discard = type(other.discard).all
-    context = cast("VideoCodecContext", stream.codec_context)
+    context = stream.codec_context
     # Many chunks are decoded at once: that is where the cores go. Several threads for one decoder give less for each.
     context.thread_count = 1
     context.options = {"max_pixels": str(limits.max_pixels)}

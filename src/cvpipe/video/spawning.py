@@ -34,7 +34,7 @@ _END_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A decoder process: its pid, for people; its pidfd, for signals (a pid can be another process by now); its socket."""
+    """A decoder process. pid: for people. pidfd: for signals, because a pid can be another process by now."""
 
     pid: int
     pidfd: int

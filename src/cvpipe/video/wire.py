@@ -1,8 +1,8 @@
 """What a decoder process and its parent say to each other, and how the memory they share is laid out.
 
-A request is three descriptors handed to the fork-server: one end of a SOCK_SEQPACKET pair, the opened video, and a sealed memfd.
-The memfd holds the order (JSON, then arrays) and behind it the ring: slots, each with room for one picture of
-every view.
+A request is three descriptors handed to the fork-server: one end of a SOCK_SEQPACKET pair, the opened video, and a
+sealed memfd. The memfd holds the order (JSON, then arrays) and behind it the ring: slots, each with room for one
+picture of every view.
 
     child -> parent   F frame number-in-request, slot     a frame is ready in a slot
                       D number-in-request, reason         a frame that could not be decoded
@@ -93,7 +93,9 @@ class Ring:
         return slots
 
 
-def share(order: Mapping[str, Any], arrays: Sequence[npt.NDArray[np.int64]], views: Sequence[View], slots: int) -> tuple[int, Ring]:
+def share(
+    order: Mapping[str, Any], arrays: Sequence[npt.NDArray[np.int64]], views: Sequence[View], slots: int
+) -> tuple[int, Ring]:
     """A memfd that holds an order and has room for the ring; returns it and the ring's layout.
 
     It is sealed against a change of size: a decoder taken over by its video could otherwise cut it under its parent's
@@ -110,8 +112,7 @@ def share(order: Mapping[str, Any], arrays: Sequence[npt.NDArray[np.int64]], vie
         os.ftruncate(fd, ring.stop)
         with open(fd, "wb", closefd=False) as file:
             file.write(_HEAD.pack(len(text), start) + text)
-            for array in arrays:
-                file.write(np.ascontiguousarray(array, np.int64).tobytes())
+            file.writelines(np.ascontiguousarray(array, np.int64).tobytes() for array in arrays)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     except BaseException:
         os.close(fd)
