@@ -21,11 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     from cvpipe.cli.app import command
     from cvpipe.cli.errors import report
+    from cvpipe.cli.exits import ExitCode
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = command().main(args=words, prog_name="cvpipe", standalone_mode=False) or 0
         sys.stdout.flush()
+        if code == ExitCode.interrupted:  # Typer has swallowed the KeyboardInterrupt
+            raise KeyboardInterrupt
     except BaseException as error:  # noqa: BLE001 - the last stop: whatever comes is told in one line
         # The word may stand anywhere, and the parser may be what failed.
         code = report(error, as_json="--json" in words, debug=os.environ.get("CVPIPE_DEBUG", "") not in ("", "0"))

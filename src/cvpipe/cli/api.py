@@ -27,8 +27,8 @@ def api(
     from cvpipe.embedded.processes import say_ready
 
     settings = load_settings(host=host, port=port)
-    log.configure(settings.log_level)
     ping_store(settings)
+    log.configure(settings.log_level)
 
     class ToldServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

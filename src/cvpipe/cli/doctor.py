@@ -36,6 +36,9 @@ class Finding:
     fix: str | None = None
 
 
+Check = Callable[["Settings"], Finding]
+
+
 def doctor(as_json: Json = False) -> ExitCode:
     """Check that everything works that cvpipe needs here: packages, device, data directory, store, broker."""
     settings = load_settings()
@@ -51,7 +54,7 @@ def doctor(as_json: Json = False) -> ExitCode:
     return ExitCode.ok if is_well else ExitCode.failed
 
 
-def look(check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+def look(check: Check, settings: Settings) -> Finding:
     """What a check found; an error it raises is a finding too."""
     name = check.__name__.removeprefix("check_").replace("_", " ")
     try:
@@ -140,7 +143,7 @@ def check_models(settings: Settings) -> Finding:
 
 def check_store(settings: Settings) -> Finding:
     """The store answers and keeps what it is told; or there is a server to start one with."""
-    if settings.redis_url is None:
+    if not settings.redis_url:
         from cvpipe.embedded.stores import find_server
 
         server = find_server()
@@ -179,7 +182,7 @@ def check_store(settings: Settings) -> Finding:
 
 def check_broker(settings: Settings) -> Finding:
     """RabbitMQ answers, where there is to be one."""
-    if settings.broker_url is None:
+    if not settings.broker_url:
         return Finding("broker", "ok", "none of its own: the store rings")
     if not settings.broker_url.startswith("amqp"):
         return Finding("broker", "ok", _shown(settings.broker_url))
@@ -204,7 +207,7 @@ def _shown(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+CHECKS: tuple[Check, ...] = (
     check_python,
     check_packages,
     check_onnxruntime,

@@ -26,7 +26,7 @@ def ping_store(settings: Settings) -> None:
     """
     from cvpipe.store import Store
 
-    if settings.redis_url is None:
+    if not settings.redis_url:
         raise InvalidRequest("there is no store: set CVPIPE_REDIS_URL, or start all of it with `cvpipe up`")
     store = Store.connect(settings.redis_url)
     try:

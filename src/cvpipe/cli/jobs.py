@@ -78,9 +78,13 @@ def submit(
     as_json: Json = False,
 ) -> ExitCode:
     """Submit a job, and show its id; with --wait, show how it ended."""
+    # All that can be wrong here is told before a video is sent.
     time_range = read_range(start, stop)
     if (video is None) == (path is None):
         raise InvalidRequest("give either VIDEO or --path")
+    labels = dict(_pair(text) for text in label or ())
+    if _is_file_name(pipeline) and not Path(pipeline).is_file():
+        raise InvalidRequest(f"no pipeline file {pipeline!r}", field="--pipeline")
     with open_client(url) as client:
         job = client.submit(
             Path(pipeline) if _is_file_name(pipeline) else pipeline,
@@ -88,7 +92,7 @@ def submit(
             path=path,
             range=time_range,
             priority=priority,
-            labels=dict(_pair(text) for text in label) if label else None,
+            labels=labels or None,
             webhook=webhook,
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,

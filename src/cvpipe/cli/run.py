@@ -70,5 +70,5 @@ def read_range(start: float | None, stop: float | None) -> TimeRange | None:
     if start is None and stop is None:
         return None
     if stop is not None and stop <= (start or 0):
-        raise InvalidRequest("--to must be greater than --from", field="--to")
+        raise InvalidRequest("must be greater than --from", field="--to")
     return TimeRange(start=start or 0, stop=stop)

@@ -17,8 +17,8 @@ def sweep() -> None:
     from cvpipe.embedded.processes import say_ready
 
     settings = load_settings()
-    log.configure(settings.log_level)
     ping_store(settings)
+    log.configure(settings.log_level)
     bench = open_bench(settings)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: bench.stopping.set())

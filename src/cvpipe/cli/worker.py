@@ -33,12 +33,12 @@ def worker(
     """
     extras.require("worker", what="cvpipe worker")
     settings = load_settings(threads=threads)
+    ping_store(settings)
     count = settings.threads or len(os.sched_getaffinity(0))
     os.environ["CVPIPE_THREADS"] = str(count)  # `actors` reads the environment, like any other entry point
     # Parallelism is ours, by chunks: a pool of threads inside each of them would only get in the way.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    ping_store(settings)
     return _serve([name for name in queues.replace(",", " ").split() if name], count, sweep=sweep)
 
 

@@ -117,7 +117,7 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
 def _store(
     settings: Settings, data_dir: Path, say: Say
 ) -> Iterator[tuple[StoreKind, str, SocketStore | FakeStore | None]]:
-    if settings.redis_url is not None:
+    if settings.redis_url:
         yield "external", settings.redis_url, None
         return
     server = find_server()

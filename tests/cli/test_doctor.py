@@ -1,0 +1,124 @@
+"""`cvpipe doctor` finds what is wrong and says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from cvpipe.cli import doctor
+from cvpipe.cli.doctor import Finding
+from cvpipe.settings import Settings
+from tests.cli.conftest import Cvpipe
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def test_a_healthy_machine_is_called_so(cvpipe: Cvpipe) -> None:
+    done = cvpipe("doctor", "--json")
+    assert (done.code, done.json["ok"]) == (0, True)
+    assert [finding["check"] for finding in done.json["findings"]] == [
+        "python", "packages", "onnxruntime", "device", "data dir", "models", "store", "broker",
+    ]  # fmt: skip
+    assert {finding["state"] for finding in done.json["findings"]} <= {"ok", "warning"}
+
+
+def test_a_problem_makes_the_exit_code_1(cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (lambda _settings: Finding("x", "problem", "it is broken", "mend it"),))
+    done = cvpipe("doctor")
+    assert (done.code, done.out) == (1, f"problem  x            it is broken\n{'':<22}-> mend it\n")
+    assert cvpipe("doctor", "--json").json["ok"] is False
+
+
+def test_two_onnx_runtimes_are_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", lambda name: "1.31.0" if name.startswith("onnxruntime") else None)
+    found = doctor.check_onnxruntime(settings)
+    assert (found.state, found.detail) == (
+        "problem",
+        "onnxruntime 1.31.0 and onnxruntime-gpu 1.31.0 are both installed and overwrite each other",
+    )
+    assert "pip uninstall" in str(found.fix)
+
+
+def test_cuda_that_was_asked_for_and_is_not_there_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvpipe.inference.devices._why_no_cuda", lambda: "there is no card in the slot")
+    found = doctor.look(doctor.check_device, Settings(data_dir=tmp_path, device="cuda"))
+    assert (found.check, found.state) == ("device", "problem")
+    assert "there is no card in the slot" in found.detail
+
+
+def test_missing_packages_are_a_warning_with_what_to_install(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvpipe.cli.extras.missing_modules", lambda extra: ["av", "cv2"] if extra == "worker" else [])
+    found = doctor.check_packages(settings)
+    assert (found.state, found.detail) == ("warning", "worker: missing av, cv2")
+    assert "cvpipe[api,cpu]" in str(found.fix)
+    assert doctor.check_device(settings).state == "warning"
+
+
+def test_a_data_directory_that_is_a_file_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = doctor.look(doctor.check_data_dir, Settings(data_dir=tmp_path / "file"))
+    assert found.state == "problem"
+    assert "CVPIPE_DATA_DIR" in str(found.fix)
+
+
+def test_a_full_disk_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_MIN_FREE_BYTES", 2**70)
+    assert doctor.check_data_dir(settings).state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "state", "message"),
+    [
+        pytest.param({}, "ok", "answers", id="as it should be"),
+        pytest.param({"maxmemory-policy": "allkeys-lru"}, "problem", "maxmemory-policy is allkeys-lru", id="evicts"),
+        pytest.param({"appendfsync": "everysec"}, "warning", "appendfsync everysec", id="flushes once a second"),
+    ],
+)
+def test_a_store_is_asked_how_it_keeps_things(
+    configuration: dict[str, str], state: str, message: str, redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = {name: client.config_get(name)[name] for name in configuration}
+        for name, value in configuration.items():
+            client.config_set(name, value)
+        try:
+            found = doctor.check_store(Settings(data_dir=tmp_path, redis_url=redis_url))
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+    assert found.state == state
+    assert message in found.detail
+
+
+@pytest.mark.parametrize(
+    ("check", "addresses"),
+    [
+        pytest.param(doctor.check_store, {"redis_url": "redis://:secret@127.0.0.1:1/0"}, id="store"),
+        pytest.param(doctor.check_broker, {"broker_url": "amqp://me:secret@127.0.0.1:1/"}, id="broker"),
+    ],
+)
+def test_what_does_not_answer_is_a_problem_and_no_password_is_shown(
+    check: doctor.Check, addresses: dict[str, str], tmp_path: Path
+) -> None:
+    found = doctor.look(check, Settings(data_dir=tmp_path, **addresses))
+    assert found.state == "problem"
+    assert "127.0.0.1:1" in found.detail
+    assert "secret" not in str(found)
+
+
+def test_without_a_broker_the_store_rings(settings: Settings) -> None:
+    assert doctor.check_broker(settings).state == "ok"
+
+
+def test_fakeredis_as_the_only_store_is_a_warning(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvpipe.embedded.stores._bundled_valkey", lambda: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = doctor.check_store(settings)
+    assert (found.state, "forgets" in found.detail) == ("warning", True)

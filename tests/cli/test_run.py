@@ -1,0 +1,146 @@
+"""`cvpipe run`: one process, real decoding, files at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cvpipe
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "frames.ndjson").read_text(encoding="utf-8").splitlines()]
+
+
+def test_run_writes_records_and_a_job_document(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    done = cvpipe("run", clip, "--pipeline", "edges", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert done.out.startswith("10 frames in ")
+    assert done.out.endswith(f" frames/s: {tmp_path / 'out' / 'frames.ndjson'}\n")
+    assert done.err == ""  # no terminal, no progress bar
+    assert [record["frame"] for record in records(tmp_path / "out")] == list(range(0, 20, 2))
+    assert json.loads((tmp_path / "out" / "job.json").read_text())["state"] == "succeeded"
+
+
+def test_run_in_chunks_of_a_part_of_the_video(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    file = tmp_path / "every-frame.yaml"
+    file.write_text("name: every-frame\nstages: [{type: edges}]\n")
+    cvpipe("run", clip, "-p", file, "-o", tmp_path / "all")
+    part = ["--chunk-seconds", "0.5", "--from", "0.5", "--to", "1.5", "--threads", "2"]
+    done = cvpipe("run", clip, "-p", file, "-o", tmp_path / "part", *part, "--json")
+    assert done.code == 0
+    assert done.json == json.loads((tmp_path / "part" / "job.json").read_text())
+    assert done.json["chunks"] == 2
+    assert records(tmp_path / "part") == [r for r in records(tmp_path / "all") if 0.5 <= r["time"] < 1.5]
+    assert len(records(tmp_path / "part")) == 10
+
+
+def test_a_pipeline_can_be_a_file(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nstages: [{type: decimate, fps: 1}, {type: edges}]\n")
+    done = cvpipe("run", clip, "-p", file, "-o", tmp_path / "out", "--json")
+    assert (done.code, done.json["pipeline"]["name"], done.json["frames"]["total"]) == (0, "mine", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        pytest.param(["nope.mp4", "-p", "edges"], "invalid-request", id="no such file"),
+        pytest.param([__file__, "-p", "edges"], "video-unreadable", id="not a video"),
+        pytest.param(["CLIP", "-p", "edgs"], "not-found", id="no such pipeline"),
+        pytest.param(["CLIP", "-p", "nope.yaml"], "not-found", id="no such pipeline file"),
+        pytest.param(["CLIP", "-p", "detect"], "not-found", id="no such model"),
+        pytest.param(["CLIP", "-p", "edges", "--from", "7"], "invalid-request", id="nothing in the range"),
+    ],
+)
+def test_what_is_wrong_with_the_input_is_told(
+    words: list[str], problem: str, cvpipe: Cvpipe, clip: Path, tmp_path: Path
+) -> None:
+    given = [str(clip) if word == "CLIP" else word for word in words]
+    done = cvpipe("run", *given, "-o", tmp_path / "out", "--json")
+    assert (done.code, done.out, done.problem["type"]) == (2, "", problem)
+    assert not (tmp_path / "out" / "frames.ndjson").exists()
+
+
+def test_a_run_with_gaps_has_an_exit_code_of_its_own(
+    cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {
+        "state": "succeeded_with_gaps",
+        "frames": {"total": 10, "ok": 7, "damaged": 2, "failed": 1},
+        "seconds": 2.0,
+        "fps": 5.0,
+        "exports": ["frames.ndjson"],
+    }
+    monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
+    assert done.code == 5
+    assert done.out == f"10 frames (3 damaged or failed) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
+
+
+def test_a_missing_extra_is_named(cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvpipe.cli.extras.missing_modules", lambda _extra: ["av"])
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
+    assert (done.code, done.err) == (
+        3,
+        "error: cvpipe run needs av: pip install 'cvpipe[cpu]' (or 'cvpipe[gpu]', never both)\n",
+    )
+
+
+def command(root: Path, *words: object) -> tuple[list[str], dict[str, str]]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root / "src"), "TERM": "xterm", "COLUMNS": "100"}
+    return [sys.executable, "-m", "cvpipe", *map(str, words)], env
+
+
+def test_a_terminal_gets_a_progress_bar_on_standard_error(root: Path, clip: Path, tmp_path: Path) -> None:
+    words, env = command(root, "run", clip, "-p", "edges", "-o", tmp_path, "--json")
+    screen, terminal = pty.openpty()
+    done = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # what Linux says at the end of a terminal
+        while block := os.read(screen, 4096):
+            shown += block
+    out, _ = done.communicate(timeout=60)
+    os.close(screen)
+    assert done.returncode == 0
+    assert json.loads(out)["state"] == "succeeded"
+    assert b"clip.mp4" in shown
+    assert b"10/10" in shown
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended meanwhile
+            children = [int(child) for child in task.read_text().split()]
+            found += children
+            for child in children:
+                found += descendants(child)
+    return found
+
+
+def test_ctrl_c_ends_a_run_in_one_line(root: Path, clip: Path, tmp_path: Path) -> None:
+    file = tmp_path / "slow.yaml"
+    file.write_text("name: slow\nstages: [{type: read_text}]\n")
+    words, env = command(root, "run", clip, "-p", file, "-o", tmp_path / "out")
+    run = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(descendants(run.pid)) < 2:  # the fork server and a decoder: the work has begun
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    assert (run.returncode, out, err) == (130, "", "error: interrupted\n")
+    assert not (tmp_path / "out" / "frames.ndjson").exists()

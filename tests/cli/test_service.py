@@ -1,0 +1,181 @@
+"""The commands around a running service: one real `cvpipe up`, and all that talks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cvpipe, Done
+from tests.test_embedded import ENV, Up
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    up = Up(tmp_path_factory.mktemp("up") / "data")
+    yield up.url
+    up.close()
+
+
+@pytest.fixture
+def at(cvpipe: Cvpipe, service: str, monkeypatch: pytest.MonkeyPatch) -> Cvpipe:
+    """`cvpipe WORDS` with CVPIPE_URL."""
+    monkeypatch.setenv("CVPIPE_URL", service)
+    return cvpipe
+
+
+def test_a_job_from_the_file_to_its_results(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    done = at("jobs", "submit", clip, "-p", "edges", "--label", "camera=3", "--priority", "9", "--wait", "--json")
+    assert done.code == 0
+    job = done.json
+    assert (job["state"], job["labels"], job["priority"]) == ("succeeded", {"camera": "3"}, 9)
+
+    assert at("jobs", "show", job["id"], "--json").json["id"] == job["id"]
+    shown = at("jobs", "show", job["id"]).out.splitlines()
+    assert shown[0].startswith(f"{job['id']}  succeeded  10/10 frames")
+    assert "  exports   frames.ndjson" in shown
+
+    records = [json.loads(line) for line in at("jobs", "frames", job["id"]).out.splitlines()]
+    assert [record["frame"] for record in records] == list(range(0, 20, 2))
+    part = at("jobs", "frames", job["id"], "--from", "0.5", "--to", "1").out.splitlines()
+    assert [json.loads(line) for line in part] == [r for r in records if 0.5 <= r["time"] < 1]
+
+    saved = at("jobs", "download", job["id"], "--out", tmp_path / "saved")
+    assert saved.out == f"{tmp_path / 'saved' / 'frames.ndjson'}\n"
+    assert [json.loads(line) for line in (tmp_path / "saved" / "frames.ndjson").read_text().splitlines()] == records
+
+    assert job["id"] in [each["id"] for each in at("jobs", "ls", "--label", "camera=3", "--json").json]
+    assert at("jobs", "ls", "--label", "camera=4", "--json").json == []
+    assert any(line.split()[:3] == [job["id"], "succeeded", "10/10"] for line in at("jobs", "ls").out.splitlines())
+
+    assert at("jobs", "delete", job["id"], "--json").json == {"deleted": job["id"]}
+    assert at("jobs", "show", job["id"]).code == 2
+
+
+def test_a_video_is_uploaded_once_and_used_by_its_id(at: Cvpipe, clip: Path) -> None:
+    video = at("videos", "upload", clip).out.strip()
+    assert at("videos", "upload", clip, "--json").json["id"] == video
+    submitted = at("jobs", "submit", video, "-p", "edges")
+    waited = at("jobs", "wait", submitted.out.strip(), "--json")
+    assert (waited.code, waited.json["video"]) == (0, video)
+    assert f"{video}  ready  " in at("videos", "show", video).out
+    assert at("videos", "show", video, "--json").json["facts"]["frames"] == 20
+
+
+def test_a_pipeline_file_goes_with_the_job(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nstages: [{type: decimate, fps: 1}, {type: edges}]\n")
+    done = at("jobs", "submit", clip, "-p", file, "--from", "1", "--wait", "--json")
+    assert (done.json["pipeline"]["name"], done.json["progress"]["frames_total"]) == ("mine", 1)
+
+
+def test_a_job_that_fails_has_exit_code_1_and_says_why(at: Cvpipe, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.mp4"
+    junk.write_bytes(b"junk" * 100)
+    done = at("jobs", "submit", junk, "-p", "edges", "--wait")
+    assert done.code == 1
+    assert "  failed  " in done.out
+    assert "(video-unreadable)" in done.out
+
+
+def slow(tmp_path: Path) -> Path:
+    file = tmp_path / "slow.yaml"
+    file.write_text("name: slow\nstages: [{type: read_text}]\n")
+    return file
+
+
+def test_a_wait_that_takes_too_long_ends_and_the_job_can_be_canceled(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    done = at("jobs", "submit", clip, "-p", slow(tmp_path), "--wait", "--timeout", "0", "--json")
+    assert (done.code, done.out, done.problem["type"]) == (124, "", "wait-timeout")
+    job = at("jobs", "ls", "--limit", "1", "--json").json[0]
+    assert at("jobs", "delete", job["id"]).code == 4
+    assert at("jobs", "cancel", job["id"], "--json").json["state"] == "canceled"
+    assert at("jobs", "wait", job["id"]).code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(["jobs", "show", "nope"], 2, id="job"),
+        pytest.param(["videos", "show", "0" * 64], 2, id="video"),
+        pytest.param(["jobs", "submit", "0" * 64, "-p", "edges"], 2, id="video of a job"),
+        pytest.param(["jobs", "submit", "0" * 64, "-p", "edgs"], 2, id="pipeline"),
+        pytest.param(["jobs", "submit", "nope.mp4", "-p", "edges"], 2, id="file"),
+        pytest.param(["jobs", "submit", "--path", "/etc/passwd", "-p", "edges"], 2, id="path outside the roots"),
+        pytest.param(["jobs", "ls", "--state", "tired"], 2, id="state"),
+    ],
+)
+def test_what_the_service_refuses_is_told_in_one_line(words: list[str], code: int, at: Cvpipe) -> None:
+    done = at(*words)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_service_that_is_not_there_is_told_with_its_address(cvpipe: Cvpipe) -> None:
+    done = cvpipe("jobs", "ls", "--url", "http://127.0.0.1:1", "--json")
+    assert (done.code, done.problem["type"]) == (3, "unavailable")
+    assert "http://127.0.0.1:1" in done.problem["detail"]
+
+
+# --- the parts of a deployment ----------------------------------------------------------------------------------------
+
+
+def start(words: list[str], *, inherited: tuple[int, ...] = (), **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cvpipe", *words],
+        env={**ENV, **env},
+        pass_fds=inherited,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_each_part_stops_cleanly_when_asked_to(redis_url: str, tmp_path: Path) -> None:
+    env = {"CVPIPE_REDIS_URL": redis_url, "CVPIPE_DATA_DIR": str(tmp_path)}
+    started = []
+    for words in (["api", "--port", "0"], ["worker", "--queues", "cpu, gpu", "--threads", "1", "--sweep"], ["sweep"]):
+        reader, writer = os.pipe()
+        started.append((start(words, inherited=(writer,), CVPIPE_READY_FD=str(writer), **env), reader))
+        os.close(writer)
+    for process, reader in started:
+        assert os.read(reader, 16) == b"ready\n"
+        os.close(reader)
+        process.terminate()
+    for process, _ in started:
+        out, err = process.communicate(timeout=40)
+        assert (process.returncode, out) == (0, ""), err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [["api"], ["worker", "-q", "cpu"], ["sweep"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        pytest.param("", (2, "set CVPIPE_REDIS_URL"), id="no address"),
+        pytest.param("redis://127.0.0.1:1/0", (3, "Redis does not answer"), id="nobody there"),
+    ],
+)
+def test_a_part_without_a_store_does_not_start(
+    words: list[str], address: str, problem: tuple[int, str], cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVPIPE_REDIS_URL", address)
+    done = cvpipe(*words)
+    assert (done.code, done.out) == (problem[0], "")
+    assert done.err.startswith("error: ")
+    assert problem[1] in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_worker_for_a_queue_that_is_not_there_does_not_start(redis_url: str) -> None:
+    process = start(["worker", "--queues", "cpu,gpx"], CVPIPE_REDIS_URL=redis_url)
+    out, err = process.communicate(timeout=40)
+    done = Done(process.returncode, out, err)
+    assert done.code == 2
+    assert "--queues: there is no queue gpx; there is cpu, " in done.err
