@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from cvpipe.api import (
     catalogue,
@@ -35,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class Api(FastAPI):
-    """FastAPI with our OpenAPI document."""
+    """FastAPI with our OpenAPI document, and our headers on every answer, those to bugs included."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Everything that a request passes through."""
+        return guard.SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, built once."""
@@ -78,16 +83,12 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     )
     app.state.settings = settings
     app.state.metrics = metrics.HttpMetrics()
-    for module in (videos, jobs, frames, events, exports, catalogue, health, metrics, docs):
+    modules = (videos, jobs, frames, events, exports, catalogue, health, metrics, docs, problems)
+    for module in modules:
         app.include_router(module.router)
+    app.state.routes = [route for module in modules for route in module.router.routes]
     problems.install(app)
-    app.add_exception_handler(events.StreamOver, _nothing_follows)
     # The last one added is the first one to see a request.
     app.add_middleware(guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos")])
-    app.add_middleware(guard.SecurityHeaders)
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app
-
-
-async def _nothing_follows(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=204)

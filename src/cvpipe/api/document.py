@@ -136,18 +136,33 @@ def _describe_jobs(document: dict[str, Any]) -> None:
 
 
 def _describe_events(operation: dict[str, Any]) -> None:
-    schema = operation["responses"]["200"]["content"]["text/event-stream"]
-    operation["responses"]["200"]["description"] = (
-        "`progress`: data is a JobProgress; `frame`: a FrameRecord; `done`, the last one: the Job."
-    )
-    schema["schema"] = {
-        "type": "string",
-        "description": "Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).",
+    answer = operation["responses"]["200"]
+    answer["description"] = "`progress`: data is a JobProgress; `frame`: a FrameRecord; `done`, the last one: the Job."
+    # The schema is that of one event; OpenAPI has the word `itemSchema` for it only from 3.2 on.
+    answer["content"] = {}
+    answer["content"]["text/event-stream"] = {
+        "schema": {
+            "description": "Each event (https://html.spec.whatwg.org/multipage/server-sent-events.html).",
+            "oneOf": [
+                {
+                    "type": "object",
+                    "required": ["event", "data", "id"],
+                    "properties": {
+                        "event": {"const": kind},
+                        "data": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": _REF + model},
+                        },
+                        "id": {"type": "string", "description": "Hand it back as `Last-Event-ID`."},
+                    },
+                }
+                for kind, model in (("progress", "JobProgress"), ("frame", "FrameRecord"), ("done", "Job"))
+            ],
+        },
+        "example": 'event: frame\ndata: {"frame":12,"pts":6144,"time":0.48,"status":"ok","objects":[],"values":{}}\n'
+        "id: 1767225600125-0_480-13\n\n",
     }
-    schema["example"] = (
-        'event: frame\ndata: {"frame":12,"pts":6144,"time":0.48,"status":"ok","objects":[],"values":{}}\n'
-        "id: 1767225600125-0_480-13\n\n"
-    )
 
 
 def _describe_headers(paths: dict[str, Any]) -> None:

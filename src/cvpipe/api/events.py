@@ -7,28 +7,29 @@ A stream without end must not hold a thread: between two looks at the store it o
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
 
 import anyio
-from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel, Field
 
 from cvpipe.api.jobs import JobId, shown
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import Resources, ResourcesDep
-from cvpipe.errors import InvalidRequest, NotFound, StoreUnavailable
+from cvpipe.errors import NotFound, StoreUnavailable
 from cvpipe.job import Job, JobState, Progress
 from cvpipe.results import FrameRecord
-from cvpipe.store import Store
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
 _log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15.0
 
 _BATCH: Final = 200
 _FIRST_WAIT_SECONDS: Final = 0.04
@@ -39,13 +40,14 @@ _EAGER_SECONDS: Final = 3.0
 _FRAMES_EVERY_SECONDS: Final = 0.25
 _RETRY_MS: Final = 2000
 
-_ID = re.compile(r"^([0-9]{1,15}(?:-[0-9]{1,15})?)_([0-9]{1,15}-[0-9]{1,15})$")
-
 
 LastEventId = Annotated[
     str | None,
     Header(
-        alias="Last-Event-ID", description="Id of the last event that arrived.", examples=["1767225600125-0_480-13"]
+        alias="Last-Event-ID",
+        pattern=r"^[0-9]{1,15}-[0-9]{1,15}_[0-9]{1,15}-[0-9]{1,15}$",
+        description="Id of the last event that arrived.",
+        examples=["1767225600125-0_480-13"],
     ),
 ]
 
@@ -61,46 +63,26 @@ class JobProgress(BaseModel):
 class Place(NamedTuple):
     """How far a stream is: ids of the last event and of the last frame record that were sent."""
 
-    event: str = "0"
+    event: str = "0-0"
     frame: str = "0-0"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
-        """The place that an event's id names. Raises: InvalidRequest."""
-        match = _ID.match(text)
-        if match is None:
-            raise InvalidRequest(
-                "this is no id of an event of a job; leave it out to begin anew", field="Last-Event-ID"
-            )
-        return cls(match[1], match[2])
+    def parse(cls, text: str | None) -> Place:
+        """The place that an event's id names; without one, the beginning."""
+        if text is None:
+            return cls()
+        event, _, frame = text.partition("_")
+        return cls(event, frame)
 
     def __str__(self) -> str:
         return f"{self.event}_{self.frame}"
-
-
-class StreamOver(Exception):
-    """Nothing follows the event that the client had last: it gets a 204, at which browsers stop connecting again."""
-
-
-async def _place(job_id: JobId, resources: ResourcesDep, last_event_id: LastEventId = None) -> Place:
-    """Where to begin; asked before the answer begins, so that what is wrong can still be told with a status."""
-    place = Place() if last_event_id is None else Place.parse(last_event_id)
-    job, events = await anyio.to_thread.run_sync(_look, resources.store, job_id, place)
-    if last_event_id is not None and job.state.is_final and not events:
-        raise StreamOver
-    return place
-
-
-def _look(store: Store, job_id: str, place: Place) -> tuple[Job, list[tuple[str, dict[str, Any]]]]:
-    events = store.events(job_id, after=place.event, limit=_BATCH)
-    return store.job(job_id), events
 
 
 @router.get(
     "/jobs/{job_id}/events",
     operation_id="followJob",
     summary="Follow a job (server-sent events)",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,  # EventSourceResponse here would make FastAPI take the route for a generator
     response_model=None,
     responses={
         204: {"description": "All events were sent before: there is nothing to follow any more."},
@@ -110,20 +92,37 @@ def _look(store: Store, job_id: str, place: Place) -> tuple[Job, list[tuple[str,
 async def follow_job(
     job_id: JobId,
     resources: ResourcesDep,
-    place: Annotated[Place, Depends(_place)],
     frames: Annotated[bool, Query(description="Send `frame` events too.")] = True,
-) -> AsyncIterator[ServerSentEvent]:
+    last_event_id: LastEventId = None,
+) -> Response:
     """What happens to a job, from its beginning or from `Last-Event-ID` on, until it is over.
 
     Events: `progress` (a JobProgress), `frame` (a FrameRecord; each frame once, in order) and, at the end, `done` (the
     Job); then the stream ends. Comments keep a quiet connection alive. A stream that ends without `done` was cut off:
     connect again with the last event's id, as browsers do by themselves.
     """
-    follower = Follower(resources, job_id, place, frames=frames)
-    yield ServerSentEvent(retry=_RETRY_MS, comment=f"job {job_id}")
+    follower = Follower(resources, job_id, Place.parse(last_event_id), frames=frames)
+    if last_event_id is not None and await anyio.to_thread.run_sync(follower.is_over):
+        return Response(status_code=204)  # at which browsers stop connecting again
+    # Asked before the answer begins: afterwards nothing could be told with a status any more.
+    await anyio.to_thread.run_sync(resources.store.job, job_id)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(_encoded(follower, job_id), headers=headers)
+
+
+async def _encoded(follower: Follower, job_id: str) -> AsyncIterator[bytes]:
+    """The events as bytes, with comments in between when nothing happens."""
+    # FastAPI's own way, a route that yields, raises in its keep-alive task whenever a client goes away in mid-send.
+    yield format_sse_event(comment=f"job {job_id}", retry=_RETRY_MS)
+    sent_at = time.monotonic()
     try:
-        async for event in follower:
-            yield event
+        async for events in follower:
+            if events:
+                yield b"".join(events)
+                sent_at = time.monotonic()
+            elif time.monotonic() - sent_at > KEEP_ALIVE_SECONDS:
+                yield KEEPALIVE_COMMENT
+                sent_at = time.monotonic()
     except NotFound:
         _log.info("job %s was deleted while it was followed", job_id)
     except StoreUnavailable as error:
@@ -143,7 +142,7 @@ class _Batch:
 
 
 class Follower:
-    """Reads what is new about a job, batch by batch. Memory: `_BATCH` events and records."""
+    """Reads what is new about a job, batch by batch. Memory: `_BATCH` events and records, twice (read, and encoded)."""
 
     def __init__(self, resources: Resources, job_id: str, place: Place, *, frames: bool) -> None:
         self._store = resources.store
@@ -153,14 +152,21 @@ class Follower:
         self._frames = frames
         self._frames_at = 0.0
 
-    async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
-        """Events until the job is over or the service stops. Raises: NotFound, StoreUnavailable."""
+    def is_over(self) -> bool:
+        """Whether nothing follows the place to begin at. Blocking. Raises: NotFound, StoreUnavailable."""
+        events = self._store.events(self._job_id, after=self._place.event, limit=1)
+        return self._store.job(self._job_id).state.is_final and not events
+
+    async def __aiter__(self) -> AsyncIterator[list[bytes]]:
+        """Encoded events, none where there is no news, until the job is over or the service stops.
+
+        Raises: NotFound, StoreUnavailable.
+        """
         news_at = time.monotonic()
         wait = _FIRST_WAIT_SECONDS
         while not self._stopping.is_set():
             batch = await anyio.to_thread.run_sync(self._read)
-            for event in self._sent(batch):
-                yield event
+            yield list(self._encode(batch))
             if batch.end is not None and batch.drained:
                 return
             if batch.events or batch.records:
@@ -191,20 +197,20 @@ class Follower:
             drained=drained,
         )
 
-    def _sent(self, batch: _Batch) -> Iterator[ServerSentEvent]:
+    def _encode(self, batch: _Batch) -> Iterator[bytes]:
         """The batch as events, each with the place behind it."""
         if batch.job is not None and batch.events:
             # Several steps of progress come to the same: where the job is now.
             last, event = batch.events[-1]
             self._place = Place(last, self._place.frame)
-            data = JobProgress(state=batch.job.state, progress=batch.job.progress, at=event["at"])
-            yield ServerSentEvent(event="progress", data=data, id=str(self._place))
+            progress = JobProgress(state=batch.job.state, progress=batch.job.progress, at=event["at"])
+            yield format_sse_event(event="progress", data_str=progress.model_dump_json(), id=str(self._place))
         for stream_id, record in batch.records:
             self._place = Place(self._place.event, stream_id)
-            yield ServerSentEvent(event="frame", raw_data=record.to_json(), id=str(self._place))
+            yield format_sse_event(event="frame", data_str=record.to_json(), id=str(self._place))
         if batch.job is not None and batch.end is not None and batch.drained:
             self._place = Place(batch.end, self._place.frame)
-            yield ServerSentEvent(event="done", data=shown(batch.job), id=str(self._place))
+            yield format_sse_event(event="done", data_str=shown(batch.job).model_dump_json(), id=str(self._place))
 
 
 def _is_end(event: Mapping[str, Any]) -> bool:

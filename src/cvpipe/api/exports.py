@@ -6,9 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from cvpipe.api.jobs import JobId
-from cvpipe.api.problems import responses
+from cvpipe.api.problems import respond, responses
 from cvpipe.api.resources import SettingsDep, StoreDep
 from cvpipe.errors import NotFound
 from cvpipe.lifecycle import job_folder
@@ -22,6 +24,29 @@ MEDIA_TYPES: Final = {
 }
 
 
+class Download(FileResponse):
+    """A file, or a part of it; Starlette's plain text about a wrong `Range` becomes a problem document."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        refused: Message | None = None
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = message
+            if refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, send_unless_refused)
+        if refused is not None:
+            size = Headers(raw=refused["headers"]).get("content-range")
+            detail = "the header Range names no part of the file" + (f" ({size})" if size else "")
+            headers = {"Content-Range": size} if size else {}
+            answer = respond("range-not-satisfiable", detail, instance=scope["path"], headers=headers)
+            await answer(scope, receive, send)
+
+
 @router.get(
     "/jobs/{job_id}/exports/{name}",
     operation_id="downloadExport",
@@ -33,7 +58,7 @@ MEDIA_TYPES: Final = {
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
         },
         206: {"description": "The part of the file that the header `Range` asked for."},
-        **responses("not-found", "invalid-request", "internal", "store-unavailable"),
+        **responses("not-found", "range-not-satisfiable", "invalid-request", "internal", "store-unavailable"),
     },
 )
 def download_export(
@@ -59,6 +84,6 @@ def download_export(
     if name not in job.exports or path.is_symlink() or not path.is_file():
         there = ", ".join(job.exports) or ("none" if job.state.is_final else f"none yet, it is {job.state}")
         raise NotFound(f"job {job.id!r} has no export {name!r}; there is: {there}")
-    return FileResponse(
+    return Download(
         path, media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"), filename=f"{job.id}-{name}"
     )

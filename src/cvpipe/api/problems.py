@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from cvpipe.errors import CvpipeError, NotFound
 
@@ -93,6 +93,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         415,
         "The body is of a media type that is not read here",
         "Send JSON with `Content-Type: application/json`, and videos as raw bytes, not as a form.",
+    ),
+    "range-not-satisfiable": ProblemType(
+        416,
+        "The file has no such part",
+        "Ask for a part inside the file, whose size is in the header Content-Range, or leave out Range.",
     ),
     "invalid-request": ProblemType(
         422,
@@ -175,6 +180,7 @@ _CODE_OF_STATUS: Final = {
     409: "conflict",
     413: "too-large",
     415: "unsupported-media-type",
+    416: "range-not-satisfiable",
     422: "invalid-request",
     503: "unavailable",
 }
@@ -193,10 +199,6 @@ class ProblemResponse(JSONResponse):
     """A problem document on its way out."""
 
     media_type = MEDIA_TYPE
-
-    def render(self, content: Any) -> bytes:
-        """ASCII JSON: what a client sent and reads back here may hold lone surrogates, which UTF-8 cannot carry."""
-        return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def respond(
@@ -262,13 +264,12 @@ def problem_examples() -> dict[str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Have `app` answer every error with a problem document."""
+    """Have `app` answer every error with a problem document. `app.state.routes`: all its routes."""
     app.add_exception_handler(CvpipeError, _on_cvpipe_error)
     app.add_exception_handler(HttpProblem, _on_http_problem)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
-    app.include_router(router)
 
 
 async def _on_cvpipe_error(request: Request, error: Exception) -> ProblemResponse:
@@ -289,9 +290,17 @@ async def _on_http_exception(request: Request, error: Exception) -> ProblemRespo
     detail = error.detail
     if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own words say nothing more than the status
         detail = f"{request.method} {request.url.path}: {TYPES[code].title.lower()}"
-    return respond(
-        code, detail, status=error.status_code, instance=request.url.path, headers=getattr(error, "headers", None)
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)  # Starlette names the methods of the first route that fits, not of all
+    return respond(code, detail, status=error.status_code, instance=request.url.path, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes with the request's path."""
+    routes: Sequence[Route] = request.app.state.routes
+    fitting = [route.methods or () for route in routes if route.path_regex.match(request.scope["path"])]
+    return ", ".join(sorted(method for methods in fitting for method in methods))
 
 
 async def _on_bug(request: Request, error: Exception) -> ProblemResponse:
@@ -305,9 +314,7 @@ async def _on_validation_error(request: Request, error: Exception) -> ProblemRes
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        detail = (
-            f"the body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')} at character {first['loc'][-1]}"
-        )
+        detail = f"the body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')}"
         return respond("malformed-body", detail, instance=request.url.path)
     if isinstance(error.body, bytes):  # FastAPI hands the body on unread where it is not declared to be JSON
         sent = request.headers.get("content-type")

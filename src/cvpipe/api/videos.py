@@ -97,10 +97,7 @@ class Video(BaseModel):
         "requestBody": {
             "required": True,
             "description": "The file's bytes as they are: `curl -T door.mp4 .../v1/videos?filename=door.mp4`.",
-            "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("application/octet-stream", "video/*")
-            },
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
         }
     },
 )

@@ -1,0 +1,65 @@
+"""The running service and its OpenAPI document agree, whatever is sent (schemathesis)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from cvpipe.api import create_app
+from cvpipe.settings import Settings
+from cvpipe.store import Store
+from tests.api import worker
+from tests.api.conftest import Service
+
+#: Rules between two values (`from` before `to`, a path below an open folder) have no words in a schema.
+MORE_THAN_A_SCHEMA = {"submitJob", "listFrames"}
+
+EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+
+
+def load(*modes: GenerationMode) -> Any:
+    schema = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+    schema.config.generation.update(modes=list(modes))
+    return schema
+
+
+anything = load(GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+valid = load(GenerationMode.POSITIVE).include(path_regex="job_id")
+
+
+def check(case: Any, service: Service) -> httpx.Response:
+    excluded = [positive_data_acceptance] if case.operation.definition.raw["operationId"] in MORE_THAN_A_SCHEMA else []
+    return case.call_and_validate(base_url=service.url, excluded_checks=excluded)
+
+
+@anything.parametrize()
+@EXAMPLES
+def test_whatever_is_sent_is_answered_as_documented(case: Any, service: Service) -> None:
+    check(case, service)
+
+
+@valid.parametrize()
+@EXAMPLES
+def test_answers_about_a_job_that_exists_are_as_documented(
+    case: Any, service: Service, api: httpx.Client, store: Store
+) -> None:
+    listed = api.get("/v1/jobs", params={"limit": 1}).json()["jobs"]
+    if listed:
+        job = listed[0]["id"]
+    else:  # the first example, or the one before deleted it
+        job = worker.submit(api)["id"]
+        worker.plan(store, job, chunks=3)
+        for chunk in range(3):
+            worker.work_chunk(store, job, chunk)
+        exports = {"frames.ndjson": b"{}\n"}
+        worker.finish(store, job, folder=service.settings.data_dir, exports=exports)
+    case.path_parameters["job_id"] = job
+    if "name" in case.path_parameters:
+        case.path_parameters["name"] = "frames.ndjson"
+    response = check(case, service)
+    assert response.status_code < 300 or response.status_code == 422, response.text

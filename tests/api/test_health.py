@@ -1,0 +1,142 @@
+"""Health, metrics, and what the service does while its store is away."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cvpipe.store import Store
+from tests.api import worker
+from tests.api.conftest import Service
+from tests.servers import RedisServer
+
+
+def metrics(api: httpx.Client) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and the values of its labels."""
+    response = api.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_a_service_that_can_work_says_so(api: httpx.Client) -> None:
+    assert api.get("/healthz").json() == {"status": "ok"}
+    assert api.get("/readyz").json() == {"status": "ready", "store": "up", "broker": "up"}
+
+
+def test_requests_are_counted_by_route_and_status(api: httpx.Client) -> None:
+    before = metrics(api)
+    video = worker.upload(api)["id"]
+    for path in (f"/v1/videos/{video}", "/v1/videos/" + "0" * 64, "/nowhere", "/elsewhere"):
+        api.get(path)
+    after = metrics(api)
+
+    def more(*key: str) -> float:
+        return after.get(key, 0) - before.get(key, 0)
+
+    assert more("cvpipe_http_requests_total", "PUT", "/v1/videos", "201") == 1
+    assert more("cvpipe_http_requests_total", "GET", "/v1/videos/{video_id}", "200") == 1
+    assert more("cvpipe_http_requests_total", "GET", "/v1/videos/{video_id}", "404") == 1
+    assert more("cvpipe_http_requests_total", "GET", "none", "404") == 2
+    assert more("cvpipe_http_request_seconds_count", "GET", "/v1/videos/{video_id}") == 2
+    assert more("cvpipe_http_request_seconds_sum", "GET", "/v1/videos/{video_id}") > 0
+
+
+def test_methods_nobody_knows_make_no_new_series(api: httpx.Client) -> None:
+    api.request("BREW", "/v1/jobs")
+    assert ("cvpipe_http_requests_total", "other", "/v1/jobs", "405") in metrics(api)
+
+
+def test_jobs_and_tasks_are_counted_when_asked(api: httpx.Client, store: Store) -> None:
+    worker.submit(api)
+    done, canceled = worker.submit(api)["id"], worker.submit(api)["id"]
+    worker.run(store, done)
+    api.post(f"/v1/jobs/{canceled}/cancel")
+    found = metrics(api)
+    assert {state: found["cvpipe_jobs", state] for state in ("queued", "running", "succeeded", "canceled")} == {
+        "queued": 1,
+        "running": 0,
+        "succeeded": 1,
+        "canceled": 1,
+    }
+    assert found["cvpipe_tasks",] == 2  # the queued job's ingest, and the video's probe
+    assert found["cvpipe_tasks_overdue",] == 0
+    assert found["cvpipe_store_up",] == 1
+
+
+@pytest.fixture
+def no_store(service: Service, redis_server: RedisServer) -> Iterator[None]:
+    """The store is away."""
+    redis_server.kill()
+    yield
+    redis_server.start()
+
+
+@pytest.mark.usefixtures("no_store")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/readyz"),
+        ("GET", "/v1/jobs"),
+        ("GET", "/v1/jobs/j"),
+        ("GET", "/v1/jobs/j/frames"),
+        ("GET", "/v1/jobs/j/events"),
+        ("GET", "/v1/jobs/j/exports/frames.ndjson"),
+        ("POST", "/v1/jobs/j/cancel"),
+        ("DELETE", "/v1/jobs/j"),
+        ("GET", "/v1/videos/" + "0" * 64),
+        ("PUT", "/v1/videos"),
+        ("POST", "/v1/jobs"),
+    ],
+)
+def test_while_the_store_is_away_requests_are_to_be_tried_again(api: httpx.Client, method: str, path: str) -> None:
+    body = {"content": b"video"} if method == "PUT" else {}
+    if (method, path) == ("POST", "/v1/jobs"):
+        body = {"json": {"video": "0" * 64, "pipeline": worker.PIPELINE}}  # type: ignore[dict-item]
+    response = api.request(method, path, **body)  # type: ignore[arg-type]
+    assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.usefixtures("no_store")
+def test_while_the_store_is_away_the_process_lives_and_tells_its_metrics(api: httpx.Client) -> None:
+    assert api.get("/healthz").status_code == 200
+    assert api.get("/v1/stages").status_code == 200
+    found = metrics(api)
+    assert found["cvpipe_store_up",] == 0
+    assert ("cvpipe_jobs", "queued") not in found
+
+
+def test_the_service_works_again_once_the_store_is_back(
+    service: Service, api: httpx.Client, redis_server: RedisServer
+) -> None:
+    job = worker.submit(api)["id"]
+    redis_server.kill()
+    try:
+        assert api.get(f"/v1/jobs/{job}").status_code == 503
+    finally:
+        redis_server.start()
+    assert api.get(f"/v1/jobs/{job}").json()["state"] == "queued"
+
+
+def test_a_store_that_hangs_makes_the_service_unready_within_seconds(
+    api: httpx.Client, redis_server: RedisServer
+) -> None:
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        response = api.get("/readyz")
+        assert time.monotonic() - began < 5
+        assert response.status_code == 503
+        assert api.get("/healthz").status_code == 200
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
