@@ -1,0 +1,147 @@
+"""The demo's clip: cars pass a station with a clock and a scoreboard. Drawn, so that the truth about it is known.
+
+`python -m examples.demo.scene CLIP.mp4` writes the clip, and the truth beside it as `CLIP.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from examples.demo.cars import Car, Shape, draw_car, place_car
+from examples.demo.drawing import Colour, Picture, place
+from examples.demo.street import CLOCK_PANEL, HEIGHT, SIGN_PANEL, WIDTH, draw_panel, draw_street
+from examples.demo.truth import Box, CarTruth, FrameTruth, Truth
+
+FPS: Final = 24
+SECONDS: Final = 8
+GOAL_SECONDS: Final = 4.0
+
+_CLOCK_STARTS: Final = 7 * 60 + 55  # the minute changes on the way
+_FAR_LANE: Final = 381.0  # where wheels touch the road
+_NEAR_LANE: Final = 467.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ride:
+    """A car's way along the street: at `x` pixels when the clip begins, `speed` pixels per second, to the right."""
+
+    name: str
+    shape: Shape
+    colour: Colour
+    plate: str
+    x: float
+    speed: float
+
+    @property
+    def lane(self) -> float:
+        """Where its wheels touch the road."""
+        return _NEAR_LANE if self.speed > 0 else _FAR_LANE
+
+
+# No car drives into another, and none hides another's plate. Those further away come first: they are drawn behind.
+RIDES: Final = (
+    Ride("red saloon", "saloon", (206, 62, 62), "BV 3975", 640, -138),
+    Ride("green hatchback", "hatchback", (84, 160, 120), "MX 6284", 912, -122),
+    Ride("taxi", "taxi", (246, 190, 52), "KA 4729", 120, 176),
+    Ride("blue van", "van", (66, 132, 180), "RT 8351", -320, 146),
+)
+
+
+def clock_text(time: float) -> str:
+    """What the station's clock shows, minutes and seconds."""
+    # A rounding error must not hold the clock back by a second.
+    seconds = _CLOCK_STARTS + int(time + 1e-6)
+    return f"{seconds // 60:02}:{seconds % 60:02}"
+
+
+def sign_text(time: float) -> str:
+    """What the scoreboard shows."""
+    return f"LIONS {2 if time + 1e-6 < GOAL_SECONDS else 3}:1 BEARS"
+
+
+class Scene:
+    """Draws the clip's frames. The same on every machine, but for the last digit of a pixel."""
+
+    def __init__(self) -> None:
+        self._street = draw_street()
+        self._cars = [draw_car(r.shape, r.colour, r.plate, facing_left=r.speed < 0) for r in RIDES]
+        self._panels: dict[tuple[Box, str], tuple[Picture, Box]] = {}
+
+    def draw(self, number: int) -> tuple[npt.NDArray[np.uint8], FrameTruth]:
+        """Frame `number` from 0, (height, width, 3) uint8 RGB, and what it shows."""
+        time = number / FPS
+        picture = self._street.copy()
+        for panel, text in ((CLOCK_PANEL, clock_text(time)), (SIGN_PANEL, sign_text(time))):
+            place(picture, self._panel(panel, text)[0], panel[0], panel[1])
+        cars = []
+        for ride, car in zip(RIDES, self._cars, strict=True):
+            x = ride.x + ride.speed * time
+            place_car(picture, car, x, ride.lane - car.ground, gone=x)
+            cars.append(_car_truth(ride, car, x))
+        shown = tuple(car for car in cars if car.box[2] > 0 and car.box[0] < WIDTH)
+        return picture, FrameTruth(number, round(time, 6), clock_text(time), sign_text(time), shown)
+
+    def text_box(self, panel: Box, text: str) -> Box:
+        """Where the text of a panel stands in the picture."""
+        return self._panel(panel, text)[1]
+
+    def _panel(self, panel: Box, text: str) -> tuple[Picture, Box]:
+        key = (panel, text)
+        if key not in self._panels:
+            self._panels[key] = draw_panel(panel, text)
+        return self._panels[key]
+
+
+def make_clip(path: Path, *, frames: int = FPS * SECONDS) -> Truth:
+    """Write the clip as H.264 in MP4, and `path` with the suffix `.json` with what it shows; returns that too.
+
+    The file is the same each time with one version of FFmpeg. A keyframe every two seconds lets it be cut into chunks.
+    """
+    scene = Scene()
+    shown = []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18", "preset": "fast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.gop_size = 2 * FPS
+        stream.codec_context.thread_count = 2  # a number of its own: the cores must not change the file
+        stream.codec_context.time_base = Fraction(1, FPS)
+        for number in range(frames):
+            picture, what = scene.draw(number)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+            shown.append(what)
+        container.mux(stream.encode(None))
+    truth = Truth(
+        width=WIDTH,
+        height=HEIGHT,
+        fps=FPS,
+        clock_box=scene.text_box(CLOCK_PANEL, clock_text(0)),
+        sign_box=scene.text_box(SIGN_PANEL, sign_text(0)),
+        frames=tuple(shown),
+    )
+    truth.write(path.with_suffix(".json"))
+    return truth
+
+
+def _car_truth(ride: Ride, car: Car, x: float) -> CarTruth:
+    y = ride.lane - car.ground
+    box, plate_box = (
+        (round(b[0] + x, 2), round(b[1] + y, 2), round(b[2] + x, 2), round(b[3] + y, 2))
+        for b in (car.box, car.plate_box)
+    )
+    in_view = plate_box[0] >= 0 and plate_box[2] <= WIDTH
+    return CarTruth(ride.name, ride.plate, box, plate_box, in_view)
+
+
+if __name__ == "__main__":
+    make_clip(Path(sys.argv[1]))
