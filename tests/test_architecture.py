@@ -30,6 +30,7 @@ PACKAGE_OF = {
     "cv2": "opencv-python-headless",
     "google": "onnx",
     "prometheus_client": "prometheus-client",
+    "pydantic_core": "pydantic",
     "pydantic_settings": "pydantic-settings",
     "starlette": "fastapi",
     "yaml": "pyyaml",
