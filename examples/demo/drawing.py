@@ -120,7 +120,7 @@ class Canvas:
             width = min(width, widest)
         fine = self.fineness
         size = (max(1, round(width * fine)), max(1, round(height * fine)))
-        cover = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32) / 255
+        cover = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
         left, top = round(x * fine - size[0] / 2), round(y * fine - size[1] / 2)
         part = (slice(top, top + size[1]), slice(left, left + size[0]))
         self._blend(part, cover, colour)

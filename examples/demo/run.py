@@ -33,6 +33,7 @@ from examples.demo.scene import make_clip
 from examples.demo.truth import Truth
 
 PIPELINE: Final = "read-street"
+UP: Final = (sys.executable, "-m", "cvpipe", "up", "--json", "--port", "0")
 CHUNK_SECONDS: Final = 2  # the clip's keyframes are so far apart: each core gets its part
 _START_SECONDS: Final = 60
 _JOB_SECONDS: Final = 600
@@ -132,17 +133,18 @@ def understand(client: Client, clip: Path, out: Path, *, receiver: Receiver, sec
 
 
 @contextmanager
-def running_service(data_dir: Path) -> Iterator[Callable[[], str]]:
+def running_service(data_dir: Path, command: Sequence[str] = UP) -> Iterator[Callable[[], str]]:
     """Start `cvpipe up` on a free port; yields a function that waits until it is up and returns its address.
 
-    However the block is left, the service is stopped. Raises: DemoFailed where it does not start.
+    However the block is left, the service is stopped. That function raises DemoFailed where it does not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "up.log"
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CVPIPE_") or k in _KEPT_SETTINGS}
-    command = [sys.executable, "-m", "cvpipe", "up", "--json", "--port", "0", "--data-dir", str(data_dir)]
     with log.open("wb") as errors:
-        service = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=kept)
+        service = subprocess.Popen(
+            [*command, "--data-dir", str(data_dir)], stdout=subprocess.PIPE, stderr=errors, env=kept
+        )
 
     def address() -> str:
         assert service.stdout is not None
