@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,29 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
+class _Ear(logging.Handler):
+    """Hears FFmpeg's error messages and keeps the one that is about the limit of pixels."""
+
+    too_large: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "max pixel count" in (words := record.getMessage()):
+            self.too_large = words.splitlines()[0]
+
+
+_ear = _Ear()
+
+
 def listen_for_errors() -> None:
     """Let FFmpeg's error messages be counted, and none be written. Once, before `decode`."""
-    av.logging.set_level(av.logging.PANIC)
+    logger = logging.getLogger("libav")
+    logger.handlers, logger.propagate = [_ear], False
+    av.logging.set_level(av.logging.ERROR)
+
+
+def too_large() -> str | None:
+    """What FFmpeg said when it refused a picture of more than `max_pixels`; None where it did not."""
+    return _ear.too_large
 
 
 def packets(source: Source) -> Iterator[Packet[VideoStream] | None]:
@@ -48,6 +69,8 @@ def decode(source: Source, packet: Packet[VideoStream] | None) -> tuple[list[Vid
     Most damage is no error to FFmpeg: it says so in its log, and paints over it what it can guess.
     """
     before, _ = av.logging.get_last_error()
+    frames: list[VideoFrame] = []
+    raised: str | None = None
     try:
         frames = source.stream.codec_context.decode(packet)
     except av.error.EOFError:
@@ -55,6 +78,12 @@ def decode(source: Source, packet: Packet[VideoStream] | None) -> tuple[list[Vid
     except (av.error.FFmpegError, ValueError, LookupError) as error:
         if isinstance(error, MemoryError):
             raise
-        return [], str(getattr(error, "strerror", None) or error)
-    after, last = av.logging.get_last_error()
-    return frames, last[2].strip() if after != before and last else None
+        raised = str(getattr(error, "strerror", None) or error)
+    after, _ = av.logging.get_last_error()
+    return frames, last_words() if after != before else raised
+
+
+def last_words() -> str:
+    """FFmpeg's last error message, empty where there was none."""
+    _, last = av.logging.get_last_error()
+    return last[2].strip() if last else ""

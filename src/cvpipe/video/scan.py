@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cvpipe.errors import UnreadableVideo, VideoLimit
-from cvpipe.video.decode import decode, packets
+from cvpipe.errors import UnreadableVideo, VideoError, VideoLimit
+from cvpipe.video.decode import decode, last_words, packets, too_large
 from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import orientation
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """pts: ascending, unique. key: can decoding begin at each. last: duration of the last frame, 0 if not known."""
+    """pts: ascending, unique. key: can decoding begin at each. only: duration of the only frame, 0 if not known."""
 
     pts: list[int]
     key: list[bool]
-    last: int
+    only: int
     first_frame: VideoFrame
     timing: Literal["file", "counted"] = "file"
 
@@ -57,14 +57,14 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
     """None where the packets' times can't be those of the frames."""
     found: dict[int, tuple[bool, int]] = {}
     first: VideoFrame | None = None
-    complaint: str | None = None
+    first_key: int | None = None
     last_dts: int | None = None
     codec = source.codec
     begins = _beginnings(source)
     for packet in packets(source):
         alive()
         if first is None:
-            frames, complaint = decode(source, packet)
+            frames, _ = decode(source, packet)
             first = frames[0] if frames else None
             if first is not None and source.container_name == "avi" and source.stream.codec_context.has_b_frames:
                 return None  # AVI has one time a packet, and it is not when the frame is shown
@@ -78,16 +78,25 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
             continue
         if packet.pts is None or packet.pts in found:
             return None
+        if packet.is_keyframe and first_key is None:
+            first_key = packet.pts
         found[packet.pts] = (packet.is_keyframe and begins(packet), packet.duration or 0)
         if len(found) > limits.max_frames:
             raise VideoLimit(f"the video has more than {limits.max_frames} frames")
     if first is None:
-        raise UnreadableVideo(f"no frame of it can be decoded: {complaint or 'there is none'}")
+        raise _no_frame()
     if first.pts not in found:
         return None
-    # What comes before the first frame that a decoder gives is never seen: a recording that begins in the middle.
-    pts = sorted(t for t in found if t >= first.pts)
+    # A recording that begins in the middle: what comes before its first keyframe can't be seen, by anyone.
+    begin = first.pts if first_key is None else min(first.pts, first_key)
+    pts = sorted(t for t in found if t >= begin)
     return _Times(pts, [found[t][0] for t in pts], found[pts[-1]][1], first)
+
+
+def _no_frame() -> VideoError:
+    if (refusal := too_large()) is not None:
+        return VideoLimit(refusal)
+    return UnreadableVideo(f"no frame of it can be decoded: {last_words() or 'there is none'}")
 
 
 def _beginnings(source: Source) -> Callable[[Packet[VideoStream]], bool]:
@@ -103,11 +112,9 @@ def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _
     key: list[bool] = []
     first: VideoFrame | None = None
     last = 0
-    complaint: str | None = None
     for packet in packets(source):
         alive()
-        frames, trouble = decode(source, packet)
-        complaint = trouble or complaint
+        frames, _ = decode(source, packet)
         for frame in frames:
             first = first or frame
             pts.append(frame.pts)
@@ -116,7 +123,7 @@ def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _
         if len(pts) > limits.max_frames:
             raise VideoLimit(f"the video has more than {limits.max_frames} frames")
     if first is None:
-        raise UnreadableVideo(f"no frame of it can be decoded: {complaint or 'there is none'}")
+        raise _no_frame()
     known = [t for t in pts if t is not None]
     if len(known) == len(pts) and all(a < b for a, b in pairwise(known)):
         return _Times(known, key, last, first)
@@ -152,7 +159,8 @@ def _facts(source: Source, times: _Times) -> VideoFacts:
     base = stream.time_base or Fraction(1, 1000)
     rotation, mirrored = orientation(frame)
     turned = rotation % 180 != 0
-    last = times.last or _usual_step(times.pts) or _header_step(source)
+    # How long a packet lasts is said in order of decoding: of the last one shown it means nothing.
+    last = _usual_step(times.pts) or times.only or _header_step(source)
     duration = float((times.pts[-1] - times.pts[0] + last) * base)
     return VideoFacts(
         container=source.container_name,
