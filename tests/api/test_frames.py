@@ -48,10 +48,18 @@ def test_a_record_has_the_documented_shape(api: httpx.Client, job: str) -> None:
         "time": 1.2,
         "status": "ok",
         "objects": [
-            {"stage": "people", "label": "person", "class_id": 0, "score": 0.5, "box": [12, 1, 21, 20], "track": None, "text": None}
+            {
+                "stage": "people",
+                "label": "person",
+                "class_id": 0,
+                "score": 0.5,
+                "box": [12, 1, 21, 20],
+                "track": None,
+                "text": None,
+            }
         ],
         "values": {"edges": {"density": 0.25}},
-    }  # fmt: skip
+    }
     assert frames.FrameRecord.model_validate(row).frame == 12
 
 

@@ -9,6 +9,10 @@ from tests.api import worker
 from tests.api.conftest import Service
 
 
+def with_stages(*stages: dict[str, object]) -> dict[str, object]:
+    return {"pipeline": {"name": "p", "stages": stages}}
+
+
 def test_a_job_is_accepted_with_its_address_its_links_and_the_pipelines_defaults(api: httpx.Client) -> None:
     video = worker.upload(api)
     response = api.post("/v1/jobs", json={"video": video["id"], "pipeline": worker.PIPELINE, "labels": {"camera": "3"}})
@@ -116,13 +120,13 @@ def test_a_job_that_is_over_can_be_deleted_and_is_gone(api: httpx.Client, store:
     [
         pytest.param({"pipeline": None}, 422, "invalid-request", "pipeline", id="no pipeline"),
         pytest.param({"pipeline": "nope"}, 404, "not-found", "pipeline", id="unknown pipeline"),
-        pytest.param({"pipeline": {"name": "p", "stages": []}}, 422, "invalid-pipeline", "pipeline.stages", id="no stages"),
+        pytest.param(with_stages(), 422, "invalid-pipeline", "pipeline.stages", id="no stages"),
         pytest.param(
-            {"pipeline": {"name": "p", "stages": [{"type": "decimate", "fps": 1}, {"type": "resize", "width": 0, "height": 9}]}},
+            with_stages({"type": "decimate", "fps": 1}, {"type": "resize", "width": 0, "height": 9}),
             422, "invalid-pipeline", "pipeline.stages.1.width", id="an option out of range",
         ),
         pytest.param(
-            {"pipeline": {"name": "p", "stages": [{"type": "decimat", "fps": 1}]}},
+            with_stages({"type": "decimat", "fps": 1}),
             422, "invalid-pipeline", "pipeline.stages.0.type", id="unknown stage",
         ),
         pytest.param({"video": "0" * 64}, 404, "not-found", "video", id="unknown video"),
