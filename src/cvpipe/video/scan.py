@@ -53,14 +53,38 @@ def scan(fd: int, limits: Limits, alive: Callable[[], None]) -> VideoIndex:
     return VideoIndex(facts=facts, pts=np.array(times.pts, np.int64), keyframe=np.array(times.key, np.bool_))
 
 
+class _PacketTimes:
+    """The times of the frames as their packets tell them.
+
+    shown: by pts, can decoding begin at the frame, and its duration. first_key: pts of the first keyframe packet.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.shown: dict[int, tuple[bool, int]] = {}
+        self.first_key: int | None = None
+        self._codec = source.codec
+        self._last_dts: int | None = None
+        self._begins = _beginnings(source)
+
+    def add(self, packet: Packet[VideoStream]) -> bool:
+        """Take a packet. False where its time can't be that of a frame."""
+        if packet.dts is not None:
+            if self._last_dts is not None and packet.dts < self._last_dts:
+                return False
+            self._last_dts = packet.dts
+        if is_shown(packet, self._codec):
+            if packet.pts is None or packet.pts in self.shown:
+                return False
+            if packet.is_keyframe and self.first_key is None:
+                self.first_key = packet.pts
+            self.shown[packet.pts] = (packet.is_keyframe and self._begins(packet), packet.duration or 0)
+        return True
+
+
 def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> _Times | None:
     """None where the packets' times can't be those of the frames."""
-    found: dict[int, tuple[bool, int]] = {}
+    times = _PacketTimes(source)
     first: VideoFrame | None = None
-    first_key: int | None = None
-    last_dts: int | None = None
-    codec = source.codec
-    begins = _beginnings(source)
     for packet in packets(source):
         alive()
         if first is None:
@@ -68,29 +92,18 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
             first = frames[0] if frames else None
             if first is not None and source.container_name == "avi" and source.stream.codec_context.has_b_frames:
                 return None  # AVI has one time a packet, and it is not when the frame is shown
-        if packet is None:
-            break
-        if packet.dts is not None:
-            if last_dts is not None and packet.dts < last_dts:
-                return None
-            last_dts = packet.dts
-        if not is_shown(packet, codec):
-            continue
-        if packet.pts is None or packet.pts in found:
+        if packet is not None and not times.add(packet):
             return None
-        if packet.is_keyframe and first_key is None:
-            first_key = packet.pts
-        found[packet.pts] = (packet.is_keyframe and begins(packet), packet.duration or 0)
-        if len(found) > limits.max_frames:
+        if len(times.shown) > limits.max_frames:
             raise VideoLimit(f"the video has more than {limits.max_frames} frames")
     if first is None:
         raise _no_frame()
-    if first.pts not in found:
+    if first.pts not in times.shown:
         return None
     # A recording that begins in the middle: what comes before its first keyframe can't be seen, by anyone.
-    begin = first.pts if first_key is None else min(first.pts, first_key)
-    pts = sorted(t for t in found if t >= begin)
-    return _Times(pts, [found[t][0] for t in pts], found[pts[-1]][1], first)
+    begin = first.pts if times.first_key is None else min(first.pts, times.first_key)
+    pts = sorted(t for t in times.shown if t >= begin)
+    return _Times(pts, [times.shown[t][0] for t in pts], times.shown[pts[-1]][1], first)
 
 
 def _no_frame() -> VideoError:

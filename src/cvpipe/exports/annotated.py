@@ -1,0 +1,257 @@
+"""`annotated.mp4`: the video with what was found drawn on it."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from cvpipe.frames import Image, View
+from cvpipe.results import FrameRecord, Objects
+from cvpipe.video import Decoders, VideoIndex, Writer
+
+MAX_SIZE: Final = (1920, 1080)
+"""A larger video is drawn smaller: it is for looking at, and encoding takes longer than all the rest."""
+
+_TRAIL_SECONDS: Final = 1.5
+_WHITE: Final = (255, 255, 255)
+_BLACK: Final = (16, 16, 16)
+_RED: Final = (50, 50, 220)
+_WEIGHT: Final = 500
+
+_PALETTE: Final = tuple(
+    (int(code[4:], 16), int(code[2:4], 16), int(code[:2], 16))
+    for code in (
+        "ff5a5f", "2ec4b6", "ffbf1f", "4d9de0", "b86bff", "8ac926", "ff8c42", "00c2ff", "ff70c0", "38d67a",
+        "e8e04a", "7a86ff", "ff9f9a", "20a39e", "d4a5ff", "b5d33d", "f2a65a", "6fd3ff", "e05299", "a8e6a1",
+    )
+)  # fmt: skip
+"""Colours (blue, green, red) far from their neighbours, bright enough for dark text and on dark pictures."""
+
+Rectangle = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
+
+
+def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are of different types
+    path: Path,
+    decoders: Decoders,
+    video: Path,
+    index: VideoIndex,
+    records: Iterable[FrameRecord],
+    cv2: Any,
+    *,
+    numbers: range | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write `video` to `path` with the objects of its records drawn on it, and the time.
+
+    records: ordered by frame. A frame without one (decimated) keeps the drawing of the last before it.
+    numbers: of the frames to write, ascending; default: all. The first is at time 0 of the new file; the time drawn is
+    the source's. on_progress: called with the frames done and their total. The file appears when it is whole.
+    Raises: as `Decoders.read` does.
+    """
+    facts = index.facts
+    wanted = np.arange(len(index)) if numbers is None else np.array(numbers, np.int64)
+    whole = View.of(facts.display_width, facts.display_height)
+    width, height = min(whole.width, MAX_SIZE[0]), min(whole.height, MAX_SIZE[1])
+    view = whole if (width, height) == (whole.width, whole.height) else whole.resized(width, height)
+    annotator = Annotator(cv2, view)
+    last = _LastRecord(records)
+    picture = np.zeros(view.shape, np.uint8)
+    start = float(index.times[wanted[0]]) if len(wanted) else 0.0
+    with (
+        decoders.read(video, index, wanted, [view]) as frames,
+        Writer(path, width=view.width, height=view.height, fps=facts.fps) as writer,
+    ):
+        for done, frame in enumerate(frames, 1):
+            if frame.images is not None:  # a damaged frame shows the one before it
+                np.copyto(picture, frame.images[0])
+                frame.release()
+            time = float(index.times[frame.number])
+            drawn = picture.copy()
+            annotator.draw(drawn, last.at(frame.number), frame=frame.number, time=time, is_damaged=frame.images is None)
+            writer.write(drawn, time - start)
+            if on_progress is not None:
+                on_progress(done, len(wanted))
+
+
+class _LastRecord:
+    """The last record at or before a frame, for frames in order."""
+
+    def __init__(self, records: Iterable[FrameRecord]) -> None:
+        self._records: Iterator[FrameRecord] = iter(records)
+        self._next = next(self._records, None)
+        self._last: FrameRecord | None = None
+
+    def at(self, number: int) -> FrameRecord | None:
+        while self._next is not None and self._next.frame <= number:
+            self._last, self._next = self._next, next(self._records, None)
+        return self._last
+
+
+class Annotator:
+    """Draws records onto pictures of one view, in the order of the frames."""
+
+    def __init__(self, cv2: Any, view: View) -> None:
+        self._cv2, self._view = cv2, view
+        self._text = _Text(cv2, size=max(11, round(min(view.width, view.height) / 30)))
+        self._line = max(1, round(min(view.width, view.height) / 270))
+        self._trails: dict[int, deque[tuple[float, int, int]]] = {}
+        self._drawn: FrameRecord | None = None
+
+    def draw(
+        self, image: Image, record: FrameRecord | None, *, frame: int, time: float, is_damaged: bool = False
+    ) -> None:
+        """Draw onto `image`, uint8 (height, width, 3) BGR of the view, in place.
+
+        record: what is known, None for nothing. frame, time: of the picture, in seconds.
+        """
+        taken: list[Rectangle] = []
+        clock = f"{int(time // 60):02d}:{time % 60:05.2f}   frame {frame}"
+        self._chip(image, clock, (self._line * 3, self._view.height - self._line * 3), _BLACK, taken, from_bottom=True)
+        if is_damaged or (record is not None and record.frame == frame and record.status != "ok"):
+            word = "damaged" if is_damaged or record is None else record.status
+            self._chip(image, word, (self._line * 3, self._line * 3), _RED, taken)
+        if record is None:
+            return
+        if record is not self._drawn:
+            self._drawn = record
+            self._follow(record)
+        self._draw_trails(image, record.time)
+        boxes = self._view.from_source(record.objects.box).round().astype(int).tolist()
+        colours = [_colour(record.objects, n) for n in range(len(boxes))]
+        for (left, top, right, bottom), colour in zip(boxes, colours, strict=True):
+            # A dark edge keeps a bright line visible on a bright picture.
+            self._cv2.rectangle(image, (left, top), (right, bottom), _BLACK, self._line + 2, self._cv2.LINE_AA)
+            self._cv2.rectangle(image, (left, top), (right, bottom), colour, self._line, self._cv2.LINE_AA)
+        # The surest last, so that its caption gets a place first and its line lies on top.
+        for n in np.argsort(-record.objects.score, kind="stable").tolist():
+            self._caption(image, boxes[n], _caption(record.objects, n), colours[n], taken)
+
+    def _caption(
+        self, image: Image, box: list[int], text: str, colour: tuple[int, int, int], taken: list[Rectangle]
+    ) -> None:
+        """A caption above its box, or where there is place: inside it, below it."""
+        left, top, _, bottom = box
+        height = self._text.chip_size(text)[1]
+        edge = self._line // 2
+        places = [(left - edge, top - height - edge), (left - edge, top - edge), (left - edge, bottom + edge)]
+        free = [place for place in places if not self._collides(self._place(text, place), taken)]
+        free += [place for place in places if 0 <= place[1] <= self._view.height - height]
+        self._chip(image, text, (free or places)[0], colour, taken)
+
+    def _place(self, text: str, at: tuple[int, int]) -> Rectangle:
+        width, height = self._text.chip_size(text)
+        return max(0, min(at[0], self._view.width - width)), at[1], width, height
+
+    def _collides(self, one: Rectangle, taken: list[Rectangle]) -> bool:
+        x, y, width, height = one
+        if y < 0 or y + height > self._view.height:
+            return True
+        return any(x < a + w and a < x + width and y < b + h and b < y + height for a, b, w, h in taken)
+
+    def _chip(
+        self,
+        image: Image,
+        text: str,
+        at: tuple[int, int],
+        colour: tuple[int, int, int],
+        taken: list[Rectangle],
+        *,
+        from_bottom: bool = False,
+    ) -> None:
+        """Text on a filled rectangle."""
+        x, y, width, height = self._place(text, at)
+        y = max(0, min(y - height if from_bottom else y, self._view.height - height))
+        taken.append((x, y, width, height))
+        self._cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, -1)
+        self._text.write(image, text, x, y, _BLACK if _is_bright(colour) else _WHITE)
+
+    def _follow(self, record: FrameRecord) -> None:
+        """Remember where tracked objects stand: the middle of the lower edge."""
+        objects = record.objects
+        foot = np.stack([(objects.box[:, 0] + objects.box[:, 2]) / 2, objects.box[:, 3]], axis=-1)
+        for track, (x, y) in zip(objects.track.tolist(), self._view.from_source(foot).round().tolist(), strict=True):
+            if track >= 0:
+                self._trails.setdefault(track, deque()).append((record.time, int(x), int(y)))
+        for track, trail in list(self._trails.items()):
+            while trail and trail[0][0] < record.time - _TRAIL_SECONDS:
+                trail.popleft()
+            if not trail:
+                del self._trails[track]
+
+    def _draw_trails(self, image: Image, time: float) -> None:
+        for track, trail in self._trails.items():
+            points = list(trail)
+            for (_, x1, y1), (then, x2, y2) in pairwise(points):
+                age = (time - then) / _TRAIL_SECONDS
+                thickness = max(1, round(self._line * 1.5 * (1 - age)))
+                self._cv2.line(image, (x1, y1), (x2, y2), _palette(track), thickness, self._cv2.LINE_AA)
+
+
+class _Text:
+    """Writes text of one size with OpenCV: any script with OpenCV 5, Latin letters without accents with OpenCV 4."""
+
+    def __init__(self, cv2: Any, *, size: int) -> None:
+        self._cv2, self._size = cv2, size
+        self._font = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
+        self._pad = max(3, size // 4)
+        self._sizes: dict[str, tuple[int, int]] = {}
+
+    def chip_size(self, text: str) -> tuple[int, int]:
+        """Width and height in pixels of a rectangle around the text."""
+        if text not in self._sizes:
+            if len(self._sizes) > 10_000:  # captions with scores are many
+                self._sizes.clear()
+            if self._font is not None:
+                width = self._cv2.getTextSize((0, 0), text, (0, 0), self._font, self._size, _WEIGHT)[2]
+            else:
+                width = self._cv2.getTextSize(text, self._cv2.FONT_HERSHEY_SIMPLEX, self._scale, self._thickness)[0][0]
+            self._sizes[text] = int(width) + 2 * self._pad, round(self._size * 1.25) + self._pad
+        return self._sizes[text]
+
+    def write(self, image: Image, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+        """Write with the upper left corner of the text's rectangle at x, y."""
+        base = x + self._pad, y + round(self._size * 0.95) + self._pad // 2
+        if self._font is not None:
+            self._cv2.putText(image, text, base, colour, self._font, self._size, _WEIGHT)
+        else:
+            font, line = self._cv2.FONT_HERSHEY_SIMPLEX, self._cv2.LINE_AA
+            self._cv2.putText(image, text, base, font, self._scale, colour, self._thickness, line)
+
+    @property
+    def _scale(self) -> float:
+        return self._size / 30
+
+    @property
+    def _thickness(self) -> int:
+        return max(1, round(self._size / 18))
+
+
+def _caption(objects: Objects, n: int) -> str:
+    """`person 7  91%`; what was read stands in the place of the score."""
+    track, text = int(objects.track[n]), objects.text[n]
+    name = objects.label[n] if track < 0 else f"{objects.label[n]} {track}"
+    if text:
+        return text if name == "text" else f"{name}: {text}"
+    return f"{name}  {objects.score[n]:.0%}"
+
+
+def _colour(objects: Objects, n: int) -> tuple[int, int, int]:
+    """By track where there is one; else by stage and label, equal in every video."""
+    track = int(objects.track[n])
+    return _palette(track if track >= 0 else zlib.crc32(f"{objects.stage[n]}/{objects.label[n]}".encode()))
+
+
+def _palette(number: int) -> tuple[int, int, int]:
+    return _PALETTE[number % len(_PALETTE)]
+
+
+def _is_bright(colour: tuple[int, int, int]) -> bool:
+    blue, green, red = colour
+    return 0.114 * blue + 0.587 * green + 0.299 * red > 110
