@@ -12,8 +12,7 @@ import dramatiq
 
 from actors.resources import WorkerResources
 from cvpipe import work as tasks
-from cvpipe.broker import make_broker, queue_name
-from cvpipe.pipeline import DEFAULT_QUEUES
+from cvpipe.broker import DEFAULT_QUEUES, make_broker, queue_name
 from cvpipe.settings import Settings
 
 settings = Settings()

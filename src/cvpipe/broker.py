@@ -25,13 +25,14 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
 from cvpipe.errors import InvalidRequest
-from cvpipe.pipeline import DEFAULT_QUEUES
 from cvpipe.store import Ring
 
 log = logging.getLogger(__name__)
 
 #: Arguments of a RabbitMQ queue can't change after its declaration: whoever changes them changes this name too.
 QUEUE_PREFIX: Final = "cvpipe.v1."
+#: Queues that every installation has; CVPIPE_EXTRA_QUEUES names more.
+DEFAULT_QUEUES: Final = ("ingest", "cpu", "gpu", "sequence", "finish", "notify")
 #: Name of the actor that every message is for, by the kind of its task.
 ACTOR_OF_TASK: Final = {
     "probe": "ingest",
@@ -219,8 +220,3 @@ def _message(ring: Ring) -> dramatiq.Message[Any]:
         kwargs={},
         options={"broker_priority": ring.priority},
     )
-
-
-def default_queue_names() -> list[str]:
-    """Broker names of the queues every installation has."""
-    return [queue_name(logical) for logical in DEFAULT_QUEUES]

@@ -40,6 +40,7 @@ class Lifecycle:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
         spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
         self._check_models(spec)
+        self._check_queues(spec)
         if request.video is not None:
             try:
                 self._store.video(request.video)
@@ -92,6 +93,17 @@ class Lifecycle:
                     find_card(self._settings.models_path, model)
                 except (NotFound, InvalidModel) as error:
                     raise type(error)(error.message, field=f"pipeline.stages.{number}") from None
+
+    def _check_queues(self, spec: PipelineSpec) -> None:
+        """A queue that nobody listens to would keep a job waiting for ever."""
+        known = {*DEFAULT_QUEUES, *self._settings.extra_queues.split()}
+        for number, stage in enumerate(spec.stages):
+            if stage.queue is not None and stage.queue not in known:
+                raise InvalidPipeline(
+                    f"this service has no queue {stage.queue!r}; it has {', '.join(sorted(known))}"
+                    " (the operator adds more with CVPIPE_EXTRA_QUEUES)",
+                    field=f"pipeline.stages.{number}.queue",
+                )
 
     def cancel(self, job_id: str) -> Job:
         """End a job at once; workers notice within a second. A job that is over stays as it is. Raises: NotFound."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cvpipe.video import VideoIndex
 
 MAX_STAGES = 32
-DEFAULT_QUEUES = ("ingest", "cpu", "gpu", "sequence", "finish", "notify")
 
 
 @cache

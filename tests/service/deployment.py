@@ -65,12 +65,11 @@ class Deployment:
         """A client of this deployment."""
         return Client(self.url)
 
-    @staticmethod
-    def until(is_so: Callable[[], Any], what: str, *, seconds: float = 60) -> None:
+    def until(self, is_so: Callable[[], Any], what: str, *, seconds: float = 60) -> None:
         """Wait until something is so. Fails where it is not in time."""
         deadline = time.monotonic() + seconds
         while not is_so():
-            assert time.monotonic() < deadline, f"after {seconds} s still not so: {what}"
+            assert time.monotonic() < deadline, f"after {seconds} s still not so: {what}\n{self.logs()}"
             time.sleep(0.02)
 
     def logs(self) -> str:

@@ -146,7 +146,7 @@ def test_two_workers_give_the_records_of_one_process_each_once_and_a_verified_we
         message = verify_webhook(body, headers, SECRET)
         assert message["type"] == "job.succeeded"
         assert message["data"]["id"] == job.id
-        Deployment.until(lambda: client.job(job.id).deliveries, "the delivery is noted")
+        deployment.until(lambda: client.job(job.id).deliveries, "the delivery is noted")
         assert [(d.attempt, d.status, d.delivered) for d in client.job(job.id).deliveries] == [(1, 204, True)]
     assert len(receiver.got) == 1
 
@@ -155,7 +155,7 @@ def test_a_killed_worker_changes_no_record(deployment: Deployment, video: Path, 
     victim = deployment.worker()
     with deployment.client() as client:
         job = client.submit(pipeline="people", path=str(video))
-        Deployment.until(lambda: client.job(job.id).progress.frames_done > 200, "the job is in the middle")
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 200, "the job is in the middle")
         deployment.worker()
         os.kill(victim.pid, signal.SIGKILL)
         done = client.wait(job.id, timeout_seconds=120)
@@ -170,7 +170,7 @@ def test_a_restart_of_rabbitmq_in_the_middle_changes_no_record(
     deployment.worker()
     with deployment.client() as client:
         job = client.submit(pipeline="people", path=str(video))
-        Deployment.until(lambda: client.job(job.id).progress.frames_done > 200, "the job is in the middle")
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 200, "the job is in the middle")
         rabbitmq.restart()
         done = client.wait(job.id, timeout_seconds=120)
         assert done.state == "succeeded", deployment.logs()
@@ -194,7 +194,7 @@ def test_cancel_stops_the_work_within_two_seconds(deployment: Deployment, video:
     deployment.worker()
     with deployment.client() as client:
         job = client.submit(pipeline="people", path=str(video))
-        Deployment.until(lambda: client.job(job.id).progress.frames_done > 20, "the job runs")
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 20, "the job runs")
         assert client.cancel(job.id).state == "canceled"
         quick = client.submit(pipeline="edges", path=str(video), range={"from": 0, "to": 1})
         done = client.wait(quick.id, timeout_seconds=10)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
 from cvpipe.errors import CvpipeError, LeaseLost, Unavailable
+from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError
 from cvpipe.log import fields
 from cvpipe.pipeline import PipelineSpec, Segment
@@ -43,7 +44,7 @@ class Bench:
     _decoders: Decoders | None = None
     _tools: Tools | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _runners: dict[tuple[int, str], FramesRunner] = field(default_factory=dict)
+    _runners: dict[tuple[int, int], FramesRunner] = field(default_factory=dict)
 
     @property
     def decoders(self) -> Decoders:
@@ -67,8 +68,9 @@ class Bench:
             return self._tools
 
     def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
-        """The opened segment of this thread; kept warm between chunks and jobs."""
-        key = (threading.get_ident(), spec.model_dump_json() + repr(segment))
+        """The opened segment of this thread; kept warm between chunks and jobs, as long as no model card changes."""
+        cards = [find_card(self.settings.models_path, model) for model in spec.models()]
+        key = (threading.get_ident(), hash((spec.model_dump_json(), segment, *cards)))
         with self._lock:
             known = self._runners.pop(key, None)
             if known is not None:

@@ -1,0 +1,113 @@
+"""Faults of single chunks: they cost a chunk, never the job, and every frame has a record that says so."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.deployment import Deployment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+POISON = '''
+import os
+from typing import Literal
+
+from cvpipe.results import Found
+from cvpipe.stages import FrameStage, StageOptions
+
+
+class PoisonOptions(StageOptions):
+    """Options of `poison`."""
+
+    type: Literal["poison"] = "poison"
+    at: int
+    how: Literal["die", "raise"]
+
+
+class Poison(FrameStage[PoisonOptions]):
+    """Kill the worker, or raise, at one frame."""
+
+    Options = PoisonOptions
+
+    def process(self, frames, found):
+        if any(frame.number == self.options.at for frame in frames):
+            if self.options.how == "die":
+                os._exit(9)
+            raise ZeroDivisionError("poison")
+        return [Found(values={self.name: frame.number}) for frame in frames]
+'''
+
+
+@pytest.fixture
+def video(assets: Path) -> Path:
+    return assets / "videos" / "one-by-one-person-detection.mp4"
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, redis_url: str, video: Path, root: Path) -> Iterator[Deployment]:
+    """On Redis alone: the embedded broker."""
+    (tmp_path / "cvpipe_stages").mkdir()
+    (tmp_path / "cvpipe_stages" / "poison.py").write_text(POISON)
+    path = os.pathsep.join((str(root / "src"), str(root), str(tmp_path)))
+    deployment = Deployment(
+        tmp_path,
+        redis_url=redis_url,
+        broker_url=None,
+        PATH_ROOTS=video.parent,
+        DEVICE="cpu",
+        LEASE_SECONDS=1,
+        EXTRA_QUEUES="apart",
+    )
+    deployment.env["PYTHONPATH"] = path
+    deployment.start_api()
+    deployment.start("sweep")
+    yield deployment
+    deployment.close()
+
+
+@pytest.mark.parametrize("how", ["die", "raise"])
+def test_a_chunk_that_kills_its_worker_three_times_is_given_up_and_the_others_are_done(
+    deployment: Deployment, video: Path, how: str
+) -> None:
+    worker = deployment.worker()
+    pipeline = {"name": "p", "stages": [{"type": "poison", "at": 25, "how": how}, {"type": "track"}]}
+    with deployment.client() as client:
+        job = client.submit(pipeline=pipeline, path=str(video), range={"from": 0, "to": 5}, chunk_seconds=1)
+        deaths = 0
+
+        def is_over() -> bool:
+            nonlocal worker, deaths
+            if worker.poll() is not None:
+                deaths += 1
+                worker = deployment.worker()
+            return client.job(job.id).state.is_final
+
+        deployment.until(is_over, "the job is over", seconds=90)
+        done = client.job(job.id)
+        records = list(client.frames(job.id))
+    assert done.state == "succeeded_with_gaps", deployment.logs()
+    assert done.error is not None
+    assert deaths == (3 if how == "die" else 0)
+    assert done.error.code == ("worker-crashed" if how == "die" else "internal")
+    assert done.progress.chunks_failed == 1
+    assert [record.frame for record in records] == list(range(50))
+    failed = [record.frame for record in records if record.status == "failed"]
+    assert failed == list(range(failed[0], 30))
+    assert 20 <= failed[0] <= 25
+
+
+def test_a_stage_on_its_own_queue_adds_to_the_records_of_those_before(deployment: Deployment, video: Path) -> None:
+    deployment.worker(queues="ingest,cpu,sequence,finish")
+    stages = [{"type": "edges"}, {"type": "poison", "at": -1, "how": "raise", "queue": "apart"}]
+    with deployment.client() as client:
+        job = client.submit(pipeline={"name": "p", "stages": stages}, path=str(video), range={"from": 0, "to": 2})
+        deployment.until(lambda: client.job(job.id).state == "running", "the job runs")
+        deployment.worker(queues="apart")
+        deployment.until(lambda: client.job(job.id).state.is_final, "the job is over", seconds=20)
+        done = client.job(job.id)
+        records = list(client.frames(job.id))
+    assert done.state == "succeeded", deployment.logs()
+    assert [(record.frame, set(record.values)) for record in records] == [(n, {"edges", "poison"}) for n in range(20)]
+    assert records[7].values["poison"] == 7
