@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cvpipe.broker import Bell
-from cvpipe.errors import Conflict, InvalidModel, InvalidRequest, NotFound
+from cvpipe.broker import DEFAULT_QUEUES, Bell
+from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobRequest
 from cvpipe.pipeline import PipelineSpec, load_pipeline
