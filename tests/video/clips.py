@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,17 +38,24 @@ def make_clip(
     pts: Sequence[int] | None = None,
     time_base: Fraction = Fraction(1, FPS),
     colour: tuple[int, int] | None = None,
+    turned: tuple[int, dict[str, bool]] | None = None,
+    draw: Callable[[int, int, int], np.ndarray] = picture,
 ) -> Path:
-    """Encode `frames` pictures. pts: in `time_base`, default 0, 1, 2, ...; colour: AVColorSpace, AVColorRange."""
+    """Encode `frames` pictures. pts: in `time_base`, default 0, 1, 2, ...; colour: AVColorSpace, AVColorRange.
+
+    turned: degrees counterclockwise that a player is told to turn the picture, and `hflip`, `vflip`.
+    """
     with av.open(path, "w", format=container, options=container_options or {}) as output:
         stream = output.add_stream(codec, rate=FPS, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
         stream.time_base = stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1
+        if turned:
+            stream.set_display_rotation(turned[0], **turned[1])
         if colour:
             stream.codec_context.colorspace, stream.codec_context.color_range = colour
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24").reformat(format=pixel_format)
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24").reformat(format=pixel_format)
             frame.pts, frame.time_base = (number if pts is None else pts[number]), time_base
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
