@@ -160,7 +160,7 @@ words = st.text(st.characters(codec="utf-8"), max_size=60)
     fps=st.floats(0, 1000, exclude_min=True),
     priority=st.integers(0, 9),
 )
-def test_what_is_accepted_comes_back_as_it_was(  # noqa: PLR0917 - hypothesis hands them over by name
+def test_what_is_accepted_comes_back_as_it_was(
     api: httpx.Client, video: str, labels: dict[str, str], description: str, span: Any, fps: float, priority: int
 ) -> None:
     pipeline = {"name": "p", "description": description, "stages": [{"type": "decimate", "fps": fps}]}
