@@ -21,7 +21,8 @@ import pika
 import pika.exceptions
 import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
 from cvpipe.errors import InvalidRequest
@@ -42,7 +43,10 @@ ACTOR_OF_TASK: Final = {
     "notify": "notify",
 }
 _MAX_PRIORITY: Final = 10
-_EMBEDDED_POLL_MS: Final = 20
+_BELL: Final = "cvpipe:bell"
+_WAIT_SECONDS: Final = 0.5
+_FULL_SECONDS: Final = 0.02
+_WAKE_KEPT: Final = 64
 _PAUSE_SECONDS: Final = 1.0
 
 
@@ -125,15 +129,47 @@ class _Rabbit(RabbitmqBroker):
         """A message is a doorbell: there is nothing to keep of one that failed."""
 
 
+class _EmbeddedConsumer(_RedisConsumer):
+    """A consumer that sleeps in Redis until its queue is rung for: Dramatiq's own polls, late or often."""
+
+    def __next__(self) -> Any:
+        message = super().__next__()
+        if message is None:
+            if self.outstanding_message_count >= self.prefetch:
+                time.sleep(_FULL_SECONDS)
+            else:
+                self.broker.wait_for_ring(self.queue_name)
+        return message
+
+
 class _Embedded(RedisBroker):
-    """Dramatiq's Redis broker on the embedded store: polls quickly, since everything is on this machine."""
+    """Dramatiq's Redis broker on the embedded store, with a wake-up for whoever waits."""
 
     def __init__(self, url: str, *, prefetch: int | None = None) -> None:
-        super().__init__(client=redis.Redis.from_url(url, socket_timeout=10), middleware=[], namespace="cvpipe:bell")
+        super().__init__(client=redis.Redis.from_url(url, socket_timeout=10), middleware=[], namespace=_BELL)
         self.prefetch = prefetch
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:
-        return super().consume(queue_name, self.prefetch or prefetch, min(timeout, _EMBEDDED_POLL_MS))
+    @property
+    def consumer_class(self) -> type[_EmbeddedConsumer]:
+        return _EmbeddedConsumer
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:  # noqa: ARG002 - waits in Redis
+        return super().consume(queue_name, self.prefetch or prefetch, timeout=1)
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        enqueued = super().enqueue(message, delay=delay)
+        pipe = self.client.pipeline()
+        pipe.rpush(f"{_BELL}:wake:{message.queue_name}", 1)
+        pipe.ltrim(f"{_BELL}:wake:{message.queue_name}", -_WAKE_KEPT, -1)
+        pipe.execute()
+        return enqueued
+
+    def wait_for_ring(self, queue_name: str) -> None:
+        """Come back when the queue was rung for, or after a while. Raises: ConnectionClosed."""
+        try:
+            self.client.blpop([f"{_BELL}:wake:{queue_name}"], timeout=_WAIT_SECONDS)
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
