@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,11 +21,14 @@ from cvpipe import stages as stage_plugins
 from cvpipe.errors import InvalidPipeline, NotFound
 from cvpipe.frames import View
 from cvpipe.job import TimeRange
+from cvpipe.log import fields
 from cvpipe.stages import FrameStage, Reshaper, Selector, SequenceStage, Stage, StageOptions
 
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
     from cvpipe.video import VideoIndex
+
+logger = logging.getLogger(__name__)
 
 MAX_STAGES = 32
 
@@ -182,8 +186,14 @@ def load_pipeline(
 
 
 def list_pipelines(settings: Settings) -> list[PipelineSpec]:
-    """All pipelines that can be named, sorted by name."""
-    return [parse_pipeline(_read(path)) for _, path in sorted(_named(settings).items())]
+    """All pipelines that can be named, sorted by name. A wrong file is left out with a warning."""
+    found = []
+    for name, path in sorted(_named(settings).items()):
+        try:
+            found.append(parse_pipeline(_read(path)))
+        except InvalidPipeline as error:
+            logger.warning("left out a pipeline %s", fields(name=name, error=error))
+    return found
 
 
 def _named(settings: Settings) -> dict[str, Any]:
@@ -197,9 +207,11 @@ def _named(settings: Settings) -> dict[str, Any]:
 
 
 def _read(path: Any) -> Any:
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         return json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
+    except OSError as error:
+        raise InvalidPipeline(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise InvalidPipeline(f"{path} is not valid YAML or JSON: {str(error).splitlines()[0]}") from None
 

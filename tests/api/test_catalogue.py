@@ -47,16 +47,22 @@ def test_built_in_pipelines_are_listed_with_all_their_options(api: httpx.Client)
     assert set(stage) > {"type", "name", "queue"}
 
 
-def test_pipelines_of_the_operator_are_listed_and_can_be_named(
+def test_pipelines_of_the_operator_are_listed_without_the_wrong_ones_and_can_be_named(
     settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("pipelines")
     (folder / "slow.yaml").write_text("name: slow\nstages: [{type: decimate, fps: 1}]\n")
+    (folder / "no-stage.yaml").write_text("name: no-stage\nstages: [{type: decimat}]\n")
+    (folder / "no-yaml.yaml").write_text("{")
+    (folder / "no-text.yaml").write_bytes(b"\xff\xfe\xff")
+    (folder / "folder.yaml").mkdir()
     service = Service(settings.model_copy(update={"pipelines_dir": folder}))
     service.start()
     try:
         with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as api:
-            assert "slow" in [entry["name"] for entry in api.get("/v1/pipelines").json()["pipelines"]]
+            names = {entry["name"] for entry in api.get("/v1/pipelines").json()["pipelines"]}
+            assert "slow" in names
+            assert not names & {"no-stage", "no-yaml", "no-text", "folder"}
             assert worker.submit(api, pipeline="slow")["pipeline"]["stages"][0]["fps"] == 1
     finally:
         service.stop()

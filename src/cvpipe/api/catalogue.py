@@ -71,10 +71,10 @@ def get_stages() -> dict[str, Any]:
     summary="Pipelines that can be named",
     response_model=PipelineList,
     response_description="All pipelines that have a name.",
-    responses=responses("invalid-pipeline", "internal"),
+    responses=responses("internal"),
 )
 def get_pipelines(settings: SettingsDep) -> dict[str, Any]:
-    """Built-in pipelines and those in the operator's folder (CVPIPE_PIPELINES_DIR), by name."""
+    """Built-in pipelines, and the operator's (CVPIPE_PIPELINES_DIR) by name; wrong ones are left out."""
     return {"pipelines": list_pipelines(settings)}
 
 

@@ -36,8 +36,8 @@ _FIRST_WAIT_SECONDS: Final = 0.04
 _LONGEST_WAIT_SECONDS: Final = 0.25
 #: So long after the last news the waits stay short: a job that was just posted begins within moments.
 _EAGER_SECONDS: Final = 3.0
-#: Records are looked for this often even where no event announces them.
-_FRAMES_EVERY_SECONDS: Final = 0.25
+#: Records, and the job itself, are looked for this often even where no event announces a change.
+_LOOK_EVERY_SECONDS: Final = 0.25
 _RETRY_MS: Final = 2000
 
 
@@ -150,7 +150,7 @@ class Follower:
         self._job_id = job_id
         self._place = place
         self._frames = frames
-        self._frames_at = 0.0
+        self._looked_at = 0.0
 
     def is_over(self) -> bool:
         """Whether nothing follows the place to begin at. Blocking. Raises: NotFound, StoreUnavailable."""
@@ -183,19 +183,17 @@ class Follower:
         drained = len(events) < _BATCH
         end = events.pop()[0] if events and _is_end(events[-1][1]) else None
         now = time.monotonic()
-        look = bool(events) or end is not None or now - self._frames_at >= _FRAMES_EVERY_SECONDS
+        look = bool(events) or end is not None or now - self._looked_at >= _LOOK_EVERY_SECONDS
         records: list[tuple[str, FrameRecord]] = []
+        job = None
         if self._frames and look:
             records, _ = self._store.frames(self._job_id, after=self._place.frame, limit=_BATCH)
             drained = drained and len(records) < _BATCH
-            self._frames_at = now
-        return _Batch(
-            events=events,
-            end=end,
-            records=records,
-            job=self._store.job(self._job_id) if look else None,
-            drained=drained,
-        )
+        if events or end is not None or (look and not self._frames):  # without news: is it still there?
+            job = self._store.job(self._job_id)
+        if look:
+            self._looked_at = now
+        return _Batch(events, end, records, job, drained)
 
     def _encode(self, batch: _Batch) -> Iterator[bytes]:
         """The batch as events, each with the place behind it."""
