@@ -39,8 +39,9 @@ def main(fd: int, parent: int) -> None:
     confined = sandbox.confine()
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page of ours
-    requests.send(json.dumps({"pid": os.getpid(), "confined": confined}).encode())
-    _serve(requests, parent_end, silence)
+    with contextlib.suppress(ConnectionError):  # a parent that is gone: Ctrl-C shows one line, not our traceback
+        requests.send(json.dumps({"pid": os.getpid(), "confined": confined}).encode())
+        _serve(requests, parent_end, silence)
 
 
 def _serve(requests: socket.socket, parent_end: int, silence: int) -> None:
