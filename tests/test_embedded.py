@@ -157,6 +157,20 @@ def test_killing_the_parent_ends_every_child_and_the_next_up_has_all_data(tmp_pa
     assert [path.name for path in (tmp_path / "data" / "run").iterdir()] == ["up.lock"]
 
 
+def test_a_part_that_does_not_start_is_told_and_nothing_is_left_running(tmp_path: Path) -> None:
+    done = subprocess.run(
+        up_command(tmp_path),
+        env={**ENV, "CVPIPE_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "compute did not start: device=cuda was asked for, but" in json.loads(done.stderr)["detail"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["up.lock"]
+
+
 def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(data_dir=tmp_path, port=taken.getsockname()[1])

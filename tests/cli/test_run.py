@@ -134,13 +134,12 @@ def test_ctrl_c_ends_a_run_in_one_line(root: Path, clip: Path, tmp_path: Path) -
     file = tmp_path / "slow.yaml"
     file.write_text("name: slow\nstages: [{type: read_text}]\n")
     words, env = command(root, "run", clip, "-p", file, "-o", tmp_path / "out")
-    run = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while len(descendants(run.pid)) < 2:  # the fork server and a decoder: the work has begun
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=30)
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 60
+        while len(descendants(run.pid)) < 2 and run.poll() is None:  # the fork server and a decoder: it is at work
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=30)
     assert (run.returncode, out, err) == (130, "", "error: interrupted\n")
     assert not (tmp_path / "out" / "frames.ndjson").exists()

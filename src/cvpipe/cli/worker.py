@@ -18,6 +18,8 @@ from cvpipe.errors import InvalidRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cvpipe.work import Bench
+
 _STOP_MS = 4000  # running tasks hand back what they hold within a second
 _IDLE_MS = 250  # how long an idle thread sleeps at most, and so how long a stop takes at least
 
@@ -79,12 +81,24 @@ def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:
     running = Worker(actors.broker, queues=wanted, worker_timeout=_IDLE_MS, worker_threads=threads)
     running.start()
     sweeper = threading.Thread(target=sweep_until_the_end, name="sweeper", daemon=True) if sweep else None
-    if sweeper is not None:
-        sweeper.start()
-    say_ready()
-    stop.wait()
-    running.stop(timeout=_STOP_MS)
-    if sweeper is not None:
-        sweeper.join(_STOP_MS / 1000)
-    actors.broker.close()
+    try:
+        _warm_up(actors.resources.bench, queues)
+        if sweeper is not None:
+            sweeper.start()
+        say_ready()
+        stop.wait()
+    finally:
+        actors.resources.bench.stopping.set()  # running tasks hand back what they hold; the sweeper ends
+        if sweeper is not None and sweeper.is_alive():
+            sweeper.join(_STOP_MS / 1000)
+        running.stop(timeout=_STOP_MS)
+        actors.broker.close()
     return code
+
+
+def _warm_up(bench: Bench, queues: Sequence[str]) -> None:
+    """Open what the first task would wait for (0.4 s). Raises: DeviceUnavailable, now and not in a job."""
+    if set(queues) - {"sequence", "finish", "notify"}:
+        _ = bench.decoders
+    if set(queues) - {"ingest", "sequence", "finish", "notify"}:
+        _ = bench.tools.cv2

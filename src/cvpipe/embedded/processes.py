@@ -177,14 +177,15 @@ class Child:
             self._ready_fd = None
 
     def last_words(self) -> str:
-        """The last line of its log, without the time and level that log lines begin with."""
+        """The last error in the end of its log, else the last line."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
                 lines = log.read().decode(errors="replace").strip().splitlines()
         except OSError:
             return ""
-        return lines[-1].removeprefix("error: ").strip() if lines else ""
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return (errors or lines or [""])[-1].strip()
 
 
 def say_ready() -> None:
