@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -12,8 +14,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.optimize import linear_sum_assignment
 
+from cvpipe.engine import run_local
+from cvpipe.job import TimeRange
+from cvpipe.pipeline import load_pipeline
 from cvpipe.results import FrameRecord, Objects, Status
+from cvpipe.settings import Settings
 from cvpipe.stages.track import Track, TrackOptions
+from tests.modelcards import write_yolox_card
 from tests.tracking.scenes import Crowd
 
 CAR = [100.0, 100.0, 140.0, 124.0]
@@ -183,3 +190,39 @@ def test_times_that_stand_still_do_no_harm() -> None:
         found = stage.update(record)
         assert found.objects.track.tolist() == [1]
         assert all(np.isfinite(stage.state()["states"]))
+
+
+def test_people_who_walk_in_one_after_another_get_a_number_each(assets: Path, tmp_path: Path) -> None:
+    write_yolox_card(tmp_path / "models", assets)
+    settings = Settings(data_dir=tmp_path)
+    pipeline = load_pipeline(
+        {
+            "name": "people",
+            "stages": [
+                {"type": "decimate", "fps": 4},
+                {"type": "detect", "name": "people", "model": "yolox-nano", "classes": ["person"]},
+                {"type": "track", "of": "people"},
+            ],
+        },
+        settings=settings,
+    )
+    video = assets / "videos" / "one-by-one-person-detection.mp4"
+    # Three people come, stay for 13 to 22 seconds and leave.
+    run_local(
+        video, pipeline, tmp_path / "out", settings=settings, range=TimeRange.model_validate({"from": 0, "to": 70})
+    )
+    seen: dict[int, list[float]] = {}
+    untracked = 0
+    for line in (tmp_path / "out" / "frames.ndjson").read_text().splitlines():
+        record = json.loads(line)
+        for found in record["objects"]:
+            if found["track"] is None:
+                untracked += 1
+            else:
+                seen.setdefault(found["track"], []).append(record["time"])
+    assert {number: (times[0] // 10, times[-1] // 10) for number, times in seen.items()} == {
+        1: (0, 1),
+        2: (2, 4),
+        3: (5, 6),
+    }
+    assert untracked < 10
