@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from cvpipe.broker import default_queue_names, queue_name
+from cvpipe.broker import DEFAULT_QUEUES, queue_name
 from cvpipe.cli.app import command
 from cvpipe.settings import Settings
 
@@ -109,7 +109,7 @@ def test_each_profile_serves_every_queue_once(services: dict[str, dict[str, Any]
     for service in services.values():
         if profile in service.get("profiles", [profile]) and "command" in service:
             served += queues_of(service)
-    assert sorted(served) == sorted(default_queue_names())
+    assert sorted(served) == sorted(map(queue_name, DEFAULT_QUEUES))
 
 
 def test_commands_exist(services: dict[str, dict[str, Any]]) -> None:
