@@ -23,6 +23,9 @@ class _Addresses(HTMLParser):
 @pytest.mark.parametrize("path", ["/docs", "/problems", "/problems/not-found"])
 def test_a_page_loads_nothing_but_files_of_the_service(api: httpx.Client, path: str) -> None:
     page = api.get(path)
+    policy = page.headers["content-security-policy"]
+    assert "style-src 'self'" in policy
+    assert "img-src 'self'" in policy
     addresses = _Addresses(page.text).found
     assert any(address.endswith(".css") for address in addresses)
     for address in addresses:

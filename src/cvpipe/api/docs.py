@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,17 @@ async def get_docs() -> HTMLResponse:
     return HTMLResponse(
         (_PAGES / "docs.html").read_text(encoding="utf-8"), headers={"Content-Security-Policy": PAGE_POLICY}
     )
+
+
+def page(title: str, body: str, *, files: str) -> HTMLResponse:
+    """A page of ours. title: plain text. body: HTML. files: relative address of `/docs`, where its style sheet is."""
+    title = html.escape(title)
+    content = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>cvpipe: {title}</title><link rel="icon" href="{files}/favicon.svg">'
+        f'<link rel="stylesheet" href="{files}/page.css"><main><h1>{title}</h1>{body}</main></html>'
+    )
+    return HTMLResponse(content, headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 @router.get("/docs/{name}")

@@ -48,7 +48,7 @@ router = APIRouter(prefix="/v1", tags=["jobs"], route_class=_StrictRoute)
 
 JobId = Annotated[
     str,
-    Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id.", examples=["01jf4kzq6w8m7a2v5t9c3x0b1d"]),
+    Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id.", examples=["019b76da8c7d3f1c9a5e7b2d40"]),
 ]
 
 

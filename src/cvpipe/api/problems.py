@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from cvpipe.api.docs import page
 from cvpipe.errors import CvpipeError, NotFound
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -361,34 +363,26 @@ def _path_in(body: Any, path: Sequence[str | int], *, missing: bool) -> list[str
 
 router = APIRouter(include_in_schema=False)
 
-_PAGE: Final = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<link rel="icon" href="../docs/favicon.svg"><link rel="stylesheet" href="../docs/page.css">
-<main>{body}</main></html>
-"""
 
-
-@router.get("/problems", response_class=HTMLResponse)
-async def list_problems() -> str:
+@router.get("/problems")
+async def list_problems() -> HTMLResponse:
     """All problem types on one page."""
     rows = "".join(
         f'<tr><td><a href="problems/{code}">{code}</a><td>{known.status}<td>{html.escape(known.title)}'
         for code, known in TYPES.items()
     )
-    page = _PAGE.format(
-        title="cvpipe: problems", body=f"<h1>Problems</h1><table><tr><th>code<th>status<th>what{rows}</table>"
-    )
-    return page.replace("../docs/", "docs/")
+    return page("Problems", f"<table><tr><th>code<th>status<th>what{rows}</table>", files="docs")
 
 
-@router.get("/problems/{code}", response_class=HTMLResponse)
-async def explain_problem(code: str) -> str:
+@router.get("/problems/{code}")
+async def explain_problem(code: str) -> HTMLResponse:
     """What one problem type means and what to do about it."""
     if code not in TYPES:
         raise NotFound(f"there is no problem type {code!r}")
     known = TYPES[code]
-    return _PAGE.format(
-        title=f"cvpipe: {code}",
-        body=f"<h1>{html.escape(known.title)}</h1><p><code>{code}</code>, HTTP status {known.status}.</p>"
-        f"<h2>What to do</h2><p>{html.escape(known.remedy)}</p><p><a href='../problems'>All problems</a></p>",
+    remedy = re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(known.remedy))
+    body = (
+        f"<p><code>{code}</code>, HTTP status {known.status}.</p><h2>What to do</h2><p>{remedy}</p>"
+        '<p><a href="../problems">All problems</a></p>'
     )
+    return page(known.title, body, files="../docs")
