@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,8 +58,7 @@ def ranges(length: int, sizes: Sequence[int]) -> list[range]:
 def is_alive(pid: int) -> bool:
     """Is there a process, zombies aside?"""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -68,15 +66,26 @@ def is_alive(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """Pids of the children of a process, zombies too."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                with open(f"/proc/{entry}/stat") as file:
-                    if int(file.read().rsplit(")", 1)[1].split()[1]) == pid:
-                        found.append(int(entry))
+                parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
             except (FileNotFoundError, ProcessLookupError):
                 continue
+            if int(parent) == pid:
+                found.append(int(entry.name))
     return found
+
+
+def descriptors(pid: int | str = "self") -> list[str]:
+    """What the open descriptors of a process lead to."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(str(entry.readlink()))
+        except FileNotFoundError:  # the one for listing them
+            continue
+    return sorted(found)
 
 
 def eventually(condition: Any, seconds: float = 10) -> bool:

@@ -94,6 +94,9 @@ def test_reading_an_index_needs_no_pyav():
     code = "import sys; from cvpipe.video import Decoders, VideoIndex, Writer; print('av' in sys.modules)"
     path = [entry for entry in sys.path if entry]
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; {code}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "False"

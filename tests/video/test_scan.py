@@ -139,7 +139,9 @@ def test_a_cover_picture_is_not_the_video(tmp_path, clips, decoders):
 
 CONCAT = "ffconcat version 1.0\nfile {victim}\n"
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{victim}\n#EXT-X-ENDLIST\n"
-DASH = '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{victim}</BaseURL></Period></MPD>'
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period><BaseURL>{victim}</BaseURL></Period></MPD>'
+)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +206,15 @@ def test_a_file_cut_before_its_table_is_unreadable(tmp_path, clips, decoders):
     ],
 )
 def test_a_picture_larger_than_allowed_is_refused(tmp_path, name, options):
-    path = make_clip(tmp_path / name, frames=1, size=(2048, 1024), **options)
+    path = make_clip(tmp_path / name, frames=1, size=(2048, 1024), draw=black, **options)
     with Decoders(limits=Limits(max_pixels=2048 * 1024 - 1)) as strict, pytest.raises(VideoLimit, match="2048x1024"):
         strict.index(path)
     with Decoders(limits=Limits(max_pixels=2048 * 1024)) as exact:
         assert exact.index(path).facts.width == 2048
+
+
+def black(number: int, width: int, height: int) -> np.ndarray:
+    return np.zeros((height, width, 3), np.uint8)
 
 
 def test_more_frames_than_allowed_are_refused(clips):

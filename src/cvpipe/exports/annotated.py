@@ -127,8 +127,8 @@ class Annotator:
         colours = [_colour(record.objects, n) for n in range(len(boxes))]
         for (left, top, right, bottom), colour in zip(boxes, colours, strict=True):
             # A dark edge keeps a bright line visible on a bright picture.
-            self._cv2.rectangle(image, (left, top), (right, bottom), _BLACK, self._line + 2, self._cv2.LINE_AA)
-            self._cv2.rectangle(image, (left, top), (right, bottom), colour, self._line, self._cv2.LINE_AA)
+            self._cv2.rectangle(image, (left, top), (right, bottom), _BLACK, self._line + 2)
+            self._cv2.rectangle(image, (left, top), (right, bottom), colour, self._line)
         # The surest last, so that its caption gets a place first and its line lies on top.
         for n in np.argsort(-record.objects.score, kind="stable").tolist():
             self._caption(image, boxes[n], _caption(record.objects, n), colours[n], taken)

@@ -90,6 +90,11 @@ class Decoders:
         """End the fork-server and all decoders that still run."""
         self._server.close()
 
+    @property
+    def server_pid(self) -> int:
+        """Of the fork-server, whose children the decoders are."""
+        return self._server.pid
+
     def index(self, path: Path) -> VideoIndex:
         """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.
 
@@ -188,6 +193,7 @@ class Reading:
         self._numbers, self._views, self._hold = numbers, views, hold
         self._next = 0
         self._lent: set[int] = set()
+        self._slots: list[tuple[Image, ...]] = []
         self._talk: _Talk | None = None
 
     @property
@@ -222,6 +228,7 @@ class Reading:
     ) -> None:
         if self._talk is not None:
             self._talk = None
+            self._slots = []  # so that the memory lives no longer than the pictures that are kept
             self._context.__exit__(None, None, None)
 
     def __iter__(self) -> Self:

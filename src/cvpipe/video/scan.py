@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+
+_SPARE_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
 def _no_frame() -> VideoError:
     if (refusal := too_large()) is not None:
         return VideoLimit(refusal)
+    try:
+        mmap.mmap(-1, _SPARE_BYTES).close()
+    except OSError:  # FFmpeg calls a failed allocation what it likes
+        return VideoLimit("decoding it takes more memory than allowed")
     return UnreadableVideo(f"no frame of it can be decoded: {last_words() or 'there is none'}")
 
 

@@ -65,6 +65,11 @@ class ForkServer:
         self._ready = False
         self._process, self._socket = _launch()
 
+    @property
+    def pid(self) -> int:
+        """Of the server that runs now."""
+        return self._process.pid
+
     def fork(self, video: int, memory: int) -> Process:
         """A new decoder for the opened video and the order in `memory`; the caller keeps its own descriptors.
 
