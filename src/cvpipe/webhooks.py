@@ -16,10 +16,10 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -41,6 +41,13 @@ _JITTER: Final = 0.1
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_RETRY_AFTER_SECONDS: Final = 24 * 3600.0
 _MAX_ERROR_CHARACTERS: Final = 200
+
+
+class Headers(Protocol):
+    """Headers of a request, as a dictionary, `http.server`, and every web framework have them."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names, in any case, with their values."""
 
 
 def new_secret() -> str:
@@ -83,7 +90,7 @@ def sign(secret: str, message_id: str, timestamp: float, body: bytes) -> dict[st
 
 def verify_webhook(
     body: bytes | str,
-    headers: Mapping[str, str],
+    headers: Headers,
     secret: str,
     *,
     tolerance_seconds: float = 300,

@@ -69,7 +69,8 @@ class FakeService:
 
     faults: what the next requests meet, one each: `ok`; `refuse`, `reset` or `hang` (ConnectError, ReadError,
     ReadTimeout); a status (a problem document); `cut:N` or `end:N`, an event stream that breaks, or ends as if it were
-    whole, after N bytes; `quiet`, one that only shows that it is there.
+    whole, after N bytes; `quiet`, one that only shows that it is there. streams: whether there are event streams.
+    forgetful: they begin with the first record, whatever the client has.
     """
 
     def __init__(self, total: int = 20, *, pace: int = 3, faults: list[str] | None = None) -> None:
@@ -79,6 +80,7 @@ class FakeService:
         self.faults = deque(faults or [])
         self.asked: list[httpx.Request] = []
         self.streams = True
+        self.forgetful = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
@@ -145,7 +147,7 @@ class FakeService:
         return httpx.Response(200, headers=headers, stream=Body(_in_sevens(pieces), error))
 
     def _events(self, request: httpx.Request) -> Iterator[bytes]:
-        place = request.headers.get("last-event-id", "0_0-0").partition("_")[2]
+        place = "0-0" if self.forgetful else request.headers.get("last-event-id", "0-0_0-0").partition("_")[2]
         following = self._behind(place)
         with_frames = request.url.params["frames"] == "true"
         yield b"retry: 2000\n: hello\n\n"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import cvpipe
@@ -99,6 +100,28 @@ def test_records_are_followed_while_they_are_made(
         assert connect_to(service.url).frames(job) == [worker.make_record(number) for number in range(50)]
 
 
+def test_a_running_job_is_followed_by_its_stream_not_by_asking_again(
+    service: Service, store: Store, tmp_path: Path
+) -> None:
+    job = submitted(service.url, tmp_path)
+    asked: list[tuple[str, int]] = []
+
+    class Recorder(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = super().handle_request(request)
+            asked.append((request.url.path.rpartition("/")[2], response.status_code))
+            return response
+
+    with cvpipe.Client(service.url, transport=Recorder()) as client:
+        with at_work(work_slowly, store, job.id, 5):
+            assert len(list(client.frames(job))) == 50
+        assert asked == [("frames", 200), ("events", 200), ("frames", 200)]
+        asked.clear()
+        with at_work(work_slowly, store, (again := submitted(service.url, tmp_path)).id, 2):
+            client.wait(again)
+        assert asked == [(again.id, 200), ("events", 200)]
+
+
 def test_a_record_is_there_long_before_the_job_ends(service: Service, store: Store, tmp_path: Path) -> None:
     job = submitted(service.url, tmp_path)
     with cvpipe.Client(service.url) as client:
@@ -145,7 +168,6 @@ def test_cancelling_ends_what_waits_and_what_follows(
     assert client.wait(job).state is JobState.canceled
 
 
-@pytest.mark.expects_errors  # FastAPI's event stream raises where a client goes away during a send
 @pytest.mark.parametrize("budget", [300, 2500, 6000])
 def test_connections_that_break_again_and_again_lose_and_double_nothing(
     connect_to: ConnectTo, service: Service, store: Store, tmp_path: Path, budget: int

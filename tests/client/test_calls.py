@@ -227,16 +227,14 @@ def test_submit_sends_what_was_given_and_leaves_the_rest_to_the_service(connect:
 
 
 def test_submit_takes_the_models_of_the_package_too(connect: Connect) -> None:
-    script = Script(ok(make_job(), 202))
+    script = Script(*[ok(make_job(), 202)] * 2)
+    client = connect(script)
     video = cvpipe.Video(id=VIDEO, size=1, state="ready")
-    hook = WebhookTarget.model_validate({"url": "https://example.com/hook", "secret": "whsec_c2VjcmV0c2VjcmV0"})
-    connect(script).submit("people", video=video, range=TimeRange(start=1, stop=2), webhook=hook)
-    assert posted(script.asked[0]) == {
-        "video": VIDEO,
-        "pipeline": "people",
-        "range": {"from": 1, "to": 2},
-        "webhook": {"url": "https://example.com/hook", "secret": "whsec_c2VjcmV0c2VjcmV0"},
-    }
+    hook = {"url": "https://example.com/hook", "secret": "whsec_c2VjcmV0c2VjcmV0"}
+    client.submit("people", video=video, range=TimeRange(start=1, stop=2), webhook=WebhookTarget.model_validate(hook))
+    client.submit("people", video=video, range=(1, 2), webhook=hook)
+    wanted = {"video": VIDEO, "pipeline": "people", "range": {"from": 1, "to": 2}, "webhook": hook}
+    assert [posted(request) for request in script.asked] == [wanted, wanted]
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "mine.json"])

@@ -32,7 +32,7 @@ def test_frames_of_a_running_job_come_live_over_one_stream(connect: Connect) -> 
     service = FakeService(total=20, pace=3)
     assert connect(service).frames(JOB) == [make_record(number) for number in range(20)]
     assert paths(service) == ["frames", "events", "frames"]
-    assert service.asked[1].headers["last-event-id"] == "0_200-5"
+    assert service.asked[1].headers["last-event-id"] == "0-0_200-5"
 
 
 def test_a_first_record_is_handed_out_before_the_second_exists(naps: Naps) -> None:
@@ -57,8 +57,14 @@ def test_a_resumed_stream_starts_behind_the_last_record_that_arrived(connect: Co
     service = FakeService(total=20, pace=3, faults=["ok", "cut:1000"])
     connect(service).frames(JOB)
     first, second = (r.headers["last-event-id"] for r in service.asked if r.url.path.endswith("events"))
-    assert first == "0_200-5"
-    assert second == "0_500-11"
+    assert first == "0-0_200-5"
+    assert second == "0-0_500-11"
+
+
+def test_a_stream_that_begins_anew_doubles_nothing(connect: Connect) -> None:
+    service = FakeService(total=20, pace=3, faults=["ok", "cut:1000"])
+    service.forgetful = True
+    assert connect(service).frames(JOB) == [make_record(number) for number in range(20)]
 
 
 def test_a_service_that_is_away_for_a_minute_is_waited_for(connect: Connect, naps: Naps) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, assert_never
 import anyio
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike
+from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -38,7 +38,7 @@ from cvpipe.client.steps import (
     Step,
 )
 from cvpipe.client.video import Video
-from cvpipe.job import Job, JobState, WebhookTarget
+from cvpipe.job import Job, JobState
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -86,7 +86,7 @@ class AsyncClient:
         range: RangeLike | None = None,
         priority: int | None = None,
         labels: Mapping[str, str] | None = None,
-        webhook: str | WebhookTarget | None = None,
+        webhook: WebhookLike | None = None,
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         idempotency_key: str | None = None,

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, assert_never
 
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike
+from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -38,7 +38,7 @@ from cvpipe.client.steps import (
     Step,
 )
 from cvpipe.client.video import Video
-from cvpipe.job import Job, JobState, WebhookTarget
+from cvpipe.job import Job, JobState
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -98,7 +98,7 @@ class Client:
         range: RangeLike | None = None,
         priority: int | None = None,
         labels: Mapping[str, str] | None = None,
-        webhook: str | WebhookTarget | None = None,
+        webhook: WebhookLike | None = None,
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         idempotency_key: str | None = None,
@@ -109,9 +109,9 @@ class Client:
         YAML or JSON file on this machine. video: one that was uploaded, or its id. path: of a file on the server,
         under a folder that the service was told of; give this or `video`. range: seconds since the first frame,
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
-        webhook: an address, or a WebhookTarget with a secret of its own. annotate: also make `annotated.mp4`.
-        chunk_seconds: about how long a unit of work is. idempotency_key: submits with an equal key and an equal
-        request are one job; made up here where not given, so that a retry never makes a second job.
+        webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
+        `annotated.mp4`. chunk_seconds: about how long a unit of work is. idempotency_key: submits with an equal key
+        and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
 
         Raises: InvalidRequest for what is wrong on its face; ApiError (`invalid-pipeline`, `not-found`, ...).

@@ -22,6 +22,7 @@ from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 RangeLike: TypeAlias = TimeRange | tuple[float, float | None]
+WebhookLike: TypeAlias = str | Mapping[str, str] | WebhookTarget
 JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
 
@@ -85,7 +86,7 @@ class Calls:
         range: RangeLike | None,
         priority: int | None,
         labels: Mapping[str, str] | None,
-        webhook: str | WebhookTarget | None,
+        webhook: WebhookLike | None,
         annotate: bool | None,
         chunk_seconds: float | None,
         idempotency_key: str | None,

@@ -192,7 +192,7 @@ class Records:
         """Open the stream behind the last record, or let some time pass."""
         if self.line.usable and self._cursor is not None:
             # An event's id is `<place in the job's events>_<place in its records>`, and the latter is a page's cursor.
-            yield from self.line.open(after=f"0_{self._cursor}")
+            yield from self.line.open(after=f"0-0_{self._cursor}")
         if self.line.opened is None:
             yield Sleep(_LOOK_SECONDS[min(self._looks, len(_LOOK_SECONDS) - 1)])
             self._looks += 1
