@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cvpipe.cli import extras, output
+from cvpipe.cli.doors import without_password
 from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Json, load_settings
 from cvpipe.cli.version import installed, own_version
@@ -156,7 +157,7 @@ def check_store(settings: Settings) -> Finding:
         return Finding("store", "ok", f"embedded, {server.kind}: {' '.join(shown.stdout.split()[:3])}")
     import redis
 
-    where = _shown(settings.redis_url)
+    where = without_password(settings.redis_url)
     connection = redis.Redis.from_url(
         settings.redis_url, socket_timeout=3, socket_connect_timeout=3, decode_responses=True
     )
@@ -185,11 +186,11 @@ def check_broker(settings: Settings) -> Finding:
     if not settings.broker_url:
         return Finding("broker", "ok", "none of its own: the store rings")
     if not settings.broker_url.startswith("amqp"):
-        return Finding("broker", "ok", _shown(settings.broker_url))
+        return Finding("broker", "ok", without_password(settings.broker_url))
     import pika
     import pika.exceptions
 
-    where = _shown(settings.broker_url)
+    where = without_password(settings.broker_url)
     parameters = pika.URLParameters(settings.broker_url)
     parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3
     parameters.connection_attempts = 1
@@ -199,12 +200,6 @@ def check_broker(settings: Settings) -> Finding:
         why = str(error) or type(error).__name__
         return Finding("broker", "problem", f"{where} does not answer: {why}", "see CVPIPE_BROKER_URL")
     return Finding("broker", "ok", f"{where} answers")
-
-
-def _shown(url: str) -> str:
-    """An address without its password."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 CHECKS: tuple[Check, ...] = (

@@ -1,4 +1,4 @@
-"""What commands talk to: a running service, or its store."""
+"""What commands talk to: a running service, its store, its broker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from cvpipe.errors import InvalidRequest
 if TYPE_CHECKING:
     from cvpipe.client import Client
     from cvpipe.settings import Settings
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def open_client(url: str) -> Client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cvpipe.cli import extras, output
+from cvpipe.cli.doors import without_password
 from cvpipe.cli.options import DataDir, Host, Json, Port, Threads, load_settings
 from cvpipe.cli.version import own_version
 
@@ -27,13 +28,19 @@ def up(
 
     def announce(running: Running) -> None:
         if as_json:
-            output.as_json({"version": own_version(), **running.to_dict()})
+            facts = running.to_dict()
+            facts["store"]["url"] = without_password(running.store_url)
+            output.as_json({"version": own_version(), **facts})
             return
-        kept = "every write is on disk before its answer" if running.durable else "NOT KEPT at the end"
+        kept = {
+            True: f"{running.store}: every write is on disk before its answer",
+            False: f"{running.store}: forgets all jobs at the end",
+            None: f"{without_password(running.store_url)} (`cvpipe doctor` looks at how it keeps things)",
+        }[running.durable]
         output.line(f"cvpipe is up at {running.url} (Ctrl-C stops it)")
         output.line(f"  docs   {running.url}/docs")
         output.line(f"  data   {running.data_dir}")
-        output.line(f"  store  {running.store}: {kept}")
+        output.line(f"  store  {kept}")
         output.line(f"  work   {running.threads} chunks at once; logs in {running.data_dir / 'logs'}")
         output.flush()
 

@@ -40,14 +40,14 @@ _STOP_ORDER: Final = (("compute", "flow"), ("api",), ("store",))
 class Running:
     """A service that is up and takes jobs.
 
-    children: process id by name. durable: jobs survive a restart.
+    children: process id by name. durable: jobs survive a restart; None where the store is not ours to know.
     """
 
     url: str
     data_dir: Path
     store: StoreKind
     store_url: str
-    durable: bool
+    durable: bool | None
     threads: int
     children: dict[str, int]
 
@@ -107,7 +107,8 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
                     what="the service is not ready",
                 )
                 children = supervisor.pids()
-                announce(Running(url, data_dir, kind, store_url, kind != "fakeredis", threads, children))
+                durable = None if kind == "external" else kind != "fakeredis"
+                announce(Running(url, data_dir, kind, store_url, durable, threads, children))
                 supervisor.watch()
             finally:
                 supervisor.stop(_STOP_ORDER)
