@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
@@ -140,20 +139,6 @@ def new_id() -> str:
     return f"{int(time.time() * 1000):012x}{secrets.token_hex(7)}"
 
 
-def video_file(settings: Settings, video_id: str) -> Path:
-    """Where an uploaded video lies: by its sha256, without an extension."""
-    return settings.data_dir / "videos" / video_id[:2] / video_id
-
-
 def job_folder(settings: Settings, job_id: str) -> Path:
     """Where a job's exported files lie."""
     return settings.data_dir / "jobs" / job_id
-
-
-def parse_request(data: Any) -> JobRequest:
-    """A validated request from plain data. Raises: InvalidRequest with the path of the first wrong value."""
-    try:
-        return JobRequest.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidRequest(first["msg"], field=".".join(map(str, first["loc"])) or None) from None

@@ -111,3 +111,25 @@ def test_a_stage_on_its_own_queue_adds_to_the_records_of_those_before(deployment
     assert done.state == "succeeded", deployment.logs()
     assert [(record.frame, set(record.values)) for record in records] == [(n, {"edges", "poison"}) for n in range(20)]
     assert records[7].values["poison"] == 7
+
+
+def test_a_file_that_changes_under_a_job_is_told(deployment: Deployment, video: Path, tmp_path: Path) -> None:
+    deployment.close()
+    mine = tmp_path / "mine.mp4"
+    mine.write_bytes(video.read_bytes())
+    deployment.env["CVPIPE_PATH_ROOTS"] = str(tmp_path)
+    deployment.start_api()
+    deployment.start("sweep")
+    deployment.worker(queues="ingest,sequence,finish")
+    with deployment.client() as client:
+        job = client.submit(pipeline="edges", path=str(mine))
+        deployment.until(lambda: client.job(job.id).progress.frames_total, "the job is planned")
+        mine.write_bytes(video.read_bytes()[:-1] + b"x")
+        deployment.worker(queues="cpu")
+        deployment.until(lambda: client.job(job.id).state.is_final, "the job is over")
+        done = client.job(job.id)
+    assert done.state == "failed"
+    assert done.error is not None
+    assert (done.error.code, done.error.message) == (
+        "video-unreadable", "path: the file has changed since the job began",
+    )  # fmt: skip

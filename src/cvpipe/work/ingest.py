@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from cvpipe.engine import plan_chunks, sha256_of
+from cvpipe.engine import plan_chunks
 from cvpipe.errors import InvalidRequest, UnreadableVideo
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState, TimeRange
-from cvpipe.lifecycle import video_file
 from cvpipe.pipeline import PipelineSpec, parse_pipeline, plan_segments, select_frames
 from cvpipe.results import stream_ms
+from cvpipe.sources.upload import stored_path
 from cvpipe.store import Ring
 from cvpipe.video import VideoIndex
 from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.source import locate
 
 
 def ingest(bench: Bench, task: str) -> None:
@@ -33,7 +33,7 @@ def ingest(bench: Bench, task: str) -> None:
             return
         doc = bench.store.job_doc(name)
         spec = parse_pipeline(doc["pipeline"])
-        path, video = _locate(bench, doc, lease)
+        path, video = locate(bench, doc, lease)
         index = _index(bench, video, path)
         time_range = TimeRange.model_validate(doc["range"]) if doc["range"] else None
         numbers = select_frames(spec, index, time_range)
@@ -61,25 +61,8 @@ def _probe(bench: Bench, task: str, video: str) -> None:
 
     with leased(bench, task, on_given_up=fail) as lease:
         if lease is not None:
-            _index(bench, video, video_file(bench.settings, video))
+            _index(bench, video, stored_path(bench.settings.data_dir, video))
             bench.store.drop(lease.claim)
-
-
-def _locate(bench: Bench, doc: dict[str, Any], lease: Lease) -> tuple[Path, str]:
-    """File and id of a job's video; that of a file on the server is remembered by path, size and time of change."""
-    if doc["path"] is None:
-        return video_file(bench.settings, doc["video"]), doc["video"]
-    path = Path(doc["path"])
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise UnreadableVideo(f"{path}: {error.strerror}", field="path") from error
-    key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
-    video = bench.store.remembered_sha256(key)
-    if video is None:
-        video = sha256_of(path, check=lease.check)
-        bench.store.remember_sha256(key, video)
-    return path, video
 
 
 def _index(bench: Bench, video: str, path: Path) -> VideoIndex:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from cvpipe.engine import Chunk, frames_of
 from cvpipe.errors import NotFound
 from cvpipe.job import TimeRange
-from cvpipe.lifecycle import video_file
 from cvpipe.pipeline import PipelineSpec, Segment, parse_pipeline, select_frames
 from cvpipe.results import FrameRecord
 from cvpipe.store import Store
 from cvpipe.video import VideoIndex
 from cvpipe.work.bench import Bench
+from cvpipe.work.source import same_file
 
 _PAGE = 1000
 
@@ -76,8 +76,8 @@ class PlannedJob:
         return frames_of(self.chunks[chunk], self.numbers)
 
     def file(self, bench: Bench) -> Path:
-        """Where the video lies."""
-        return Path(self.doc["path"]) if self.doc["path"] else video_file(bench.settings, self.video)
+        """Where the video lies. Raises: UnreadableVideo where it is not the file that the job began with."""
+        return same_file(bench, self.doc, self.video)
 
     def is_counted(self, segment: int) -> bool:
         """Progress is counted in the last segment that looks at frames."""
