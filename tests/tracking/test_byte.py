@@ -88,18 +88,27 @@ def test_cars_that_pass_each_other_keep_their_numbers() -> None:
     assert follow(make_tracker(), frames) == [[1, 2]] * 40
 
 
-def test_no_pair_is_made_only_to_make_another_possible() -> None:
-    tracker = make_tracker()
+def test_no_good_pair_is_broken_up_to_make_a_bad_one_better() -> None:
+    tracker = make_tracker(reach=0)
     left, right = (100.0, 100.0, 200.0, 200.0), (160.0, 100.0, 260.0, 200.0)
-    assert follow(tracker, [[left, right]] * 2) == [[1, 2]] * 2
-    # The new box overlaps the right one's track; the right one's own box is the better pair all the same.
-    ids = tracker.update(
-        from_corners(np.array([right, (215.0, 100.0, 315.0, 200.0)])),
-        np.full(2, 0.9, np.float32),
-        np.zeros(2, int),
-        0.1,
-    )
-    assert ids.tolist() == [2, -1]
+    assert follow(tracker, [[left, right]] * 3) == [[1, 2]] * 3
+    # The first box is rather the left track's. Giving it to the right one would bring the left one the second box,
+    # which overlaps it a little less than is enough.
+    between, beside = (128.0, 100.0, 228.0, 200.0), (33.0, 100.0, 133.0, 200.0)
+    boxes = from_corners(np.array([between, beside]))
+    assert tracker.update(boxes, np.full(2, 0.9, np.float32), np.zeros(2, int), 0.1).tolist() == [1, -1]
+
+
+def test_a_box_that_flickers_is_never_confirmed() -> None:
+    flicker = (600.0, 600.0, 650.0, 650.0)
+    frames = [[CAR], *([[CAR, flicker], [CAR]] * 6)]
+    assert follow(make_tracker(), frames) == [[1], *([[1, -1], [1]] * 6)]
+
+
+def test_a_box_that_shrinks_while_it_is_covered_is_found_again_at_its_size() -> None:
+    covered = [(100.0 + 6 * n, 100.0, 200.0 - 6 * n, 200.0) for n in range(6)]
+    frames = [[covered[0]]] * 20 + [[box] for box in covered] + [[]] * 15 + [[covered[-1]]]
+    assert follow(make_tracker(reach=0), frames)[-1] == [1]
 
 
 def test_boxes_of_different_kinds_are_never_one_track() -> None:

@@ -72,7 +72,6 @@ class ByteTracker:
         self._kind = np.zeros(0, np.int64)
         self._hits = np.zeros(0, np.int64)
         self._seen = np.zeros(0)
-        self._lost = np.zeros(0, bool)
 
     def update(
         self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], time: float
@@ -154,27 +153,24 @@ class ByteTracker:
         self._states[:, rows] = motion.correct(self._states[:, rows], boxes[box_of_track[rows]])
         self._hits[rows] += 1
         self._seen[rows] = time
-        self._lost[rows] = False
         for row in rows[(self._id[rows] == 0) & (self._hits[rows] >= self._limits.min_hits)]:
             self._id[row] = self._next_id
             self._next_id += 1
 
     def _forget(self, seen: npt.NDArray[np.bool_], time: float) -> None:
-        """Drop unseen tracks that were never confirmed or were last seen too long ago; the other unseen are lost."""
+        """Drop unseen tracks that were never confirmed or were last seen too long ago."""
         if seen.all():
             return
-        newly_lost = ~seen & ~self._lost
         # A lost box keeps its course but not its growth, which was often the half-hidden box's shrinking.
-        self._states[motion.VELOCITY, newly_lost, 2:] = 0
-        self._lost |= newly_lost
+        self._states[motion.VELOCITY, ~seen, 2:] = 0
         keep = seen | ((self._id > 0) & (time - self._seen <= self._limits.lost_seconds))
         if not keep.all():
             self._keep(np.flatnonzero(keep))
 
     def _keep(self, rows: Indices) -> None:
         self._states = self._states[:, rows]
-        self._id, self._kind, self._hits = self._id[rows], self._kind[rows], self._hits[rows]
-        self._seen, self._lost = self._seen[rows], self._lost[rows]
+        self._id, self._kind = self._id[rows], self._kind[rows]
+        self._hits, self._seen = self._hits[rows], self._seen[rows]
 
     def _begin(
         self, boxes: Boxes, kinds: npt.NDArray[np.int64], time: float, *, confirmed: bool
@@ -190,7 +186,6 @@ class ByteTracker:
         self._kind = np.concatenate((self._kind, kinds))
         self._hits = np.concatenate((self._hits, np.ones(n, np.int64)))
         self._seen = np.concatenate((self._seen, np.full(n, time)))
-        self._lost = np.concatenate((self._lost, np.zeros(n, bool)))
         return np.where(ids > 0, ids, -1)
 
     def state(self) -> dict[str, Any]:
@@ -203,7 +198,6 @@ class ByteTracker:
             "kind": self._kind.tolist(),
             "hits": self._hits.tolist(),
             "seen": self._seen.tolist(),
-            "lost": self._lost.tolist(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -215,4 +209,3 @@ class ByteTracker:
         self._kind = np.array(state["kind"], np.int64)
         self._hits = np.array(state["hits"], np.int64)
         self._seen = np.array(state["seen"], np.float64)
-        self._lost = np.array(state["lost"], bool)
