@@ -16,7 +16,7 @@ def _default_data_dir() -> Path:
 class Settings(BaseSettings):
     """What an operator can set; each field is the environment variable `CVPIPE_<NAME>`."""
 
-    model_config = SettingsConfigDict(env_prefix="CVPIPE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CVPIPE_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     data_dir: Path = Field(default_factory=_default_data_dir, description="Videos, results and the embedded store.")
     models_dir: Path | None = Field(default=None, description="Folder of model cards. Default: DATA_DIR/models.")
