@@ -326,6 +326,20 @@ def test_a_receiver_that_never_answers_is_told_as_such() -> None:
         )
 
 
+def test_a_name_that_takes_long_to_look_up_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(1)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    started = time.monotonic()
+    outcome = deliver("http://localhost:9/hook", SECRET, "msg_1", BODY, timeout_seconds=0.2)
+    assert time.monotonic() - started < 0.9
+    assert outcome == Outcome(delivered=False, error="no answer within 0.2 s")
+
+
 def test_an_answer_without_end_is_read_no_further_than_its_bound() -> None:
     sent = 0
 

@@ -48,6 +48,7 @@ class Headers(Protocol):
 
     def items(self) -> Iterable[tuple[str, str]]:
         """Names, in any case, with their values."""
+        ...
 
 
 def new_secret() -> str:
@@ -180,7 +181,13 @@ def deliver(
     headers |= {"content-type": "application/json", "user-agent": f"cvpipe/{__version__}"}
     # A coroutine, because only a cancelled one bounds an attempt as a whole: a socket timeout starts again with every
     # byte, and a receiver that sends one each second would hold a worker for hours.
-    return asyncio.run(_attempt(url, headers, body, timeout_seconds, transport))
+    loop = asyncio.new_event_loop()
+    try:
+        outcome = loop.run_until_complete(_attempt(url, headers, body, timeout_seconds, transport))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        return outcome
+    finally:
+        loop.close()  # asyncio.run() would first wait for a name lookup that was given up
 
 
 async def _attempt(
