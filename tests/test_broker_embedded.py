@@ -1,30 +1,82 @@
-"""The doorbell on the embedded store: quiet when nothing rings."""
+"""The doorbell on the embedded store: heard at once, in order of priority, and silent while nothing rings."""
+
+from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dramatiq
 import pytest
 from dramatiq import Worker
 
 from cvpipe.broker import Bell, make_broker, queue_name
+from cvpipe.embedded.processes import Child
+from cvpipe.embedded.stores import FakeStore, SocketStore, find_server
 from cvpipe.store import Ring
 
 
-@pytest.fixture
-def broker(redis_url: str) -> Iterator[dramatiq.Broker]:
-    broker = make_broker(broker_url=None, redis_url=redis_url, prefetch=2)
+@pytest.fixture(params=["valkey", "fakeredis"])
+def broker(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> Iterator[dramatiq.Broker]:
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
+    store = FakeStore() if request.param == "fakeredis" else SocketStore(find_server(), tmp_path)
+    child = Child(store.command(), tmp_path / "store.log")
+    deadline = time.monotonic() + 20
+    while not store.ping():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    broker = make_broker(broker_url=None, redis_url=store.url)
     yield broker
     broker.close()
-    broker.client.close()
+    child.kill()
+    child.wait(5)
+    child.close()
+    store.close()
 
 
 def commands_processed(broker: dramatiq.Broker) -> int:
     return int(broker.client.info("stats")["total_commands_processed"])
 
 
-def test_an_idle_worker_asks_rarely_and_still_sees_every_ring(broker: dramatiq.Broker) -> None:
+def ring(broker: dramatiq.Broker, *priorities: int) -> None:
+    bell = Bell(broker)
+    bell.ring([Ring(f"chunk:j:0:{number}", "cpu", priority) for number, priority in enumerate(priorities)])
+    bell.close()
+
+
+def test_rings_are_heard_by_priority_then_in_order(broker: dramatiq.Broker) -> None:
+    ring(broker, 4, 0, 9, 4)
+    consumer = broker.consume(queue_name("cpu"), prefetch=4, timeout=100)
+    heard = [next(consumer) for _ in range(4)]
+    assert [message.args[0] for message in heard if message] == [f"chunk:j:0:{n}" for n in (2, 0, 3, 1)]
+
+
+def test_no_more_than_the_prefetch_is_taken_before_something_is_done(broker: dramatiq.Broker) -> None:
+    ring(broker, 0, 0)
+    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=100)
+    first = next(consumer)
+    assert first is not None
+    assert next(consumer) is None
+    consumer.ack(first)
+    assert next(consumer) is not None
+
+
+def test_what_a_worker_hands_back_is_heard_by_another(broker: dramatiq.Broker) -> None:
+    ring(broker, 0)
+    first = broker.consume(queue_name("cpu"), prefetch=1, timeout=100)
+    message = next(first)
+    assert message is not None
+    first.requeue([message])
+    again = next(broker.consume(queue_name("cpu"), prefetch=1, timeout=1000))
+    assert again is not None
+    assert again.args == message.args
+
+
+def test_an_idle_worker_asks_rarely_and_still_sees_every_ring(redis_url: str) -> None:
+    broker = make_broker(broker_url=None, redis_url=redis_url, prefetch=2)
     seen: list[str] = []
     all_seen = threading.Event()
 
@@ -49,4 +101,5 @@ def test_an_idle_worker_asks_rarely_and_still_sees_every_ring(broker: dramatiq.B
     finally:
         bell.close()
         worker.stop(timeout=5000)
+        broker.close()
     assert sorted(seen) == [f"chunk:j:0:{number}" for number in range(5)]

@@ -20,8 +20,8 @@ import dramatiq
 import pika
 import pika.exceptions
 import redis
+from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
-from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
@@ -43,10 +43,7 @@ ACTOR_OF_TASK: Final = {
     "notify": "notify",
 }
 _MAX_PRIORITY: Final = 10
-_BELL: Final = "cvpipe:bell"
-_WAIT_SECONDS: Final = 0.5
-_FULL_SECONDS: Final = 0.02
-_WAKE_KEPT: Final = 64
+_BELL: Final = "cvpipe:bell:"
 _PAUSE_SECONDS: Final = 1.0
 
 
@@ -129,53 +126,78 @@ class _Rabbit(RabbitmqBroker):
         """A message is a doorbell: there is nothing to keep of one that failed."""
 
 
-class _EmbeddedConsumer(_RedisConsumer):
-    """A consumer that sleeps in Redis until its queue is rung for: Dramatiq's own polls, late or often."""
+class _Embedded(dramatiq.Broker):
+    """The bell on the embedded store: a sorted set for each queue, its messages in order of priority, then of time.
 
-    def __next__(self) -> Any:
-        message = super().__next__()
-        if message is None:
-            if self.outstanding_message_count >= self.prefetch:
-                time.sleep(_FULL_SECONDS)
-            else:
-                self.broker.wait_for_ring(self.queue_name)
-        return message
-
-
-class _Embedded(RedisBroker):
-    """Dramatiq's Redis broker on the embedded store, with a wake-up for whoever waits."""
+    Consumers wait for it with BZPOPMIN: an idle worker costs nothing, and a ring is heard at once (Dramatiq's own
+    RedisBroker polls, and knows no priorities). A popped message is forgotten: if its worker dies, the sweeper rings
+    again.
+    """
 
     def __init__(self, url: str, *, prefetch: int | None = None) -> None:
-        super().__init__(client=redis.Redis.from_url(url, socket_timeout=10), middleware=[], namespace=_BELL)
+        super().__init__(middleware=[])
+        self.client = redis.Redis.from_url(url, socket_timeout=10)
         self.prefetch = prefetch
 
-    @property
-    def consumer_class(self) -> type[_EmbeddedConsumer]:
-        return _EmbeddedConsumer
-
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Any:  # noqa: ARG002 - waits in Redis
-        return super().consume(queue_name, self.prefetch or prefetch, timeout=1)
-
-    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        enqueued = super().enqueue(message, delay=delay)
-        pipe = self.client.pipeline()
-        pipe.rpush(f"{_BELL}:wake:{message.queue_name}", 1)
-        pipe.ltrim(f"{_BELL}:wake:{message.queue_name}", -_WAKE_KEPT, -1)
-        pipe.execute()
-        return enqueued
-
-    def wait_for_ring(self, queue_name: str) -> None:
-        """Come back when the queue was rung for, or after a while. Raises: ConnectionClosed."""
-        try:
-            self.client.blpop([f"{_BELL}:wake:{queue_name}"], timeout=_WAIT_SECONDS)
-        except redis.ConnectionError as error:
-            raise ConnectionClosed(error) from None
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> _EmbeddedConsumer:
+        return _EmbeddedConsumer(self.client, queue_name, self.prefetch or prefetch, timeout)
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
-            self.queues.add(queue_name)
+            self.queues[queue_name] = None
             self.emit_after("declare_queue", queue_name)
+
+    def get_declared_queues(self) -> set[str]:
+        return set(self.queues)
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        if delay is not None:
+            raise ValueError("delays are the due set's work")
+        self.client.zadd(_BELL + message.queue_name, {message.encode(): _rank(message)})
+        return message
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class _EmbeddedConsumer(Consumer):
+    """Takes messages of one queue, at most `prefetch` that are not done."""
+
+    def __init__(self, client: redis.Redis, queue_name: str, prefetch: int, timeout_ms: int) -> None:
+        self._client = client
+        self._key = _BELL + queue_name
+        self._timeout_seconds = timeout_ms / 1000
+        self._free = threading.Semaphore(prefetch)
+
+    def __next__(self) -> MessageProxy | None:
+        if not self._free.acquire(timeout=self._timeout_seconds):
+            return None
+        popped: Any = None
+        try:
+            popped = self._client.bzpopmin(self._key, timeout=self._timeout_seconds)
+            return MessageProxy(dramatiq.Message.decode(popped[1])) if popped else None
+        except redis.RedisError as error:
+            raise ConnectionClosed(error) from None
+        finally:
+            if not popped:
+                self._free.release()
+
+    def ack(self, message: MessageProxy) -> None:  # noqa: ARG002 - nothing is kept of it
+        self._free.release()
+
+    def nack(self, message: MessageProxy) -> None:  # noqa: ARG002 - see ack
+        self._free.release()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        for message in messages:
+            self._client.zadd(self._key, {message.encode(): _rank(message)})
+
+
+def _rank(message: Any) -> float:
+    """Lowest first: by priority, then by time. Milliseconds fit beside the priority in the 53 bits of a score."""
+    priority = message.options.get("broker_priority", 0)
+    return float((_MAX_PRIORITY - priority) * 10**14 + message.message_timestamp)
 
 
 def make_broker(

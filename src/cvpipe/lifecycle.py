@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card

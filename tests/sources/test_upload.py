@@ -49,7 +49,7 @@ def test_the_same_bytes_again_heal_a_damaged_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), Incoming(tmp_path, limit=9) as incoming:  # noqa: PT012 - the error is the point
+    with pytest.raises(RuntimeError), Incoming(tmp_path, limit=9) as incoming:
         incoming.write(b"one")
         assert len(left(tmp_path)) == 1
         raise RuntimeError
