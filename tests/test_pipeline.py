@@ -54,7 +54,10 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
         pytest.param([{}], "pipeline.stages.0.type", "needs a `type`", id="no type"),
         pytest.param([{"type": "decimate", "fsp": 5}], "pipeline.stages.0.fps", "Field required", id="missing option"),
         pytest.param(
-            [{"type": "decimate", "fps": 5, "fsp": 1}], "pipeline.stages.0.fsp", "did you mean 'fps'", id="unknown option"
+            [{"type": "decimate", "fps": 5, "fsp": 1}],
+            "pipeline.stages.0.fsp",
+            "did you mean 'fps'",
+            id="unknown option",
         ),
         pytest.param([{"type": "decimate", "fps": 0}], "pipeline.stages.0.fps", "greater than 0", id="bad value"),
         pytest.param([EDGES, EDGES], "pipeline.stages.1.name", "two stages are called 'edges'", id="same name"),

@@ -15,7 +15,9 @@ LIST_STAGES = "from cvpipe.stages import discover; print(*sorted(discover()))"
 def run(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
     root = Path(__file__).parents[2]
     path = os.pathsep.join(str(folder) for folder in (root / "src", *folders))
-    return subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
 
 
 def test_every_file_holds_the_stage_it_is_named_after() -> None:
@@ -38,7 +40,9 @@ def test_a_file_in_a_folder_on_the_path_is_a_further_stage(root: Path) -> None:
     ("text", "words"),
     [
         pytest.param("import nothing_like_it", "nothing_like_it", id="an import that fails"),
-        pytest.param("from cvpipe.stages.resize import Resize as R\nclass Again(R):\n    pass", "two stages", id="the same type"),
+        pytest.param(
+            "from cvpipe.stages.resize import Resize as R\nclass Again(R):\n    pass", "two stages", id="the same type"
+        ),
     ],
 )
 def test_a_broken_or_doubled_stage_stops_the_process(tmp_path: Path, text: str, words: str) -> None:
