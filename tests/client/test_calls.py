@@ -320,6 +320,25 @@ def test_a_path_in_the_base_url_is_kept_and_headers_are_sent() -> None:
     assert request.headers["user-agent"] == f"cvpipe/{cvpipe.__version__}"
 
 
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        (Script(httpx.Response(200, html="")), ApiError, "GET http://service.test/v1/jobs/x answered"),
+        (Script(*[httpx.ConnectError] * 5), Unavailable, "nothing answers at http://service.test "),
+    ],
+    ids=["malformed", "away"],
+)
+@pytest.mark.usefixtures("naps")
+def test_a_password_in_the_address_stays_out_of_messages(script: Script, error: type[Exception], words: str) -> None:
+    transport = httpx.MockTransport(script)
+    with (
+        cvpipe.Client("http://ada:lovelace@service.test", transport=transport) as client,
+        pytest.raises(error, match=words),
+    ):
+        client.job("x")
+    assert script.asked[0].headers["authorization"].startswith("Basic ")
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost", "ftp://a", "http://", "http://a:b"])
 @pytest.mark.parametrize("client", [cvpipe.Client, cvpipe.AsyncClient])
 def test_an_address_that_is_none_is_refused_at_once(client: Callable[[str], object], url: str) -> None:

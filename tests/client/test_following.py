@@ -92,6 +92,12 @@ def test_streams_that_never_bring_anything_are_given_up_for_pages(connect: Conne
     assert connect(service).frames(JOB) == [make_record(number) for number in range(20)]
 
 
+def test_streams_that_bring_something_before_they_break_are_opened_again_for_ever(connect: Connect) -> None:
+    service = FakeService(total=200, pace=3, faults=["ok", *["cut:1000"] * 15])
+    assert connect(service).frames(JOB) == [make_record(number) for number in range(200)]
+    assert paths(service) == ["frames", *["events"] * 16, "frames"]
+
+
 def test_the_first_page_fails_for_a_job_that_does_not_exist(connect: Connect) -> None:
     with pytest.raises(ApiError, match="told: not-found") as caught:
         connect(lambda _: problem(404, "not-found")).frames("nobody")

@@ -43,18 +43,17 @@ class Calls:
     """The calls of a client to one service."""
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+        self.base_url = str(httpx.URL(base_url).copy_with(userinfo=b""))  # it goes into messages
 
     def take(
         self,
         request: Ask | Put | Fetch,
         *,
-        idempotent: bool = True,
         waits: tuple[float, ...] = CALL_WAITS,
         doubt: Doubt | None = None,
     ) -> Call[httpx.Response]:
         """The response to `request`; see `steps.take`."""
-        response = yield from take(request, base_url=self.base_url, idempotent=idempotent, waits=waits, doubt=doubt)
+        response = yield from take(request, base_url=self.base_url, waits=waits, doubt=doubt)
         assert isinstance(response, httpx.Response)
         return response
 

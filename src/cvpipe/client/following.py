@@ -58,7 +58,7 @@ class Line:
             return
         yield Sleep(_FRUITLESS_SECONDS[self._fruitless])
         listen = Listen(self._path, self._params, after, silence_seconds)
-        answer = yield from take(listen, base_url=self._base_url, idempotent=True, waits=FOLLOW_WAITS)
+        answer = yield from take(listen, base_url=self._base_url, waits=FOLLOW_WAITS)
         self._fruitless += 1
         if isinstance(answer, Opened):
             self.opened = answer

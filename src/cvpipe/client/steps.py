@@ -157,12 +157,11 @@ class Doubt:
 
 
 def take(
-    request: Request, *, base_url: str, idempotent: bool, waits: tuple[float, ...], doubt: Doubt | None = None
+    request: Request, *, base_url: str, waits: tuple[float, ...], doubt: Doubt | None = None
 ) -> Call[httpx.Response | Opened]:
-    """What `request` comes to, tried again where that is safe and may help.
+    """What `request` comes to, tried again where the connection fails or the answer is 429, 502, 503 or 504.
 
-    A connection that was never made is tried again for any request. What happened to a request whose connection broke
-    later is unknown, so it is tried again only if it is `idempotent`; so is one answered 429, 502, 503 or 504.
+    Only for requests that may be carried out twice without harm, as all of this client's are.
     Raises: Unavailable after the last of `waits`.
     """
     left = _jittered(waits)
@@ -173,11 +172,11 @@ def take(
             never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             if doubt is not None and not never_sent:
                 doubt.lost_answers += 1
-            wait = next(left, None) if idempotent or never_sent else None
+            wait = next(left, None)
             if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError) or wait is None:
                 raise unavailable(base_url, error) from error
         else:
-            if isinstance(response, Opened) or response.status_code not in _RETRY_STATUSES or not idempotent:
+            if isinstance(response, Opened) or response.status_code not in _RETRY_STATUSES:
                 return response
             wait = next(left, None)
             if wait is None:
