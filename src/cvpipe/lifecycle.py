@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
@@ -53,6 +54,11 @@ class Lifecycle:
                 "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)",
                 field="webhook.secret",
             )
+        if webhook is not None and webhook.secret is not None:
+            try:
+                webhooks.secret_bytes(webhook.secret)
+            except InvalidRequest as error:
+                raise InvalidRequest(error.message, field="webhook.secret") from None
         doc = {
             "video": request.video,
             "path": path,

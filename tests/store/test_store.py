@@ -202,6 +202,22 @@ def test_a_time_range_gives_start_up_to_stop(store: Store, start: float, stop: f
     assert complete
 
 
+def test_a_range_is_exact_though_stream_ids_are_whole_milliseconds(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=1)
+    held = claim(store, f"chunk:{job}:0:0")
+    times = [0.0, 0.4994, 0.4996, 0.5004, 0.5006]
+    records = [FrameRecord(number, number, time) for number, time in enumerate(times)]
+    store.append(held, job, (0, 0), records, lease_seconds=30, counted=True)
+    store.finish_chunk(held, job, 0, 0)
+
+    def between(start: float, stop: float) -> list[int]:
+        return [record.frame for _, record in store.frames(job, start=start, stop=stop, limit=2)[0]]
+
+    assert between(0.4995, 0.5) == [2]
+    assert between(0.5, 0.5005) == [3]
+    assert between(0.4996, 0.5006) == [2, 3]
+
+
 def test_cancel_revokes_every_task_and_is_told_once(store: Store) -> None:
     job = planned(store, FRAMES_ONLY, webhook=True)
     held = claim(store, f"chunk:{job}:0:0")
@@ -276,6 +292,16 @@ def test_jobs_are_listed_newest_first_in_pages_and_filtered(store: Store) -> Non
     assert [job.id for job in store.jobs(label=("parity", "1"))[0]] == ["j3", "j1"]
     store.cancel("j2")
     assert [job.id for job in store.jobs(state=JobState.canceled)[0]] == ["j2"]
+
+
+def test_a_job_that_comes_while_pages_are_read_shifts_none(store: Store) -> None:
+    for number in range(450):  # more than the store reads at once
+        submit(store, f"j{number:03}")
+    first, cursor = store.jobs(limit=300)
+    submit(store, "later")
+    rest, end = store.jobs(limit=300, cursor=cursor)
+    assert sorted(job.id for job in first + rest) == [f"j{number:03}" for number in range(450)]
+    assert end is None
 
 
 def test_a_store_that_does_not_answer_says_so() -> None:

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A cvpipe service, over HTTP, for asyncio and trio. Takes what `Client` takes and does what it does.
+    """A cvpipe service, over HTTP, for asyncio. Takes what `Client` takes and does what it does.
 
     >>> import cvpipe
     >>> async def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from cvpipe.errors import Conflict, NotFound
@@ -14,6 +14,7 @@ from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _DELIVERIES_KEPT = 100
+_JOBS_PAGE = 200
 
 
 class Jobs(Connection):
@@ -43,13 +44,10 @@ class Jobs(Connection):
     @guarded
     def job(self, job_id: str) -> Job:
         """The job as the service shows it. Raises: NotFound."""
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.hgetall(job_key(job_id))
-        pipe.lrange(job_key(job_id) + ":deliveries", 0, -1)
-        fields, deliveries = pipe.execute()
-        if not fields:
+        found = self._existing([job_id])
+        if not found:
             raise NotFound(f"there is no job {job_id!r}")
-        return _read_job(job_id, fields, deliveries)
+        return found[0]
 
     @guarded
     def job_doc(self, job_id: str) -> dict[str, Any]:
@@ -70,31 +68,44 @@ class Jobs(Connection):
     ) -> tuple[list[Job], str | None]:
         """Jobs, newest first, and the cursor of the next page. label: (key, value) that a job must carry."""
         found: list[Job] = []
-        top: str = "+inf"
+        for job in self._newest_first(cursor):
+            if (state is None or job.state == state) and (label is None or job.labels.get(label[0]) == label[1]):
+                if len(found) == limit:
+                    return found, f"{round(found[-1].created_at * 1000)}-{found[-1].id}"
+                found.append(job)
+        return found, None
+
+    def _newest_first(self, cursor: str | None) -> Iterator[Job]:
+        """All jobs behind a cursor. Seeks by time and id, so that jobs that come or go meanwhile shift nothing."""
         after: tuple[float, str] | None = None
         if cursor is not None:
             ms, _, last_id = cursor.partition("-")
             if not ms.isdigit():
                 raise NotFound("there is no such page; start again without `cursor`", field="cursor")
-            top, after = ms, (float(ms), last_id)
-        offset = 0
+            after = (float(ms), last_id)
+        page = _JOBS_PAGE
         while True:
-            page = self._redis.zrevrangebyscore(PREFIX + "jobs", top, "-inf", start=offset, num=200, withscores=True)
-            if not page:
-                return found, None
-            offset += len(page)
-            for raw, score in page:
-                job_id = raw.decode()
-                if after is not None and (score, job_id) >= after:
-                    continue
-                try:
-                    job = self.job(job_id)
-                except NotFound:  # deleted meanwhile
-                    continue
-                if (state is None or job.state == state) and (label is None or job.labels.get(label[0]) == label[1]):
-                    if len(found) == limit:
-                        return found, f"{int(found[-1].created_at * 1000)}-{found[-1].id}"
-                    found.append(job)
+            top = "+inf" if after is None else int(after[0])
+            known = self._redis.zrevrangebyscore(PREFIX + "jobs", top, "-inf", start=0, num=page, withscores=True)
+            places = [(score, raw.decode()) for raw, score in known]
+            fresh = [place for place in places if after is None or place < after]
+            yield from self._existing([job_id for _, job_id in fresh])
+            if len(known) < page:
+                return
+            # A whole page of one millisecond: look at more of it.
+            after, page = (fresh[-1], _JOBS_PAGE) if fresh else (after, page * 2)
+
+    def _existing(self, job_ids: Sequence[str]) -> list[Job]:
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.hgetall(job_key(job_id))
+            pipe.lrange(job_key(job_id) + ":deliveries", 0, -1)
+        answers = pipe.execute()
+        return [
+            _read_job(job_id, fields, deliveries)
+            for job_id, fields, deliveries in zip(job_ids, answers[::2], answers[1::2], strict=True)
+            if fields  # not deleted meanwhile
+        ]
 
     @guarded
     def job_counts(self) -> dict[str, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cvpipe.errors import NotFound
 from cvpipe.job import JobState
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key
+
+_PAGE = 1000
 
 
 class Records(Connection):
@@ -40,8 +42,6 @@ class Records(Connection):
         over = JobState(state.decode()).is_final
         if plan is None:
             return [], over
-        low = f"({after}" if after is not None else ("-" if start is None else f"{stream_ms(start)}-0")
-        high = "+" if stop is None else f"({stream_ms(stop)}-0"
         segments = json.loads(plan)
         if segments[-1]["kind"] == "sequence":
             streams = [(frames_key(job_id), over)]
@@ -52,19 +52,34 @@ class Records(Connection):
             streams = [(chunk_key(job_id, len(segments) - 1, n), n in whole) for n in may_hold]
         found: list[tuple[str, FrameRecord]] = []
         for key, complete in streams:
-            entries = self._redis.xrange(key, low, high, count=limit - len(found) + 1)
-            for entry_id, fields in entries:
+            for entry_id, record in self._between(key, start=start, stop=stop, after=after, page=limit + 1):
                 if len(found) == limit:
                     return found, False
-                found.append((entry_id.decode(), _record(fields)))
+                found.append((entry_id, record))
             if not complete:
                 return found, False
         return found, True
 
+    def _between(
+        self, key: str, *, start: float | None = None, stop: float | None = None, after: str | None = None, page: int
+    ) -> Iterator[tuple[str, FrameRecord]]:
+        """Records of one stream. Ids are whole milliseconds, times are not: the ends of the range are looked at."""
+        low = f"({after}" if after is not None else "-" if start is None else f"{stream_ms(start)}-0"
+        high = "+" if stop is None else f"({stream_ms(stop) + 1}-0"
+        while True:
+            entries = self._redis.xrange(key, low, high, count=page)
+            for entry_id, fields in entries:
+                record = FrameRecord.unpack(fields[b"record"])
+                if (start is None or record.time >= start) and (stop is None or record.time < stop):
+                    yield entry_id.decode(), record
+            if len(entries) < page:
+                return
+            low = f"({entries[-1][0].decode()}"
+
     @guarded
     def chunk_records(self, job_id: str, segment: int, chunk: int) -> list[FrameRecord]:
         """All records of a chunk that a segment has written so far."""
-        return [_record(fields) for _, fields in self._redis.xrange(chunk_key(job_id, segment, chunk))]
+        return [record for _, record in self._between(chunk_key(job_id, segment, chunk), page=_PAGE)]
 
     @guarded
     def events(self, job_id: str, *, after: str = "0", limit: int = 200) -> list[tuple[str, dict[str, Any]]]:
@@ -88,14 +103,10 @@ def _chunks_between(
     next_frame = int(after.split("-")[1]) if after is not None else 0
     found = []
     for number, (_, stop_frame, first_ms) in enumerate(chunks):
-        if stop is not None and first_ms >= stream_ms(stop):
+        if stop is not None and first_ms > stream_ms(stop):
             break
         last = number + 1 == len(chunks)
-        too_early = start is not None and not last and chunks[number + 1][2] <= stream_ms(start)
+        too_early = start is not None and not last and chunks[number + 1][2] < stream_ms(start)
         if stop_frame > next_frame and not too_early:
             found.append(number)
     return found
-
-
-def _record(fields: Mapping[bytes, bytes]) -> FrameRecord:
-    return FrameRecord.unpack(fields[b"record"])
