@@ -55,7 +55,9 @@ def make_clip(
         if colour:
             stream.codec_context.colorspace, stream.codec_context.color_range = colour
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24").reformat(format=pixel_format)
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
+            space, range_ = colour or (None, None)
+            frame = frame.reformat(format=pixel_format, dst_colorspace=space, dst_color_range=range_)
             frame.pts, frame.time_base = (number if pts is None else pts[number]), time_base
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))

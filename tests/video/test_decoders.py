@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import pytest
 from cvpipe.errors import DecoderDied, ExtraMissing, VideoLimit
 from cvpipe.frames import View
 from cvpipe.video import Decoders, Limits
+from cvpipe.video.child import Pulse
 from tests.video.clips import make_clip, x264
 from tests.video.reading import children, descriptors, different, eventually, is_alive, read
 
@@ -121,7 +124,7 @@ def test_a_killed_decoder_is_an_error_of_its_reading_alone(decoders, clip, index
     assert len(read(decoders, clip, index)) == 60
 
 
-@pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_crash_is_named(decoders, clip, index, sent):
     with decoders.read(clip, index, np.arange(60), [VIEW]) as frames:
         next(frames)
@@ -144,6 +147,22 @@ def test_a_decoder_that_hangs_is_ended_and_others_read_on(clip, index, long_clip
                 for frame in frames:
                     frame.release()
         assert not is_alive(pid)
+
+
+def test_work_that_takes_long_is_no_silence(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        pulse = Pulse(theirs, Limits(timeout_seconds=8))
+        heard = 0
+        for _ in range(1000):
+            now += 0.01
+            pulse()
+            with contextlib.suppress(BlockingIOError):
+                heard += ours.recv(10) == b"A"
+    assert 8 <= heard <= 20
 
 
 def test_silence_while_nobody_waits_is_no_hang(long_clip):
@@ -217,27 +236,34 @@ def test_closed_decoders_say_so(clip, index):
 
 def test_all_end_with_their_parent(clip, long_clip):
     code = f"""
-import sys; sys.path[:] = {[entry for entry in sys.path if entry]!r}
+import os, sys, time; sys.path[:] = {[entry for entry in sys.path if entry]!r}
 from pathlib import Path
 import numpy as np
 from cvpipe.frames import View
 from cvpipe.video import Decoders
 decoders = Decoders()
+copy = os.fork()  # it keeps the parent's sockets open
+if copy == 0:
+    time.sleep(60)
+    os._exit(0)
 path = Path({str(long_clip)!r})
 index = decoders.index(path)
 with decoders.read(path, index, np.arange(len(index)), [View.of(96, 64)]) as frames:
     next(frames)
-    print(decoders.server_pid, frames.pid, flush=True)
+    print(decoders.server_pid, frames.pid, copy, flush=True)
     sys.stdin.read()
 """
     parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with parent:
-        server, decoder = map(int, parent.stdout.readline().split())
+        server, decoder, copy = map(int, parent.stdout.readline().split())
         assert is_alive(server)
         assert is_alive(decoder)
         os.kill(decoder, signal.SIGSTOP)  # even one that can do nothing any more
         parent.kill()
-        assert eventually(lambda: not is_alive(server) and not is_alive(decoder))
+        try:
+            assert eventually(lambda: not is_alive(server) and not is_alive(decoder))
+        finally:
+            os.kill(copy, signal.SIGKILL)
 
 
 def test_threads_read_at_once(decoders, clip, index):

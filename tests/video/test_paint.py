@@ -54,7 +54,8 @@ def test_colours_are_those_drawn(decoders, quarters, format):
     np.testing.assert_allclose(centres(image), expected, atol=3)
 
 
-def test_gray_uses_the_full_range(decoders, tmp_path):
+@pytest.mark.parametrize("colour", [None, (BT709, LIMITED), (BT601, FULL)], ids=["untold", "limited", "full"])
+def test_gray_uses_the_full_range(decoders, tmp_path, colour):
     def ramp(number, width, height):
         return np.repeat(np.linspace(0, 255, width, dtype=np.uint8)[None, :, None], 3, 2).repeat(height, 0)
 

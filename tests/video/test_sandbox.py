@@ -99,12 +99,13 @@ def test_a_decoder_has_limits_no_environment_and_few_descriptors(decoders, clips
             assert str(path) in opened
 
 
-def test_ctrl_c_is_for_the_parent_to_understand(decoders, clips):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_requests_to_stop_are_for_the_parent_to_understand(decoders, clips, sent):
     path = clips("closed.mp4")
     index = decoders.index(path)
     with decoders.read(path, index, np.arange(60), [View.of(96, 64)]) as frames:
         next(frames).release()
-        os.kill(frames.pid, signal.SIGINT)
-        os.kill(decoders.server_pid, signal.SIGINT)
+        os.kill(frames.pid, sent)
+        os.kill(decoders.server_pid, sent)
         assert sum(frame.release() is None for frame in frames) == 59
     assert len(read(decoders, path, index, [4])) == 1

@@ -24,7 +24,7 @@ from cvpipe.video.limits import Limits
 from cvpipe.video.paint import Painter
 from cvpipe.video.scan import scan
 
-_ALIVE_SECONDS = 0.5
+_PULSES_PER_TIMEOUT = 8
 
 
 def warm_up() -> None:
@@ -70,22 +70,24 @@ def _describe(error: Exception) -> dict[str, str]:
     return {"code": UnreadableVideo.code, "message": f"it can't be decoded: {type(error).__name__}: {error}"[:1000]}
 
 
-class _Pulse:
-    """Tells the parent now and then that we are at work."""
+class Pulse:
+    """Tells the parent that we are at work, several times in the span after which it thinks that we hang."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, limits: Limits) -> None:
         self._end = end
+        self._pause = limits.timeout_seconds / _PULSES_PER_TIMEOUT
         self._last = time.monotonic()
 
     def __call__(self) -> None:
+        """Tell it, unless that was done a moment ago."""
         now = time.monotonic()
-        if now - self._last > _ALIVE_SECONDS:
+        if now - self._last > self._pause:
             self._last = now
             self._end.send(bytes((wire.ALIVE,)))
 
 
 def _index(end: socket.socket, video: int, limits: Limits) -> None:
-    index = scan(video, limits, _Pulse(end))
+    index = scan(video, limits, Pulse(end, limits))
     body = index.pts.astype("<i8").tobytes() + index.keyframe.tobytes()
     for offset in range(0, len(body), wire.MESSAGE_BYTES - 1):
         end.send(bytes((wire.PART,)) + body[offset : offset + wire.MESSAGE_BYTES - 1])
@@ -101,6 +103,7 @@ class _Reading:
         self._free = list(range(ring.slots))
 
     def run(self, video: int, limits: Limits, order: dict[str, Any], arrays: list[Any]) -> None:
+        """Send all frames of the order."""
         numbers, pts, key_numbers, key_pts = (array.tolist() for array in arrays)
         painters = [Painter(v, rotation=order["rotation"], mirrored=order["mirrored"]) for v in self._ring.views]
         for place, painter in enumerate(painters):
@@ -114,7 +117,7 @@ class _Reading:
             key_numbers=key_numbers,
             key_pts=key_pts,
             counted=order["counted"],
-            alive=_Pulse(self._end),
+            alive=Pulse(self._end, limits),
         )
         for at, frame, complaint in frames:
             if frame is None:

@@ -18,23 +18,39 @@ if TYPE_CHECKING:
 
 
 class _Ear(logging.Handler):
-    """Hears FFmpeg's error messages and keeps the one that is about the limit of pixels."""
+    """Hears what FFmpeg says, and keeps count of what tells of damage."""
 
+    complaints = 0
+    last_words = ""
     too_large: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "max pixel count" in (words := record.getMessage()):
-            self.too_large = words.splitlines()[0]
+        words = record.getMessage()
+        # Where a slice is lost without a trace of error, this is all that is said, and as mere information.
+        is_complaint = record.levelno >= logging.ERROR or "concealing" in words
+        # To release a picture that it never had is what any decoder is asked that begins at an open group of pictures.
+        if is_complaint and not words.startswith("mmco: unref short failure"):
+            self.complaints += 1
+            self.last_words = words.strip().splitlines()[0] if words.strip() else "?"
+            if "max pixel count" in words:
+                self.too_large = self.last_words
 
 
 _ear = _Ear()
 
 
 def listen_for_errors() -> None:
-    """Let FFmpeg's error messages be counted, and none be written. Once, before `decode`."""
+    """Let FFmpeg's complaints be counted, and nothing be written. Once, before `decode`."""
     logger = logging.getLogger("libav")
     logger.handlers, logger.propagate = [_ear], False
-    av.logging.set_level(av.logging.ERROR)
+    logger.setLevel(logging.INFO)
+    av.logging.set_skip_repeated(False)
+    av.logging.set_level(av.logging.INFO)
+
+
+def last_words() -> str:
+    """FFmpeg's last complaint, empty where there was none."""
+    return _ear.last_words
 
 
 def too_large() -> str | None:
@@ -68,7 +84,7 @@ def decode(source: Source, packet: Packet[VideoStream] | None) -> tuple[list[Vid
 
     Most damage is no error to FFmpeg: it says so in its log, and paints over it what it can guess.
     """
-    before, _ = av.logging.get_last_error()
+    before = _ear.complaints
     frames: list[VideoFrame] = []
     raised: str | None = None
     try:
@@ -79,11 +95,4 @@ def decode(source: Source, packet: Packet[VideoStream] | None) -> tuple[list[Vid
         if isinstance(error, MemoryError):
             raise
         raised = str(getattr(error, "strerror", None) or error)
-    after, _ = av.logging.get_last_error()
-    return frames, last_words() if after != before else raised
-
-
-def last_words() -> str:
-    """FFmpeg's last error message, empty where there was none."""
-    _, last = av.logging.get_last_error()
-    return last[2].strip() if last else ""
+    return frames, _ear.last_words if _ear.complaints != before else raised

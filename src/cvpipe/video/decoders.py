@@ -35,7 +35,8 @@ from cvpipe.video.spawning import ForkServer, Process
 _ERRORS: Final[dict[str, type[CvpipeError]]] = {
     cls.code: cls for cls in (VideoError, UnreadableVideo, UnsupportedVideo, VideoLimit)
 }
-_MAX_HOLD: Final = 1024
+_MAX_HOLD: Final = 128
+"""The socket holds about 250 messages; a release must not wait."""
 
 
 @dataclass(slots=True)

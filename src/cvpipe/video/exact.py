@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import av.error
@@ -71,18 +71,19 @@ class ExactFrames:
 
     def __iter__(self) -> Iterator[Wanted]:
         at = 0
+        jumps = self._find_jumps()
         while at < len(self._numbers):
-            at = yield from self._run(at, self._next_jump(at))
+            at = yield from self._run(at, jumps[bisect_right(jumps, at)])
 
-    def _next_jump(self, at: int) -> int:
-        """The next position behind `at` for which it is better to seek than to decode up to it."""
-        for later in range(at + 1, len(self._numbers)):
-            before = self._numbers[later - 1]
-            if self._numbers[later] - before > _SKIP_FRAMES:
-                key = self._key_before(later)
+    def _find_jumps(self) -> list[int]:
+        """The positions for which it is better to seek than to decode up to them, and the end."""
+        jumps = []
+        for at, (before, number) in enumerate(pairwise(self._numbers), 1):
+            if number - before > _SKIP_FRAMES:
+                key = self._key_before(at)
                 if key != _START and self._key_numbers[key] - before > _SKIP_FRAMES:
-                    return later
-        return len(self._numbers)
+                    jumps.append(at)
+        return [*jumps, len(self._numbers)]
 
     def _key_before(self, at: int) -> int:
         """Where a decoder that makes the frame at a position has to begin: place of a keyframe, or _START."""

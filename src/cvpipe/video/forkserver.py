@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import sys
 from typing import NoReturn
 
 from cvpipe.video import child, sandbox, wire
@@ -25,8 +24,10 @@ _Kept = dict[int, socket.socket]
 def main(fd: int, parent: int) -> None:
     """Serve requests that come in on the socket `fd` until it closes or the process `parent` ends."""
     requests = socket.socket(fileno=fd)
-    # Ctrl-C goes to the whole process group. The parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C goes to the whole process group, and so do some supervisors' requests to stop. What they mean, our parent
+    # decides: it may have frames to finish first. We end when it does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     try:
         # PR_SET_PDEATHSIG would kill us when the thread that started us ends, not its process.
         parent_end = os.pidfd_open(parent)
@@ -120,7 +121,3 @@ def _reap(kept: _Kept) -> None:
             with contextlib.suppress(OSError):
                 end.send(wire.exit_message.pack(wire.EXITED, status), socket.MSG_DONTWAIT)
             end.close()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

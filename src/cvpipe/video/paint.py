@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import Type
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from cvpipe.frames import View
 
@@ -60,8 +60,6 @@ class Painter:
             height,
             "gray" if self._gray else self._view.format,
             interpolation=Interpolation.BILINEAR,
-            # Without it, gray keeps the 16..235 of video.
-            dst_color_range=ColorRange.JPEG if self._gray else None,
             threads=1,
         )
         plane = scaled.planes[0]
