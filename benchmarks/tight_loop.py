@@ -31,9 +31,9 @@ class Task:
 
 def one_pipeline(task: Task) -> tuple[int, float]:
     """A decode thread feeds one loop that infers with all cores. Returns frames and seconds."""
+    started = time.perf_counter()
     session = _session(task.network, threads=2)
     frames: queue.Queue[Any] = queue.Queue(maxsize=8)
-    started = time.perf_counter()
 
     def decode() -> None:
         for picture in _pictures(task, 0, None, threads=True):
@@ -52,13 +52,13 @@ def one_pipeline(task: Task) -> tuple[int, float]:
 
 def two_pipelines(task: Task) -> tuple[int, float]:
     """Two single-threaded loops, each over half of the video, share a session. Returns frames and seconds."""
+    started = time.perf_counter()
     session = _session(task.network, threads=1)
     with av.open(str(task.video)) as container:
         stream = container.streams.video[0]
         keys = [p.pts for p in container.demux(stream) if p.is_keyframe and p.pts is not None]
     middle = keys[len(keys) // 2]
     counts = [0, 0]
-    started = time.perf_counter()
 
     def loop(which: int, start: int, stop: int | None) -> None:
         for picture in _pictures(task, start, stop, threads=False):

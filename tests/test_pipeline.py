@@ -29,6 +29,9 @@ class FakeIndex:
     def __init__(self, times: Any) -> None:
         self.times = np.asarray(times, dtype=np.float64)
 
+    def __len__(self) -> int:
+        return len(self.times)
+
 
 def test_every_built_in_pipeline_is_valid_and_named_after_its_file(tmp_path: Path) -> None:
     names = [spec.name for spec in list_pipelines(Settings(data_dir=tmp_path))]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.frames import Frame, View
-from cvpipe.pipeline import PipelineSpec, Segment, plan_segments, select_frames, views_of
+from cvpipe.pipeline import PipelineSpec, Segment, frames_in_range, plan_segments, select_frames, views_of
 from cvpipe.results import FrameRecord
 from cvpipe.stages import FrameStage, SequenceStage, Tools
 
@@ -200,11 +200,11 @@ def run_local(
     threads = settings.threads or os.cpu_count() or 1
     started = time.time()
     tools = OnnxTools(settings.models_path, device=settings.device)
-    # Models are opened before the video is touched: a wrong model name is told at once.
-    runners = open_runners(pipeline, tools)
     out.mkdir(parents=True, exist_ok=True)
-    with Decoders(limits=Limits.of(settings)) as decoders:
-        index = decoders.index(video)
+    with Decoders(limits=Limits.of(settings)) as decoders, ThreadPoolExecutor(1) as aside:
+        indexing = aside.submit(decoders.index, video)
+        runners = open_runners(pipeline, tools)  # takes as long as starting decoders; a wrong model is told first
+        index = indexing.result()
         numbers = select_frames(pipeline, index, range)
         if not len(numbers):
             raise InvalidRequest("no frame of the video lies in the range", field="range")
@@ -220,7 +220,7 @@ def run_local(
         write_ndjson(out / "frames.ndjson", counted())
         processed = time.time()
         if annotate:
-            _annotate_local(out, decoders, video, index, tools)
+            _annotate_local(out, run, frames_in_range(index, range))
     seconds = processed - started
     job = {
         "state": "succeeded" if counts["damaged"] + counts["failed"] == 0 else "succeeded_with_gaps",
@@ -310,9 +310,11 @@ def open_runners(spec: PipelineSpec, tools: Tools) -> list[FramesRunner]:
     return [FramesRunner(spec, segment, tools) for segment in plan_segments(spec) if segment.kind == "frames"]
 
 
-def _annotate_local(out: Path, decoders: Decoders, video: Path, index: VideoIndex, tools: Tools) -> None:
+def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int]) -> None:
     from cvpipe.exports.annotated import write_annotated
 
     with (out / "frames.ndjson").open(encoding="utf-8") as lines:
         records = (FrameRecord.from_dict(json.loads(line)) for line in lines)
-        write_annotated(out / "annotated.mp4", decoders, video, index, records, tools.cv2)
+        write_annotated(
+            out / "annotated.mp4", run.decoders, run.video, run.index, records, run.tools.cv2, numbers=shown
+        )

@@ -119,12 +119,11 @@ def _affine(
     dst: tuple[int, int, int, int],
     limit: tuple[int, int],
 ) -> npt.NDArray[np.float32]:
-    points = np.asarray(points, dtype=np.float64)
-    repeat = points.shape[-1] // 2
-    origin = np.tile(src[:2], repeat)
-    scale = np.tile([dst[2] / src[2], dst[3] / src[3]], repeat)
-    moved = (points - origin) * scale + np.tile(dst[:2], repeat)
-    clipped: npt.NDArray[np.float32] = np.clip(moved, 0, np.tile(limit, repeat)).astype(np.float32)
+    shape = np.shape(points)
+    pairs = np.asarray(points, dtype=np.float64).reshape(*shape[:-1], shape[-1] // 2, 2)
+    scale = (dst[2] / src[2], dst[3] / src[3])
+    moved = (pairs - src[:2]) * scale + dst[:2]
+    clipped: npt.NDArray[np.float32] = np.clip(moved, 0, limit).astype(np.float32).reshape(shape)
     return clipped
 
 

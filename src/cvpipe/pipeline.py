@@ -255,22 +255,27 @@ def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def select_frames(spec: PipelineSpec, index: VideoIndex, range: TimeRange | None = None) -> npt.NDArray[np.int64]:
+def select_frames(spec: PipelineSpec, index: VideoIndex, time_range: TimeRange | None = None) -> npt.NDArray[np.int64]:
     """Numbers of the source frames that the pipeline looks at, ascending, (k,) int64.
 
     Depends on the index alone, so every worker comes to the same answer for its chunk.
     """
     times = index.times
-    keep = np.ones(len(times), bool)
-    if range is not None:
-        keep = times >= range.start
-        if range.stop is not None:
-            keep &= times < range.stop
-    numbers = np.flatnonzero(keep).astype(np.int64)
+    inside = frames_in_range(index, time_range)
+    numbers = np.arange(inside.start, inside.stop, dtype=np.int64)
     for stage in spec.make_stages():
         if isinstance(stage, Selector):
             numbers = numbers[stage.select(times[numbers])]
     return numbers
+
+
+def frames_in_range(index: VideoIndex, time_range: TimeRange | None) -> range:
+    """Numbers of all frames in a part of a video; of the whole video without one."""
+    if time_range is None:
+        return range(len(index))
+    first = int(np.searchsorted(index.times, time_range.start))
+    stop = len(index) if time_range.stop is None else int(np.searchsorted(index.times, time_range.stop))
+    return range(first, max(first, stop))
 
 
 def views_of(made: Sequence[Stage[Any]], width: int, height: int) -> dict[int, View]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +45,7 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     records: Iterable[FrameRecord],
     cv2: Any,
     *,
-    numbers: range | None = None,
+    numbers: Sequence[int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write `video` to `path` with the objects of its records drawn on it, and the time.

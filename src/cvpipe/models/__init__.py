@@ -40,6 +40,11 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.box)
 
+    @classmethod
+    def none(cls) -> Boxes:
+        """No boxes."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
 
 class DetectionFamily(ABC):
     """Reads the outputs of one kind of detector. Has no state."""

@@ -38,6 +38,8 @@ class Yolox(DetectionFamily):
         rows, cells = outputs[0], _cells(view.width, view.height)
         # No class score is above 1, so that objectness alone rules out most cells.
         keep = np.flatnonzero(rows[:, 4] >= score_threshold)
+        if not len(keep):
+            return Boxes.none()
         rows, cells = rows[keep], cells[keep]
         class_id = rows[:, 5:].argmax(axis=1)
         score = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_id]

@@ -8,7 +8,6 @@ import mmap
 import os
 import pkgutil
 import socket
-import struct
 import time
 from typing import Any
 
@@ -131,8 +130,8 @@ class _Reading:
 
     def _take_slot(self) -> int:
         if not self._free:
-            data = self._end.recv(16)
+            data = self._end.recv(wire.MESSAGE_BYTES)
             if not data:
                 raise BrokenPipeError  # the parent has gone
-            self._free.append(struct.unpack("<H", data)[0])
+            self._free += wire.unpack_slots(data)
         return self._free.pop()

@@ -6,8 +6,10 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,7 @@ _ERRORS: Final[dict[str, type[CvpipeError]]] = {
     cls.code: cls for cls in (VideoError, UnreadableVideo, UnsupportedVideo, VideoLimit)
 }
 _MAX_HOLD: Final = 128
+_AHEAD_BYTES: Final = 32 * 2**20
 """The socket holds about 250 messages; a release must not wait."""
 
 
@@ -130,10 +133,10 @@ class Decoders:
         """Frames of a video as the views ask for them, in order; to be used as a context manager and iterated over.
 
         index: of this video. numbers: (k,) ints, of the frames wanted, ascending. views: what to make of each frame.
-        hold: how many frames may be unreleased at once. The decoder works ahead by two more.
+        hold: how many frames may be unreleased at once. The decoder works ahead by two to eight more.
         Exact: what is read of a frame does not depend on the other frames asked for. Every frame asked for comes;
         one that can't be decoded comes without images.
-        Memory: (hold + 2) x the bytes of the views, shared with the decoder.
+        Memory: (hold + 2) x the bytes of the views, shared with the decoder; up to 32 MiB more if they are small.
         Raises, when entered or iterated: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
         """
         wanted = np.ascontiguousarray(numbers, np.int64)
@@ -194,6 +197,9 @@ class Reading:
         self._numbers, self._views, self._hold = numbers, views, hold
         self._next = 0
         self._lent: set[int] = set()
+        self._ahead = _frames_ahead(sum(view.nbytes for view in views))
+        self._returned: list[int] = []
+        self._lock = threading.Lock()
         self._slots: list[tuple[Image, ...]] = []
         self._talk: _Talk | None = None
 
@@ -217,7 +223,7 @@ class Reading:
             "counted": index.facts.timing == "counted",
         }
         arrays = (numbers, index.pts[numbers], keys, index.pts[keys])
-        self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + 2)
+        self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + self._ahead)
         process, ring, shared = self._context.__enter__()
         self._talk = _Talk(process, self._decoders.limits)
         places = [distinct.index(view) for view in self._views]
@@ -242,6 +248,8 @@ class Reading:
             raise RuntimeError("a reading is a context manager: use it in a `with`")
         if len(self._lent) >= self._hold:
             raise RuntimeError(f"{self._hold} frames are unreleased; release one, or read with a larger `hold`")
+        if not self._talk.has_message():
+            self._return_slots(at_least=1)  # the decoder may be waiting for one
         message = self._talk.receive()
         at, number = self._next, int(self._numbers[self._next])
         if message[0] == wire.FRAME and len(message) == wire.frame_message.size:
@@ -259,9 +267,24 @@ class Reading:
 
     def _give_back(self, slot: int) -> None:
         self._lent.discard(slot)
+        with self._lock:
+            self._returned.append(slot)
+        self._return_slots(at_least=max(1, self._ahead // 2))
+
+    def _return_slots(self, *, at_least: int) -> None:
+        """Tell the decoder of free slots, several at once: each message wakes it and takes a core from the network."""
+        with self._lock:
+            if len(self._returned) < at_least:
+                return
+            slots, self._returned = self._returned, []
         talk = self._talk
         if talk is not None:
-            talk.give_back(slot)
+            talk.give_back(slots)
+
+
+def _frames_ahead(frame_bytes: int) -> int:
+    """How many frames a decoder works ahead: two, and up to eight where they are small."""
+    return max(2, min(8, _AHEAD_BYTES // max(1, frame_bytes)))
 
 
 class _Talk:
@@ -271,6 +294,12 @@ class _Talk:
         self.process = process
         self._limits = limits
         process.socket.settimeout(limits.timeout_seconds)
+        self._poll = select.poll()
+        self._poll.register(process.socket, select.POLLIN)
+
+    def has_message(self) -> bool:
+        """Whether `receive` would not have to wait."""
+        return bool(self._poll.poll(0))
 
     def receive(self) -> bytes:
         """The next message that is neither a sign of life nor an error."""
@@ -292,10 +321,10 @@ class _Talk:
             if message[0] != wire.ALIVE:
                 return message
 
-    def give_back(self, slot: int) -> None:
-        """Tell the decoder that a slot is free."""
+    def give_back(self, slots: Sequence[int]) -> None:
+        """Tell the decoder that slots are free."""
         with contextlib.suppress(OSError):  # it has ended; whoever waits for its next frame gets to know
-            self.process.socket.send(wire.slot_message.pack(slot))
+            self.process.socket.send(wire.pack_slots(slots))
 
     def broken(self) -> DecoderDied:
         """The error for a decoder that says what it can't mean: it is not ours any more."""

@@ -53,7 +53,7 @@ frame_message: Final = struct.Struct("<BIH")
 damaged_message: Final = struct.Struct("<BI")
 started_message: Final = struct.Struct("<BI")
 exit_message: Final = struct.Struct("<Bi")
-slot_message: Final = struct.Struct("<H")
+_slot: Final = struct.Struct("<H")
 
 _HEAD = struct.Struct("<IQ")
 _ALIGN = 64  # a cache line, and enough for any vector instruction
@@ -91,6 +91,16 @@ class Ring:
                 offset += -(-view.nbytes // _ALIGN) * _ALIGN
             slots.append(tuple(images))
         return slots
+
+
+def pack_slots(slots: Sequence[int]) -> bytes:
+    """The message that slots are free."""
+    return b"".join(_slot.pack(slot) for slot in slots)
+
+
+def unpack_slots(message: bytes) -> list[int]:
+    """The inverse of `pack_slots`."""
+    return [slot for (slot,) in _slot.iter_unpack(message)]
 
 
 def share(

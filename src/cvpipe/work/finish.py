@@ -8,6 +8,7 @@ from pathlib import Path
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.job import JobError, JobState
 from cvpipe.lifecycle import job_folder
+from cvpipe.pipeline import frames_in_range
 from cvpipe.results import FrameRecord
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
@@ -55,10 +56,13 @@ def _annotate(bench: Bench, lease: Lease, job_id: str, folder: Path) -> None:
     from cvpipe.exports.annotated import write_annotated
 
     job = PlannedJob.load(bench, job_id)
-
-    def records() -> Iterator[FrameRecord]:
-        for record in all_records(bench.store, job_id):
-            lease.check()
-            yield record
-
-    write_annotated(folder / "annotated.mp4", bench.decoders, job.file(bench), job.index, records(), bench.tools.cv2)
+    write_annotated(
+        folder / "annotated.mp4",
+        bench.decoders,
+        job.file(bench),
+        job.index,
+        all_records(bench.store, job_id),
+        bench.tools.cv2,
+        numbers=frames_in_range(job.index, job.time_range),
+        on_progress=lambda _done, _total: lease.check(),
+    )

@@ -8,13 +8,14 @@ from pathlib import Path
 from cvpipe.engine import plan_chunks
 from cvpipe.errors import InvalidRequest, UnreadableVideo
 from cvpipe.inference.cards import find_card
-from cvpipe.job import JobError, JobState, TimeRange
+from cvpipe.job import JobError, JobState
 from cvpipe.pipeline import PipelineSpec, parse_pipeline, plan_segments, select_frames
 from cvpipe.results import stream_ms
 from cvpipe.sources.upload import stored_path
 from cvpipe.store import Ring
 from cvpipe.video import VideoIndex
 from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.planned import time_range_of
 from cvpipe.work.source import locate
 
 
@@ -35,8 +36,7 @@ def ingest(bench: Bench, task: str) -> None:
         spec = parse_pipeline(doc["pipeline"])
         path, video = locate(bench, doc, lease)
         index = _index(bench, video, path)
-        time_range = TimeRange.model_validate(doc["range"]) if doc["range"] else None
-        numbers = select_frames(spec, index, time_range)
+        numbers = select_frames(spec, index, time_range_of(doc))
         if not len(numbers):
             raise InvalidRequest("no frame of the video lies in the range", field="range")
         chunks = plan_chunks(index, numbers, doc["chunk_seconds"])

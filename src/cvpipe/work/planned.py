@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,18 @@ class Part:
         return cls(job, int(segment), int(chunk))
 
 
+def time_range_of(doc: Mapping[str, Any]) -> TimeRange | None:
+    """The part of the video that a job looks at."""
+    return TimeRange.model_validate(doc["range"]) if doc["range"] else None
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
     """What a chunk's task needs to know of its job."""
 
     doc: dict[str, Any]
     spec: PipelineSpec
+    time_range: TimeRange | None
     segments: list[Segment]
     chunks: list[Chunk]
     video: str
@@ -60,10 +66,11 @@ class PlannedJob:
         if packed is None:
             raise NotFound("the video was deleted")
         index = VideoIndex.unpack(packed)
-        time_range = TimeRange.model_validate(doc["range"]) if doc["range"] else None
+        time_range = time_range_of(doc)
         return cls(
             doc=doc,
             spec=spec,
+            time_range=time_range,
             segments=[Segment(s["kind"], s["queue"], tuple(s["stages"])) for s in segments],
             chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(chunks)],
             video=video,
