@@ -242,7 +242,9 @@ def test_a_gpu_answers_like_the_cpu(assets: Path, tmp_path: Path, yolox: OnnxNet
         assert np.allclose(a, b, rtol=1e-2, atol=1e-2)
 
 
-def test_a_gpu_gets_full_batches_of_a_network_that_keeps_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gets_full_batches_of_a_network_that_keeps_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_a_gpu(monkeypatch)
     network = open_network(tmp_path, table_network(np.arange(14.0).reshape(7, 2), width=160, height=160), device="cuda")
     assert network.batch == 16
