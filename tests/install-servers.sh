@@ -1,11 +1,12 @@
 #!/bin/sh
-# Install what the tests start for themselves, where it is missing: redis-server and rabbitmq-server.
+# Install what the tests start for themselves or compare with, where it is missing: redis-server, rabbitmq-server, ffmpeg.
 # Runs apt-get on Debian and Ubuntu as root; elsewhere says what to install and lets those tests skip.
 set -eu
 
 missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
 command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+command -v ffmpeg >/dev/null || missing="$missing ffmpeg"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

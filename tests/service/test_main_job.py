@@ -16,7 +16,7 @@ from cvpipe.engine import run_local
 from cvpipe.pipeline import load_pipeline
 from cvpipe.settings import Settings
 from tests.modelcards import write_yolox_card
-from tests.servers import RabbitMQServer
+from tests.servers import RabbitMQServer, RedisServer
 from tests.service.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -175,6 +175,21 @@ def test_a_restart_of_rabbitmq_in_the_middle_changes_no_record(
         done = client.wait(job.id, timeout_seconds=120)
         assert done.state == "succeeded", deployment.logs()
         assert as_lines(client.frames(job.id)) == expected
+
+
+def test_a_killed_redis_that_comes_back_changes_no_record(
+    deployment: Deployment, redis_server: RedisServer, video: Path, expected: list[str]
+) -> None:
+    deployment.worker()
+    deployment.worker()
+    with deployment.client() as client:
+        job = client.submit(pipeline="people", path=str(video), range={"from": 0, "to": 60})
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 100, "the job is in the middle")
+        redis_server.kill()
+        redis_server.start()
+        done = client.wait(job.id, timeout_seconds=120)
+        assert done.state == "succeeded", deployment.logs()
+        assert as_lines(client.frames(job.id)) == expected[:600]
 
 
 def test_a_job_posted_while_rabbitmq_is_down_is_taken_and_done_later(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
-from cvpipe.errors import CvpipeError, LeaseLost, Unavailable
+from cvpipe.errors import CvpipeError, LeaseLost, StoreUnavailable, Unavailable
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError
 from cvpipe.log import fields
@@ -153,9 +153,11 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp) -> Iterator[Lease
         log.info("left a task that is no longer ours %s", fields(task=task))
     except Stopping:
         bench.bell.ring(bench.store.release(claim))
-    except Unavailable as error:
+    except StoreUnavailable as error:
+        # Not the task's fault, so it counts as no failure; where the store stays away, the lease runs out.
         log.warning("task handed back: %s %s", error, fields(task=task))
-        _retry(bench, lease, error, on_given_up)
+        with suppress(Unavailable):
+            bench.bell.ring(bench.store.release(claim, delay_seconds=1))
     except Exception as error:
         if not isinstance(error, CvpipeError):
             log.exception("task raised %s", fields(task=task))
