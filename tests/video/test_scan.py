@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from cvpipe.errors import NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit
+from cvpipe.errors import DecoderDied, NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit
 from cvpipe.video import Decoders, Limits
 from tests.video.clips import make_clip, picture, x264
 
@@ -223,7 +223,11 @@ def test_more_frames_than_allowed_are_refused(clips):
 
 
 def test_more_memory_than_allowed_is_refused(clips):
-    with Decoders(limits=Limits(memory_bytes=20 * 2**20)) as strict, pytest.raises(VideoLimit, match="memory"):
+    # A process without memory can't always say so: with some versions of Python it ends by a signal.
+    with (
+        Decoders(limits=Limits(memory_bytes=20 * 2**20)) as strict,
+        pytest.raises((VideoLimit, DecoderDied), match=r"memory|ended by SIG"),
+    ):
         strict.index(clips("closed.mp4"))
 
 
