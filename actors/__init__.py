@@ -21,7 +21,7 @@ broker = make_broker(
     broker_url=settings.broker_url,
     redis_url=settings.redis_url or "redis://127.0.0.1:6379/0",
     middleware=[resources],
-    prefetch=settings.threads or os.cpu_count(),
+    prefetch=settings.threads or len(os.sched_getaffinity(0)),
 )
 dramatiq.set_broker(broker)
 for logical in (*DEFAULT_QUEUES, *settings.extra_queues.split()):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import os
+from typing import Any, Final
 
 from dramatiq.middleware import Middleware
 
 from cvpipe import log
 from cvpipe.broker import Bell, make_broker
+from cvpipe.errors import CvpipeError
 from cvpipe.settings import Settings
 from cvpipe.store import Store
 from cvpipe.work import Bench
+
+_UNAVAILABLE: Final = 3  # the exit code of `cvpipe worker` for the same
 
 
 class WorkerResources(Middleware):
@@ -28,9 +33,17 @@ class WorkerResources(Middleware):
         return self._bench
 
     def before_worker_boot(self, _broker: Any, _worker: Any) -> None:
-        """Open the store and a bell of our own."""
+        """Open the store and a bell of our own.
+
+        Dramatiq logs what a middleware raises and goes on: a worker that can do nothing would swallow every message. So
+        it ends here, and whoever runs it starts it again.
+        """
         log.configure(self._settings.log_level)
-        self._bench = open_bench(self._settings)
+        try:
+            self._bench = open_bench(self._settings)
+        except CvpipeError as error:
+            logging.getLogger(__name__).critical("the worker can't start: %s", error)
+            os._exit(_UNAVAILABLE)
 
     def before_worker_shutdown(self, _broker: Any, _worker: Any) -> None:
         """Running tasks checkpoint and go back to the store."""

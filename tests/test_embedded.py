@@ -96,7 +96,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def test_what_up_announces_is_there(service: Up) -> None:
     assert httpx.get(f"{service.url}/readyz").json()["status"] == "ready"
     assert httpx.get(service.ready["docs"]).status_code == 200
-    assert set(service.children) == {"store", "api", "compute", "flow"}
+    assert set(service.children) == {"store", "api", "compute", "flow", "notify"}
     assert service.ready["store"]["durable"] is True
     store = redis.Redis.from_url(service.ready["store"]["url"], decode_responses=True)
     assert store.config_get("appendfsync", "maxmemory-policy") == {
@@ -121,14 +121,14 @@ def test_a_second_up_on_the_same_data_directory_names_the_first_and_leaves_it_al
 
 def test_workers_and_api_that_are_killed_come_back_and_the_job_ends_well(service: Up, tmp_path: Path) -> None:
     roster = Path(service.ready["data_dir"]) / "run" / "children.json"
-    for name in ("compute", "flow", "api"):
+    for name in ("compute", "flow", "notify", "api"):
         os.kill(service.children[name], signal.SIGKILL)
     with Client(service.url) as client:  # the address still takes connections
         job = client.submit("edges", video=client.upload(make_clip(tmp_path / "clip.mp4")))
         assert client.wait(job, timeout_seconds=60).state == "succeeded"
         assert len(list(client.frames(job))) == 10  # 2 s at 5 fps
     known = json.loads(roster.read_text())
-    assert all(known[name]["pid"] != service.children[name] for name in ("compute", "flow", "api"))
+    assert all(known[name]["pid"] != service.children[name] for name in ("compute", "flow", "notify", "api"))
     service.identities = [ProcessId.of(child["pid"]) for child in known.values()]
 
 

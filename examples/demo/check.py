@@ -42,8 +42,10 @@ class _Seen:
     box: Box
 
 
-def check(records: Iterable[Mapping[str, Any]], truth: Truth) -> list[Finding]:
+def check(records: Iterable[Mapping[str, Any]], truth: Truth, *, fps: float | None = None) -> list[Finding]:
     """Hold frame records, as the API and NDJSON give them, against the truth. All must be `ok` for success.
+
+    fps: frames per second of the clip that must have been looked at; None: those there are will do.
 
     Readings are compared without spaces and punctuation between letters and digits, which no reader tells for sure.
     """
@@ -52,7 +54,7 @@ def check(records: Iterable[Mapping[str, Any]], truth: Truth) -> list[Finding]:
     looked = [shown[record["frame"]] for record in records if record["status"] == "ok" and record["frame"] in shown]
     seen = [line for record in records for line in _lines(record)]
     return [
-        _check_frames(records, looked),
+        _check_frames(records, looked, None if fps is None else frames_at(truth, fps)),
         _check_clock(looked, seen, truth),
         *_check_sign(looked, seen, truth),
         *_check_plates(looked, seen),
@@ -64,11 +66,19 @@ def succeeded(findings: Sequence[Finding]) -> bool:
     return bool(findings) and all(finding.ok for finding in findings)
 
 
-def _check_frames(records: Sequence[Mapping[str, Any]], looked: Sequence[FrameTruth]) -> Finding:
+def frames_at(truth: Truth, fps: float) -> list[int]:
+    """Numbers of the first frames of each interval of 1/fps seconds."""
+    ticks = [int(frame.time * fps + 1e-6) for frame in truth.frames]
+    return [truth.frames[n].frame for n in range(len(ticks)) if n == 0 or ticks[n] != ticks[n - 1]]
+
+
+def _check_frames(
+    records: Sequence[Mapping[str, Any]], looked: Sequence[FrameTruth], wanted: Sequence[int] | None
+) -> Finding:
     numbers = [record["frame"] for record in records]
     in_order = all(a < b for a, b in pairwise(numbers))
-    ok = len(looked) == len(records) > 0 and in_order
-    found = f"{len(looked)} of {len(records)}" + ("" if in_order else ", out of order")
+    ok = len(looked) == len(records) > 0 and in_order and (wanted is None or numbers == wanted)
+    found = f"{len(looked)} of {len(records if wanted is None else wanted)}" + ("" if in_order else ", out of order")
     return Finding("frames looked at", "all readable, in order", found, ok)
 
 

@@ -127,11 +127,11 @@ class _Rabbit(RabbitmqBroker):
 
 
 class _Embedded(dramatiq.Broker):
-    """The bell on the embedded store: a sorted set for each queue, its messages in order of priority, then of time.
+    """The bell on the embedded store: a sorted set for each queue, its tasks in order of priority, then of time.
 
-    Consumers wait for it with BZPOPMIN: an idle worker costs nothing, and a ring is heard at once (Dramatiq's own
-    RedisBroker polls, and knows no priorities). A popped message is forgotten: if its worker dies, the sweeper rings
-    again.
+    Consumers wait for it with BZPOPMIN: an idle worker costs next to nothing, and a ring is heard at once (Dramatiq's
+    own RedisBroker polls, and knows no priorities). A task that is rung for twice is there once. One that was popped is
+    forgotten: if its worker dies, the sweeper rings again.
     """
 
     def __init__(self, url: str, *, prefetch: int | None = None) -> None:
@@ -154,7 +154,7 @@ class _Embedded(dramatiq.Broker):
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
         if delay is not None:
             raise ValueError("delays are the due set's work")
-        self.client.zadd(_BELL + message.queue_name, {message.encode(): _rank(message)})
+        self.client.zadd(_BELL + message.queue_name, {message.args[0]: _rank(message)})
         return message
 
     def close(self) -> None:
@@ -166,6 +166,7 @@ class _EmbeddedConsumer(Consumer):
 
     def __init__(self, client: redis.Redis, queue_name: str, prefetch: int, timeout_ms: int) -> None:
         self._client = client
+        self._queue_name = queue_name
         self._key = _BELL + queue_name
         self._timeout_seconds = timeout_ms / 1000
         self._free = threading.Semaphore(prefetch)
@@ -176,7 +177,7 @@ class _EmbeddedConsumer(Consumer):
         popped: Any = None
         try:
             popped = self._client.bzpopmin(self._key, timeout=self._timeout_seconds)
-            return MessageProxy(dramatiq.Message.decode(popped[1])) if popped else None
+            return MessageProxy(_message(Ring(popped[1].decode(), self._queue_name, 0))) if popped else None
         except redis.RedisError as error:
             raise ConnectionClosed(error) from None
         finally:
@@ -191,7 +192,7 @@ class _EmbeddedConsumer(Consumer):
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         for message in messages:
-            self._client.zadd(self._key, {message.encode(): _rank(message)})
+            self._client.zadd(self._key, {message.args[0]: _rank(message)})
 
 
 def _rank(message: Any) -> float:

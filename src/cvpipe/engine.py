@@ -197,7 +197,7 @@ def run_local(
 
     if not video.is_file():
         raise InvalidRequest(f"no video file {str(video)!r}")
-    threads = settings.threads or os.cpu_count() or 1
+    threads = settings.threads or len(os.sched_getaffinity(0))
     started = time.time()
     tools = OnnxTools(settings.models_path, device=settings.device)
     out.mkdir(parents=True, exist_ok=True)
@@ -209,6 +209,8 @@ def run_local(
         if not len(numbers):
             raise InvalidRequest("no frame of the video lies in the range", field="range")
         chunks = plan_chunks(index, numbers, chunk_seconds)
+        for old in ("job.json", "annotated.mp4"):  # of an earlier run into the same folder
+            (out / old).unlink(missing_ok=True)
         counts = {"ok": 0, "damaged": 0, "failed": 0}
         run = _LocalRun(pipeline, tools, decoders, video, index, numbers, on_progress, [runners])
 

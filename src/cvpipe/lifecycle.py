@@ -18,6 +18,7 @@ from cvpipe.job import Job, JobRequest
 from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
+from cvpipe.sources.upload import stored_path
 from cvpipe.store import Store
 
 
@@ -45,6 +46,8 @@ class Lifecycle:
                 self._store.video(request.video)
             except NotFound as error:
                 raise NotFound(error.message, field="video") from None
+            if not stored_path(self._settings.data_dir, request.video).is_file():
+                raise NotFound("this video is known by a `path` only; upload it, or give its path", field="video")
         path = None
         if request.path is not None:
             path = str(path_source.resolve(request.path, self._settings.roots))
@@ -123,7 +126,7 @@ class Lifecycle:
         """Make a stored upload known and have it probed. The same file twice is the same video."""
         try:
             known = self._store.video(video_id)
-            if known["state"] != "failed":
+            if known["state"] == "ready":
                 return known
         except NotFound:
             pass

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from examples.demo.check import Finding, check, succeeded
+from examples.demo.check import Finding, check, frames_at, succeeded
 from examples.demo.truth import CarTruth, FrameTruth, Truth
 
 Records = list[dict[str, Any]]
@@ -232,3 +232,21 @@ def test_only_the_part_that_was_looked_at_counts() -> None:
     assert rows["station clock"].expected == "07:10 to 07:12"
     assert [what for what in rows if what.startswith("scoreboard")] == ["scoreboard from 0.0 s"]
     assert all(row.ok for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        pytest.param(slice(0, 3), id="the first"),
+        pytest.param(slice(10, 14), id="a hole"),
+        pytest.param(slice(12, None), id="the rest"),
+    ],
+)
+def test_records_that_are_missing_fail_the_demo(left_out: slice) -> None:
+    truth = make_truth()
+    wanted = [0, 5, 10, 15, 20, 24]  # 24 fps looked at 5 times a second: the first frame of each fifth of a second
+    records = [record for record in make_records(truth, every=1) if record["frame"] in set(frames_at(truth, 5))]
+    assert [record["frame"] for record in records][:6] == wanted
+    assert by_what(check(records, truth, fps=5))["frames looked at"].ok
+    del records[left_out]
+    assert not by_what(check(records, truth, fps=5))["frames looked at"].ok

@@ -98,6 +98,73 @@ def test_a_chunk_that_kills_its_worker_three_times_is_given_up_and_the_others_ar
     assert 20 <= failed[0] <= 25
 
 
+GRUDGE = '''
+from typing import Literal
+
+from cvpipe.stages import SequenceStage, StageOptions
+
+
+class GrudgeOptions(StageOptions):
+    """Options of `grudge`."""
+
+    type: Literal["grudge"] = "grudge"
+
+
+class Grudge(SequenceStage[GrudgeOptions]):
+    """Count records, and raise at frame 5."""
+
+    Options = GrudgeOptions
+    count = 0
+
+    def update(self, record):
+        if record.frame == 5:
+            raise ZeroDivisionError("grudge")
+        self.count += 1
+        return record
+
+    def state(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+'''
+
+
+def test_a_sequence_chunk_that_is_given_up_takes_no_other_with_it(
+    deployment: Deployment, video: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cvpipe_stages" / "grudge.py").write_text(GRUDGE)
+    deployment.close()
+    deployment.start_api()
+    deployment.start("sweep")
+    deployment.worker(queues="ingest,cpu,sequence,finish")
+    pipeline = {"name": "p", "stages": [{"type": "grudge"}]}
+    with deployment.client() as client:
+        job = client.submit(pipeline=pipeline, path=str(video), range={"from": 0, "to": 3}, chunk_seconds=1)
+        deployment.until(lambda: client.job(job.id).state.is_final, "the job is over")
+        done = client.job(job.id)
+        records = list(client.frames(job.id))
+    assert (done.state, done.progress.chunks_failed) == ("succeeded_with_gaps", 1), deployment.logs()
+    assert [record.frame for record in records] == list(range(30))
+    assert [record.frame for record in records if record.status == "failed"] == list(range(5, 10))
+
+
+def test_a_worker_without_the_stage_ends_the_job_and_not_itself(
+    deployment: Deployment, video: Path, root: Path
+) -> None:
+    without = {"PYTHONPATH": os.pathsep.join((str(root / "src"), str(root)))}
+    worker = deployment.start("worker", "--queues", "ingest,cpu,sequence,finish", env=without)
+    pipeline = {"name": "p", "stages": [{"type": "poison", "at": -1, "how": "raise"}]}
+    with deployment.client() as client:
+        job = client.submit(pipeline=pipeline, path=str(video), range={"from": 0, "to": 1})
+        deployment.until(lambda: client.job(job.id).state.is_final, "the job is over")
+        done = client.job(job.id)
+    assert done.state == "failed"
+    assert done.error is not None
+    assert "poison" in done.error.message
+    assert worker.poll() is None
+
+
 def test_a_stage_on_its_own_queue_adds_to_the_records_of_those_before(deployment: Deployment, video: Path) -> None:
     deployment.worker(queues="ingest,cpu,sequence,finish")
     stages = [{"type": "edges"}, {"type": "poison", "at": -1, "how": "raise", "queue": "apart"}]

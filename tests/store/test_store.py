@@ -281,6 +281,60 @@ def test_a_job_that_is_not_over_can_not_be_deleted_and_one_that_is_leaves_nothin
         store.delete_job(job)
 
 
+def test_a_task_that_only_waits_is_rung_for_ever_more_rarely(store: Store) -> None:
+    submit(store)
+    store.client.zadd("cvpipe:due", {"ingest:j1": 0})
+    waits = []
+    for _ in range(4):
+        assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:j1"]
+        score = store.client.zscore("cvpipe:due", "ingest:j1")
+        seconds, microseconds = store.client.time()  # type: ignore[misc]
+        waits.append(round((float(score) - seconds * 1000 - microseconds / 1000) / 1000))  # type: ignore[arg-type]
+        store.client.zadd("cvpipe:due", {"ingest:j1": 0})
+    assert waits == [5, 10, 20, 40]
+
+
+def test_what_the_client_sends_twice_because_an_answer_got_lost_happens_once(store: Store) -> None:
+    submit(store)
+    held = claim(store, "ingest:j1")
+    store.end_job(held, "j1", JobState.failed, error=None, exports=[])
+    submit(store)
+    assert store.job("j1").state == JobState.failed
+    assert [event["type"] for _, event in store.events("j1")] == ["job.queued", "job.running", "job.failed"]
+    submit(store, "j2")
+    first, again = (store._scripts["claim"](args=["ingest:j2", "token", 30_000]) for _ in range(2))
+    assert first == again == [b"ok", 0, 0, 1]
+
+
+def test_a_sequence_chunk_that_is_given_up_leaves_the_state_to_the_next(store: Store) -> None:
+    job = planned(store, WITH_SEQUENCE, chunks=2)
+    run_chunk(store, job, 0, 0)
+    run_chunk(store, job, 0, 1)
+    held = claim(store, f"chunk:{job}:1:0")
+    store.finish_chunk(held, job, 1, 0, failed=JobError(code="internal", message="x"))
+    assert store.sequence_state(job, 1) is None
+    assert run_chunk(store, job, 1, 1, stream=False) == [f"finish:{job}"]
+    assert store.sequence_state(job, 1) == {"last": 1}
+
+
+def test_a_chunk_that_fails_in_two_segments_is_one_failed_chunk(store: Store) -> None:
+    job = planned(store, WITH_SEQUENCE, chunks=2)
+    error = JobError(code="internal", message="x")
+    store.finish_chunk(claim(store, f"chunk:{job}:0:0"), job, 0, 0, failed=error)
+    store.finish_chunk(claim(store, f"chunk:{job}:1:0"), job, 1, 0, failed=error)
+    assert store.job(job).progress.chunks_failed == 1
+
+
+def test_the_records_of_a_canceled_job_have_no_holes(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=3)
+    held = claim(store, f"chunk:{job}:0:0")
+    store.append(held, job, (0, 0), [make_record(n) for n in range(3)], lease_seconds=30, counted=True)
+    run_chunk(store, job, 0, 1)
+    store.cancel(job)
+    page, complete = store.frames(job)
+    assert ([record.frame for _, record in page], complete) == ([0, 1, 2], True)
+
+
 def test_jobs_are_listed_newest_first_in_pages_and_filtered(store: Store) -> None:
     for number in range(5):
         submit(store, f"j{number}", labels={"parity": str(number % 2)})

@@ -341,7 +341,7 @@ def _field_error(item: Mapping[str, Any], body: Any) -> FieldError:
     return FieldError(
         field=".".join(str(step) for step in path),
         part=part if part in ("body", "query", "path", "header") else "body",
-        detail=detail[:1].lower() + detail[1:],
+        detail=detail if detail[:2].isupper() else detail[:1].lower() + detail[1:],
     )
 
 

@@ -29,11 +29,13 @@ from cvpipe.settings import Settings
 __all__ = ["Running", "run_service"]
 
 COMPUTE_QUEUES: Final = ("cpu", "gpu")
-FLOW_QUEUES: Final = ("ingest", "sequence", "finish", "notify")
-_FLOW_THREADS: Final = 4  # they wait for the store and for webhook receivers, they hardly compute
+FLOW_QUEUES: Final = ("ingest", "sequence", "finish")
+NOTIFY_QUEUES: Final = ("notify",)
+_FLOW_THREADS: Final = 4  # they wait for the store and for decoders, they hardly compute
+_NOTIFY_THREADS: Final = 8  # they wait for webhook receivers, some of them for long: a process of their own
 _STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
 _READY_SECONDS: Final = 60.0
-_STOP_ORDER: Final = (("compute", "flow"), ("api",), ("store",))
+_STOP_ORDER: Final = (("compute", "flow", "notify"), ("api",), ("store",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _commands(
         "compute": ["worker", "--queues", ",".join(compute_queues), "--threads", str(threads)],
         # The sweeper has hardly anything to do; a process of its own would cost 80 MB and a second at the start.
         "flow": ["worker", "--queues", ",".join(FLOW_QUEUES), "--threads", str(_FLOW_THREADS), "--sweep"],
+        "notify": ["worker", "--queues", ",".join(NOTIFY_QUEUES), "--threads", str(_NOTIFY_THREADS)],
     }
     return [
         Command(

@@ -139,7 +139,9 @@ class Jobs(Connection):
 
     @guarded
     def add_delivery(self, job_id: str, delivery: Delivery) -> None:
-        """Keep one attempt at a webhook with its job."""
+        """Keep one attempt at a webhook with its job, if the job is still there."""
+        if not self._redis.exists(job_key(job_id)):
+            return
         key = job_key(job_id) + ":deliveries"
         pipe = self._redis.pipeline()
         pipe.rpush(key, delivery.model_dump_json())

@@ -44,10 +44,10 @@ class Records(Connection):
             return [], over
         segments = json.loads(plan)
         if segments[-1]["kind"] == "sequence":
-            streams = [(frames_key(job_id), over)]
+            streams = [(frames_key(job_id), False)]
         else:
             chunks_read, done = json.loads(chunks), {key.decode() for key in done_raw}
-            whole = {n for n in range(len(chunks_read)) if over or f"{len(segments) - 1}:{n}" in done}
+            whole = {n for n in range(len(chunks_read)) if f"{len(segments) - 1}:{n}" in done}
             may_hold = _chunks_between(chunks_read, start=start, stop=stop, after=after)
             streams = [(chunk_key(job_id, len(segments) - 1, n), n in whole) for n in may_hold]
         found: list[tuple[str, FrameRecord]] = []
@@ -57,7 +57,7 @@ class Records(Connection):
                     return found, False
                 found.append((entry_id, record))
             if not complete:
-                return found, False
+                return found, over  # of a job that ended early nothing follows; without holes
         return found, True
 
     def _between(

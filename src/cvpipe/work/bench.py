@@ -13,7 +13,7 @@ from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
 from cvpipe.errors import CvpipeError, LeaseLost, StoreUnavailable, Unavailable
 from cvpipe.inference.cards import find_card
-from cvpipe.job import JobError
+from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
 from cvpipe.pipeline import PipelineSpec, Segment
 from cvpipe.settings import Settings
@@ -130,11 +130,11 @@ OnGivenUp = Callable[[Lease, JobError], Sequence[Ring]]
 
 
 @contextmanager
-def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp) -> Iterator[Lease | None]:
+def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterator[Lease | None]:
     """Claim a task for the length of the block; None where it is not to be had.
 
     An exception hands the task back, to be tried again after a while. After three crashes or three failures, or at once
-    for what trying again can't cure, `on_given_up` is called instead; it must commit an end.
+    for what trying again can't cure, `on_given_up` is called instead; it must commit an end. None: never given up.
     """
     claim = bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
     if isinstance(claim, str):
@@ -143,9 +143,9 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp) -> Iterator[Lease
         return
     lease = Lease(bench, claim)
     try:
-        if claim.crashes >= MAX_CRASHES:
+        if on_given_up is not None and claim.crashes >= MAX_CRASHES:
             error = JobError(code="worker-crashed", message=f"the worker died {claim.crashes} times at {task}")
-            bench.bell.ring(on_given_up(lease, error))
+            _give_up(bench, lease, error, on_given_up)
             yield None
             return
         yield lease
@@ -166,17 +166,39 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp) -> Iterator[Lease
         lease.close()
 
 
-def _retry(bench: Bench, lease: Lease, error: Exception, on_given_up: OnGivenUp) -> None:
+def _retry(bench: Bench, lease: Lease, error: Exception, on_given_up: OnGivenUp | None) -> None:
     claim = lease.claim
-    final = isinstance(error, CvpipeError) and not error.retryable
+    final = claim.failures + 1 >= MAX_FAILURES or (isinstance(error, CvpipeError) and not error.retryable)
+    if final and on_given_up is not None:
+        _give_up(bench, lease, _reason(error), on_given_up)
+        return
     try:
-        if final or claim.failures + 1 >= MAX_FAILURES:
-            code = error.code if isinstance(error, CvpipeError) else "internal"
-            text = str(error) if isinstance(error, CvpipeError) else f"{type(error).__name__}: {error}"
-            bench.bell.ring(on_given_up(lease, JobError(code=code, message=text[:1000])))
-        else:
-            bench.bell.ring(bench.store.release(claim, delay_seconds=0.5 * 4**claim.failures, failed=True))
-    except LeaseLost:
-        log.info("left a task that is no longer ours %s", fields(task=claim.task))
+        delay = 0.5 * 4 ** min(claim.failures, 6)
+        bench.bell.ring(bench.store.release(claim, delay_seconds=delay, failed=True))
     except Unavailable as unavailable:
         log.warning("the task's lease will run out: %s %s", unavailable, fields(task=claim.task))
+
+
+def _give_up(bench: Bench, lease: Lease, error: JobError, on_given_up: OnGivenUp) -> None:
+    """Commit an end: the task's own, or, where even that fails, the job's. Otherwise it would come back for ever."""
+    task = lease.claim.task
+    try:
+        try:
+            bench.bell.ring(on_given_up(lease, error))
+        except (LeaseLost, Unavailable):
+            raise
+        except Exception as worse:
+            log.exception("giving up failed too %s", fields(task=task))
+            job_id = task.split(":")[1]
+            failed = bench.store.end_job(lease.claim, job_id, JobState.failed, error=_reason(worse), exports=[])
+            bench.bell.ring(failed)
+    except LeaseLost:
+        log.info("left a task that is no longer ours %s", fields(task=task))
+    except Unavailable as unavailable:
+        log.warning("the task's lease will run out: %s %s", unavailable, fields(task=task))
+
+
+def _reason(error: Exception) -> JobError:
+    if isinstance(error, CvpipeError):
+        return JobError(code=error.code, message=str(error)[:1000])
+    return JobError(code="internal", message=f"{type(error).__name__}: {error}"[:1000])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 from cvpipe.engine import SequenceRunner
+from cvpipe.errors import LeaseLost, Unavailable
 from cvpipe.job import JobError
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
@@ -50,6 +54,19 @@ class _Appender:
         self._pending: list[FrameRecord] = []
         self._flushed_at = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keep what was done before an error too: whoever goes on begins behind it."""
+        if error is None:
+            self.flush()
+        else:
+            with suppress(LeaseLost, Unavailable):
+                self.flush()
+
     def add(self, record: FrameRecord) -> None:
         """Take a record. Raises: LeaseLost, Stopping."""
         self._lease.check()
@@ -73,10 +90,11 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
     upstream = None
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
-    appender = _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=job.is_counted(part.segment))
-    for record in bench.runner(job.spec, segment).run(bench.decoders, job.file(bench), job.index, numbers, upstream):
-        appender.add(record)
-    appender.flush()
+    records = bench.runner(job.spec, segment).run(bench.decoders, job.file(bench), job.index, numbers, upstream)
+    counted = job.is_counted(part.segment)
+    with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
+        for record in records:
+            appender.add(record)
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
 
 
@@ -85,10 +103,9 @@ def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segme
     state = bench.store.sequence_state(part.job, part.segment)
     if state is not None:
         runner.restore(state)
-    appender = _Appender(bench, lease, part.job, None, counted=False)
-    for record in runner.run(bench.store.chunk_records(part.job, part.segment - 1, part.chunk)):
-        appender.add(record)
-    appender.flush()
+    with _Appender(bench, lease, part.job, None, counted=False) as appender:
+        for record in runner.run(bench.store.chunk_records(part.job, part.segment - 1, part.chunk)):
+            appender.add(record)
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=runner.state())
 
 
@@ -110,5 +127,4 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
             lease.claim, part.job, stream, records[start : start + 500],
             lease_seconds=bench.settings.lease_seconds, counted=counted,
         )  # fmt: skip
-    state = None if is_frames else bench.store.sequence_state(part.job, part.segment)
-    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error, state=state or {})
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error)

@@ -77,6 +77,7 @@ def _index(bench: Bench, video: str, path: Path) -> VideoIndex:
         video,
         size=path.stat().st_size,
         state="ready",
+        error="",
         facts=json.dumps(index.facts.to_dict()),
         index=index.pack(),
     )

@@ -8,11 +8,9 @@ import time
 from datetime import UTC, datetime
 
 from cvpipe import webhooks
-from cvpipe.job import Delivery, Job, JobError
-from cvpipe.log import fields
+from cvpipe.job import Delivery, Job
 from cvpipe.settings import Settings
-from cvpipe.store import Ring
-from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.bench import Bench, leased
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +19,8 @@ def notify(bench: Bench, task: str) -> None:
     """Task `notify:<job>`: deliver the webhook of the job's end; tried again over a day."""
     job_id = task.partition(":")[2]
 
-    def drop(lease: Lease, error: JobError) -> list[Ring]:
-        log.warning("webhook given up: %s %s", error.message, fields(job=job_id))
-        bench.store.drop(lease.claim)
-        return []
-
-    with leased(bench, task, on_given_up=drop) as lease:
+    # Never given up for crashes or faults of ours: only attempts that were made count.
+    with leased(bench, task, on_given_up=None) as lease:
         if lease is None:
             return
         doc = bench.store.job_doc(job_id)
@@ -34,7 +28,7 @@ def notify(bench: Bench, task: str) -> None:
         event = f"job.{job.state}"
         secret = str(doc["webhook_secret"] or bench.settings.webhook_secret)
         # The id is the same for every attempt, so that a receiver can drop repeats.
-        attempt = lease.claim.attempts
+        attempt = len(job.deliveries) + 1
         result = webhooks.deliver(doc["webhook_url"], secret, f"msg_{job_id}", webhook_body(job, bench.settings))
         delivery = Delivery(
             event=event,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,7 @@ def locate(bench: Bench, doc: dict[str, Any], lease: Lease) -> tuple[Path, str]:
     """
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, doc["video"]), doc["video"]
-    path, key = _resolved(bench, doc["path"])
-    video = bench.store.remembered_sha256(key)
-    if video is None:
-        video = sha256_of(path, check=lease.check)
-        bench.store.remember_sha256(key, video)
-    return path, video
+    return _hashed(bench, doc["path"], lease.check)
 
 
 def same_file(bench: Bench, doc: dict[str, Any], video: str) -> Path:
@@ -36,10 +32,19 @@ def same_file(bench: Bench, doc: dict[str, Any], video: str) -> Path:
     """
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, video)
-    path, key = _resolved(bench, doc["path"])
-    if bench.store.remembered_sha256(key) != video:
+    path, found = _hashed(bench, doc["path"], None)
+    if found != video:
         raise UnreadableVideo("the file has changed since the job began", field="path")
     return path
+
+
+def _hashed(bench: Bench, name: str, check: Callable[[], None] | None) -> tuple[Path, str]:
+    path, key = _resolved(bench, name)
+    video = bench.store.remembered_sha256(key)
+    if video is None:
+        video = sha256_of(path, check=check)
+        bench.store.remember_sha256(key, video)
+    return path, video
 
 
 def _resolved(bench: Bench, name: str) -> tuple[Path, str]:

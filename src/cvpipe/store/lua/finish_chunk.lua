@@ -16,12 +16,14 @@ local function start(s, c)
 end
 redis.call('HSET', done, segment .. ':' .. chunk, ARGV[5])
 drop(task)
-if plan[segment + 1]['kind'] == 'sequence' then
+if plan[segment + 1]['kind'] == 'sequence' and ARGV[6] ~= '' then -- given up: the next chunk goes on from the last state
   redis.call('SET', state_key(job, segment), ARGV[6])
 end
 if segment > 0 then redis.call('DEL', chunk_key(job, segment - 1, chunk)) end
 if ARGV[5] == 'failed' then
-  redis.call('HINCRBY', key, 'chunks_failed', 1)
+  local known = false -- a chunk that fails in two segments is one failed chunk
+  for s = 0, segment - 1 do known = known or redis.call('HGET', done, s .. ':' .. chunk) == 'failed' end
+  if not known then redis.call('HINCRBY', key, 'chunks_failed', 1) end
   redis.call('HSET', key, 'error', ARGV[7])
 end
 local following = plan[segment + 2]

@@ -27,7 +27,7 @@ end
 local function put(task, job, queue, priority, delay)
   if redis.call('EXISTS', task_key(task)) == 1 then return end
   redis.call('HSET', task_key(task), 'queue', queue, 'priority', priority, 'job', job, 'token', '',
-    'lease_until', 0, 'not_before', 0, 'crashes', 0, 'failures', 0, 'attempts', 0)
+    'lease_until', 0, 'not_before', 0, 'crashes', 0, 'failures', 0, 'attempts', 0, 'rings', 0)
   redis.call('ZADD', DUE, now() + delay, task)
   if job ~= '' then redis.call('SADD', tasks_key(job), task) end
 end
@@ -70,8 +70,8 @@ end
 local function rings(tasks)
   local out = {}
   for _, task in ipairs(tasks) do
-    local key = task_key(task)
-    table.insert(out, { task, get(key, 'queue') or '', get(key, 'priority') or '0' })
+    local queue = get(task_key(task), 'queue')
+    if queue then table.insert(out, { task, queue, get(task_key(task), 'priority') }) end
   end
   return out
 end

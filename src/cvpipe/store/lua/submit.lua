@@ -2,6 +2,9 @@
 local job, doc, priority, webhook = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local t = now()
 local idem, digest, ttl, grace = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+if redis.call('EXISTS', job_key(job)) == 1 then -- asked again, because the answer got lost
+  return { job, 'new', rings({ 'ingest:' .. job }) }
+end
 if idem ~= '' then
   local key = P .. 'idempotency:' .. idem
   local known = get(key, 'job')
