@@ -3,6 +3,7 @@
 CvpipeError
 ├── InvalidRequest            a value the caller gave is wrong
 │   ├── InvalidPipeline       the pipeline or one of its stages is wrong
+│   ├── InvalidStage          a file that should hold a stage does not
 │   ├── InvalidModel          a model card or its file is wrong
 │   └── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 ├── NotFound                  the thing named does not exist
@@ -62,6 +63,12 @@ class InvalidPipeline(InvalidRequest):
     """The pipeline or one of its stages is wrong."""
 
     code = "invalid-pipeline"
+
+
+class InvalidStage(InvalidRequest):
+    """A file that should hold a stage does not."""
+
+    code, status = "invalid-stage", 500
 
 
 class InvalidModel(InvalidRequest):

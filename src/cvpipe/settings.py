@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -40,6 +41,14 @@ class Settings(BaseSettings):
     decoder_memory_bytes: int = Field(default=2 * 2**30, gt=0, description="Address space of a decoder process.")
     decoder_timeout_seconds: float = Field(default=30, gt=0, description="A decoder silent for longer is killed.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _has_a_known_scheme(cls, url: str | None, info: ValidationInfo) -> str | None:
+        schemes = ("redis", "rediss", "unix") + (("amqp", "amqps") if info.field_name == "broker_url" else ())
+        if url is not None and urlsplit(url).scheme not in schemes:
+            raise ValueError(f"wanted an address that begins with {', '.join(f'{s}://' for s in schemes)}")
+        return url
 
     @property
     def models_path(self) -> Path:

@@ -39,7 +39,9 @@ def test_a_file_in_a_folder_on_the_path_is_a_further_stage(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param("import nothing_like_it", "nothing_like_it", id="an import that fails"),
+        pytest.param("import nothing_like_it", "mine.py: ModuleNotFoundError", id="an import that fails"),
+        pytest.param("def (", "mine.py, line 1: invalid syntax", id="no Python"),
+        pytest.param("x = 1", "mine.py holds 0 stages", id="no stage"),
         pytest.param(
             "from cvpipe.stages.resize import Resize as R\nclass Again(R):\n    pass", "two stages", id="the same type"
         ),

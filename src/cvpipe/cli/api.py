@@ -25,8 +25,10 @@ def api(
     from cvpipe.api import create_app
     from cvpipe.api.server import Server
     from cvpipe.embedded.processes import say_ready
+    from cvpipe.stages import discover
 
     settings = load_settings(host=host, port=port)
+    discover()  # a stage file that is broken is told now, not with the first job
     ping_store(settings)
     log.configure(settings.log_level)
 

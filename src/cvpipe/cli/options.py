@@ -46,4 +46,6 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
         shown = f"--{name.replace('_', '-')}" if name in given else f"CVPIPE_{name.upper()}"
-        raise InvalidRequest(f"{first['msg']}, not {first['input']!r}", field=shown) from None
+        raise InvalidRequest(
+            f"{first['msg'].removeprefix('Value error, ')}, not {first['input']!r}", field=shown
+        ) from None

@@ -23,8 +23,10 @@ def up(
     """
     extras.require("api", "worker", what="cvpipe up")
     from cvpipe.embedded import run_service
+    from cvpipe.stages import discover
 
     settings = load_settings(host=host, port=port, data_dir=data_dir, threads=threads)
+    discover()  # a stage file that is broken is told now, not with the first job
 
     def announce(running: Running) -> None:
         if as_json:

@@ -25,7 +25,10 @@ _IDLE_MS = 250  # how long an idle thread sleeps at most, and so how long a stop
 
 
 def worker(
-    queues: Annotated[str, typer.Option("--queues", "-q", help="Names of queues, separated by commas: `cpu,gpu`.")],
+    queues: Annotated[
+        str | None,
+        typer.Option("--queues", "-q", help="Names of queues, separated by commas: `cpu,gpu`. Default: all there are."),
+    ] = None,
     threads: Threads = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also do what `cvpipe sweep` does, in this process.")] = False,
 ) -> ExitCode:
@@ -34,14 +37,20 @@ def worker(
     The store and the broker are where CVPIPE_REDIS_URL and CVPIPE_BROKER_URL say.
     """
     extras.require("worker", what="cvpipe worker")
+    from cvpipe.stages import discover
+
     settings = load_settings(threads=threads)
+    discover()  # a stage file that is broken is told now, not in the middle of a job
     ping_store(settings)
     count = settings.threads or len(os.sched_getaffinity(0))
     os.environ["CVPIPE_THREADS"] = str(count)  # `actors` reads the environment, like any other entry point
     # Parallelism is ours, by chunks: a pool of threads inside each of them would only get in the way.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    return _serve([name for name in queues.replace(",", " ").split() if name], count, sweep=sweep)
+    from cvpipe.broker import DEFAULT_QUEUES
+
+    every = [*DEFAULT_QUEUES, *settings.extra_queues.split()]
+    return _serve(every if queues is None else queues.replace(",", " ").split(), count, sweep=sweep)
 
 
 def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:

@@ -115,17 +115,26 @@ class Supervisor:
             child.kill()  # what it started
             child.close()
             lived = time.monotonic() - child.started_at
-            deaths = 1 if lived > _HEALTHY_SECONDS else self._deaths.get(name, 0) + 1
-            self._deaths[name] = deaths
-            delay = min(_BACKOFF_SECONDS * 2 ** (deaths - 1), _BACKOFF_LIMIT_SECONDS)
-            self._again[name] = (time.monotonic() + delay, child.command)
-            self._say(f"{name} ended ({child.describe_exit()}); starting it again in {delay:g} s (log: {child.log})")
+            if lived > _HEALTHY_SECONDS:
+                self._deaths[name] = 0
+            self._try_later(child.command, f"{name} ended ({child.describe_exit()})")
+
+    def _try_later(self, command: Command, why: str) -> None:
+        deaths = self._deaths[command.name] = self._deaths.get(command.name, 0) + 1
+        delay = min(_BACKOFF_SECONDS * 2 ** (deaths - 1), _BACKOFF_LIMIT_SECONDS)
+        self._again[command.name] = (time.monotonic() + delay, command)
+        log = self._logs / f"{command.name}.log"
+        self._say(f"{why}; starting it again in {delay:g} s (log: {log})")
 
     def _start_the_due(self) -> None:
         for name, (at, command) in list(self._again.items()):
-            if time.monotonic() >= at:
-                del self._again[name]
+            if time.monotonic() < at:
+                continue
+            del self._again[name]
+            try:
                 self.start(command)
+            except OSError as error:  # no space for its log, no process to be had: that may pass
+                self._try_later(command, f"{name} can't be started ({error.strerror})")
 
 
 def _trim(log: Path) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe.errors import InvalidPipeline
+from cvpipe.errors import InvalidPipeline, InvalidStage
 from cvpipe.frames import Frame, View
 from cvpipe.results import Found, FrameRecord, Objects
 
@@ -219,7 +219,10 @@ EXTENSIONS = "cvpipe_stages"
 
 @cache
 def discover() -> dict[str, type[Stage[Any]]]:
-    """Every stage by its `type`. An ImportError or a duplicate type stops the process: half a service is worse."""
+    """Every stage by its `type`. One broken or doubled file stops the process: half a service is worse.
+
+    Raises: InvalidStage.
+    """
     folders = [(__name__, list(__path__))]
     extensions = importlib.util.find_spec(EXTENSIONS)
     if extensions is not None:
@@ -227,19 +230,38 @@ def discover() -> dict[str, type[Stage[Any]]]:
     found: dict[str, type[Stage[Any]]] = {}
     for package, paths in folders:
         for module_info in pkgutil.iter_modules(paths):
-            module = importlib.import_module(f"{package}.{module_info.name}")
-            for value in vars(module).values():
-                if not (isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module.__name__):
-                    continue
-                kind = value.kind()
-                if kind in found:
-                    raise RuntimeError(
-                        f"two stages have the type {kind!r}: {found[kind].__module__}, {module.__name__}"
-                    )
-                if kind != module_info.name:
-                    raise RuntimeError(f"{module.__name__} must be named after its stage's type {kind!r}")
-                found[kind] = value
+            stage = _stage_in(f"{package}.{module_info.name}", getattr(module_info.module_finder, "path", package))
+            kind = stage.kind()
+            if kind in found:
+                raise InvalidStage(f"two stages have the type {kind!r}: {found[kind].__module__}, {stage.__module__}")
+            found[kind] = stage
     return found
+
+
+def _stage_in(module_name: str, folder: str) -> type[Stage[Any]]:
+    name = module_name.rpartition(".")[2]
+    where = f"stage file {folder}/{name}.py"
+    try:
+        module = importlib.import_module(module_name)
+    except SyntaxError as error:
+        raise InvalidStage(f"{where}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:  # whatever the file's own code raises
+        raise InvalidStage(f"{where}: {type(error).__name__}: {error}") from error
+    stages = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Stage) and value.__module__ == module_name
+    ]
+    if len(stages) != 1:
+        raise InvalidStage(f"{where} holds {len(stages)} stages; it must hold one subclass of a kind of Stage")
+    kind = stages[0].kind()
+    if kind != name and not (module_name.startswith(EXTENSIONS) and kind in _own_names()):
+        raise InvalidStage(f"{where} must be named after its stage's type {kind!r}")
+    return stages[0]
+
+
+def _own_names() -> set[str]:
+    return {module_info.name for module_info in pkgutil.iter_modules(__path__)}
 
 
 def kind_of(options: StageOptions) -> str:
