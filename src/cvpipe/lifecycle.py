@@ -125,15 +125,16 @@ class Lifecycle:
     def register_upload(self, video_id: str, *, size: int, filename: str | None = None) -> dict[str, Any]:
         """Make a stored upload known and have it probed. The same file twice is the same video."""
         try:
-            known = self._store.video(video_id)
-            if known["state"] == "ready":
-                return known
+            state = self._store.video(video_id)["state"]
         except NotFound:
-            pass
-        fields: dict[str, str | int] = {"size": size, "state": "indexing"}
-        if filename:
-            fields["filename"] = filename[:255]
-        self._store.put_video(video_id, **fields)
+            state = "new"
+        if state == "ready":
+            return self._store.video(video_id)
+        if state != "indexing":  # else only the task is made sure of: whoever began this may have died before it
+            fields: dict[str, str | int] = {"size": size, "state": "indexing", "error": ""}
+            if filename:
+                fields["filename"] = filename[:255]
+            self._store.put_video(video_id, **fields)
         self._bell.ring(self._store.put_task(f"probe:{video_id}", queue="ingest"))
         return self._store.video(video_id)
 

@@ -111,6 +111,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The pipeline is wrong",
         "Correct the value at `field`. GET /v1/stages lists all stages and the schema of their options.",
     ),
+    "invalid-stage": ProblemType(
+        500,
+        "A file that should hold a stage does not",
+        "Nothing is wrong with the request. The operator mends the file that `detail` names, or takes it away.",
+    ),
     "invalid-model": ProblemType(
         422,
         "A model's card or file is wrong",
