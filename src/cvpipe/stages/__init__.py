@@ -234,6 +234,8 @@ def discover() -> dict[str, type[Stage[Any]]]:
             kind = stage.kind()
             if kind in found:
                 raise InvalidStage(f"two stages have the type {kind!r}: {found[kind].__module__}, {stage.__module__}")
+            if kind != module_info.name:
+                raise InvalidStage(f"{stage.__module__} must be named after its stage's type {kind!r}")
             found[kind] = stage
     return found
 
@@ -254,14 +256,7 @@ def _stage_in(module_name: str, folder: str) -> type[Stage[Any]]:
     ]
     if len(stages) != 1:
         raise InvalidStage(f"{where} holds {len(stages)} stages; it must hold one subclass of a kind of Stage")
-    kind = stages[0].kind()
-    if kind != name and not (module_name.startswith(EXTENSIONS) and kind in _own_names()):
-        raise InvalidStage(f"{where} must be named after its stage's type {kind!r}")
     return stages[0]
-
-
-def _own_names() -> set[str]:
-    return {module_info.name for module_info in pkgutil.iter_modules(__path__)}
 
 
 def kind_of(options: StageOptions) -> str:

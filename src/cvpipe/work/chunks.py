@@ -90,7 +90,7 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
     upstream = None
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
-    records = bench.runner(job.spec, segment).run(bench.decoders, job.file(bench), job.index, numbers, upstream)
+    records = bench.runner(job.spec, segment).run(bench.decoders, job.file(bench, lease), job.index, numbers, upstream)
     counted = job.is_counted(part.segment)
     with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
         for record in records:

@@ -59,7 +59,7 @@ def _annotate(bench: Bench, lease: Lease, job_id: str, folder: Path) -> None:
     write_annotated(
         folder / "annotated.mp4",
         bench.decoders,
-        job.file(bench),
+        job.file(bench, lease),
         job.index,
         all_records(bench.store, job_id),
         bench.tools.cv2,

@@ -17,7 +17,7 @@ from cvpipe.pipeline import PipelineSpec, Segment, parse_pipeline, select_frames
 from cvpipe.results import FrameRecord
 from cvpipe.store import Store
 from cvpipe.video import VideoIndex
-from cvpipe.work.bench import Bench
+from cvpipe.work.bench import Bench, Lease
 from cvpipe.work.source import same_file
 
 _PAGE = 1000
@@ -82,9 +82,9 @@ class PlannedJob:
         """Numbers of the source frames looked at in a chunk, (k,) int64."""
         return frames_of(self.chunks[chunk], self.numbers)
 
-    def file(self, bench: Bench) -> Path:
+    def file(self, bench: Bench, lease: Lease) -> Path:
         """Where the video lies. Raises: UnreadableVideo where it is not the file that the job began with."""
-        return same_file(bench, self.doc, self.video)
+        return same_file(bench, self.doc, self.video, lease)
 
     def is_counted(self, segment: int) -> bool:
         """Progress is counted in the last segment that looks at frames."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,29 +21,20 @@ def locate(bench: Bench, doc: dict[str, Any], lease: Lease) -> tuple[Path, str]:
     """
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, doc["video"]), doc["video"]
-    return _hashed(bench, doc["path"], lease.check)
+    path, key = _resolved(bench, doc["path"])
+    video = bench.store.remembered_sha256(key)
+    if video is None:
+        video = sha256_of(path, check=lease.check)
+        bench.store.remember_sha256(key, video)
+    return path, video
 
 
-def same_file(bench: Bench, doc: dict[str, Any], video: str) -> Path:
-    """The file of a job that has been planned for the content `video` (sha256).
-
-    Raises: InvalidRequest (it no longer lies under a root), UnreadableVideo.
-    """
-    if doc["path"] is None:
-        return stored_path(bench.settings.data_dir, video)
-    path, found = _hashed(bench, doc["path"], None)
+def same_file(bench: Bench, doc: dict[str, Any], video: str, lease: Lease) -> Path:
+    """The file of a job that has been planned for the content `video` (sha256). Raises: as `locate` does."""
+    path, found = locate(bench, doc, lease)
     if found != video:
         raise UnreadableVideo("the file has changed since the job began", field="path")
     return path
-
-
-def _hashed(bench: Bench, name: str, check: Callable[[], None] | None) -> tuple[Path, str]:
-    path, key = _resolved(bench, name)
-    video = bench.store.remembered_sha256(key)
-    if video is None:
-        video = sha256_of(path, check=check)
-        bench.store.remember_sha256(key, video)
-    return path, video
 
 
 def _resolved(bench: Bench, name: str) -> tuple[Path, str]:
