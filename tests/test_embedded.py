@@ -113,7 +113,7 @@ def test_a_second_up_on_the_same_data_directory_names_the_first_and_leaves_it_al
     assert second.returncode == 4
     assert second.stdout == ""
     problem = json.loads(second.stderr)
-    assert problem["type"] == "already-running"
+    assert problem["type"] == "already_running"
     assert f"pid {service.process.pid}" in problem["detail"]
     assert service.url in problem["detail"]
     assert httpx.get(f"{service.url}/readyz").status_code == 200

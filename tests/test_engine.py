@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cvpipe.engine import run_local
-from cvpipe.errors import InvalidRequest, NotFound, UnreadableVideo
+from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.settings import Settings
@@ -36,7 +36,7 @@ def test_a_run_writes_its_records_and_its_job(video: Path, tmp_path: Path) -> No
     job, records = run(video, tmp_path, *EDGES, on_progress=lambda done, total: seen.append((done, total)))
     assert json.loads((tmp_path / "job.json").read_text()) == job
     assert job["state"] == "succeeded"
-    assert job["frames"] == {"total": 151, "ok": 151, "damaged": 0, "failed": 0}
+    assert job["frames"] == {"total": 151, "ok": 151, "decode_error": 0, "failed": 0}
     assert len(records) == 151
     assert [record["frame"] for record in records[:5]] == [0, 3, 5, 8, 10]  # 12.5 fps looked at 5 times a second
     assert all(set(record["values"]) == {"edges"} for record in records)
@@ -73,7 +73,7 @@ def test_a_model_that_is_not_there_is_told_before_the_video_is_read(tmp_path: Pa
 def test_a_file_that_is_no_video_is_told_and_leaves_no_results(tmp_path: Path) -> None:
     text = tmp_path / "video.mp4"
     text.write_text("no video")
-    with pytest.raises(UnreadableVideo):
+    with pytest.raises(MediaUnreadable):
         run(text, tmp_path / "out", EDGES[3])
     assert not (tmp_path / "out" / "frames.ndjson").exists()
 

@@ -39,7 +39,7 @@ records = st.builds(
     frame=st.integers(0, 10**7),
     pts=st.integers(-(2**62), 2**62),
     time=st.floats(0, 10**6, allow_nan=False).map(lambda value: round(value, 6)),
-    status=st.sampled_from(["ok", "damaged", "failed"]),
+    status=st.sampled_from(["ok", "decode_error", "failed"]),
     objects=objects(),
     values=st.dictionaries(words, st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False) | words)),
     error=st.none() | words,

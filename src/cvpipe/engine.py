@@ -74,8 +74,8 @@ class FramesRunner:
     ) -> Iterator[FrameRecord]:
         """The records of the frames `numbers`, in order.
 
-        upstream: records of an earlier segment by frame number, to be added to. Raises: VideoError, DecoderDied and
-        whatever a stage raises.
+        upstream: records of an earlier segment by frame number, to be added to.
+        Raises: VideoError, DecoderUnavailable and whatever a stage raises.
         """
         blank = {int(n): FrameRecord(int(n), int(index.pts[n]), float(index.times[n])) for n in numbers}
         records = {**blank, **upstream} if upstream else blank
@@ -111,7 +111,7 @@ class FramesRunner:
         for i, item in enumerate(batch):
             if item.images is None:
                 old = out[i]
-                out[i] = FrameRecord(old.frame, old.pts, old.time, status="damaged", error=item.error)
+                out[i] = FrameRecord(old.frame, old.pts, old.time, status="decode_error", error=item.error)
         good = [i for i, item in enumerate(batch) if item.images is not None and out[i].status == "ok"]
         for stage, view in stages:
             which = wanted.index(view)
@@ -211,7 +211,7 @@ def run_local(
         chunks = plan_chunks(index, numbers, chunk_seconds)
         for old in ("job.json", "annotated.mp4"):  # of an earlier run into the same folder
             (out / old).unlink(missing_ok=True)
-        counts = {"ok": 0, "damaged": 0, "failed": 0}
+        counts = {"ok": 0, "decode_error": 0, "failed": 0}
         run = _LocalRun(pipeline, tools, decoders, video, index, numbers, on_progress, [runners])
 
         def counted() -> Iterator[FrameRecord]:
@@ -225,7 +225,7 @@ def run_local(
             _annotate_local(out, run, frames_in_range(index, range))
     seconds = processed - started
     job = {
-        "state": "succeeded" if counts["damaged"] + counts["failed"] == 0 else "succeeded_with_gaps",
+        "state": "succeeded" if counts["decode_error"] + counts["failed"] == 0 else "succeeded_with_gaps",
         "video": {"path": str(video), "sha256": sha256_of(video), **index.facts.to_dict()},
         "pipeline": pipeline.model_dump(mode="json"),
         "models": tools.used_models(),

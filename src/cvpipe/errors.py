@@ -10,13 +10,25 @@ CvpipeError
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
 ├── VideoError                the video, not the caller or cvpipe, is at fault
-│   ├── UnreadableVideo       not a video, or damaged beyond reading
-│   ├── UnsupportedVideo      a container or codec outside the allow-list
-│   └── VideoLimit            the video asks for more pixels, memory or time than allowed
+│   ├── MediaUnreadable       not a video, or damaged beyond reading
+│   ├── MediaTruncated        cut off before anything of it can be seen
+│   ├── NoVideoStream         nothing to be seen in it, or not the stream asked for
+│   ├── Encrypted             its pictures are encrypted
+│   ├── FormatNotAllowed      a container outside the allow-list
+│   ├── CodecNotAllowed       a codec outside the allow-list
+│   ├── PixelFormatUnsupported  its pictures are of a kind that can't be converted
+│   ├── BadDimensions         pictures of no size, or too long on one side
+│   ├── TooManyPixels         pictures larger than allowed
+│   ├── TooManyStreams        more streams than allowed
+│   ├── TooManyFrames         more frames than allowed
+│   ├── TooMuchMemory         decoding it takes more memory than allowed
+│   ├── InputChanged          the file is no longer the one that the work began with
+│   ├── DecodeTimeout         its decoder said nothing, or computed, for longer than allowed
+│   └── DecoderCrashed        its decoder process died, or said what it can't mean
 ├── Unavailable               something cvpipe needs does not answer; try again
 │   ├── StoreUnavailable      Redis
 │   ├── BrokerUnavailable     RabbitMQ
-│   ├── DecoderDied           a decoder process crashed or hung
+│   ├── DecoderUnavailable    no decoder process can be started
 │   └── WebhookUndelivered    the receiver did not take a webhook
 ├── DeviceUnavailable         a device was asked for by name and is not there
 ├── ExtraMissing              the feature needs packages of an extra that is not installed
@@ -56,37 +68,37 @@ class CvpipeError(Exception):
 class InvalidRequest(CvpipeError, ValueError):
     """A value the caller gave is wrong."""
 
-    code, status = "invalid-request", 422
+    code, status = "invalid_request", 422
 
 
 class InvalidPipeline(InvalidRequest):
     """The pipeline or one of its stages is wrong."""
 
-    code = "invalid-pipeline"
+    code = "invalid_pipeline"
 
 
 class InvalidStage(InvalidRequest):
     """A file that should hold a stage does not."""
 
-    code, status = "invalid-stage", 500
+    code, status = "invalid_stage", 500
 
 
 class InvalidModel(InvalidRequest):
     """A model card or its file is wrong."""
 
-    code = "invalid-model"
+    code = "invalid_model"
 
 
 class InvalidWebhook(InvalidRequest):
     """A webhook that is unsigned, altered, too old or from someone else."""
 
-    code, status = "invalid-webhook", 401
+    code, status = "invalid_webhook", 401
 
 
 class NotFound(CvpipeError, LookupError):
     """The thing named does not exist."""
 
-    code, status = "not-found", 404
+    code, status = "not_found", 404
 
 
 class Conflict(CvpipeError):
@@ -98,31 +110,103 @@ class Conflict(CvpipeError):
 class TooLarge(CvpipeError, ValueError):
     """The request is over a stated limit."""
 
-    code, status = "too-large", 413
+    code, status = "too_large", 413
 
 
 class VideoError(CvpipeError, ValueError):
     """The video, not the caller or cvpipe, is at fault."""
 
-    code, status = "video-error", 422
+    code, status = "video_error", 422
 
 
-class UnreadableVideo(VideoError):
+class MediaUnreadable(VideoError):
     """Not a video, or damaged beyond reading."""
 
-    code = "video-unreadable"
+    code = "media_unreadable"
 
 
-class UnsupportedVideo(VideoError):
-    """A container or codec outside the allow-list."""
+class MediaTruncated(VideoError):
+    """Cut off before anything of it can be seen."""
 
-    code = "video-unsupported"
+    code = "media_truncated"
 
 
-class VideoLimit(VideoError):
-    """The video asks for more pixels, memory or time than allowed."""
+class NoVideoStream(VideoError):
+    """Nothing to be seen in it, or not the stream asked for."""
 
-    code = "video-limit"
+    code = "no_video_stream"
+
+
+class Encrypted(VideoError):
+    """Its pictures are encrypted."""
+
+    code = "encrypted"
+
+
+class FormatNotAllowed(VideoError):
+    """A container outside the allow-list."""
+
+    code = "format_not_allowed"
+
+
+class CodecNotAllowed(VideoError):
+    """A codec outside the allow-list."""
+
+    code = "codec_not_allowed"
+
+
+class PixelFormatUnsupported(VideoError):
+    """Its pictures are of a kind that can't be converted."""
+
+    code = "pixel_format_unsupported"
+
+
+class BadDimensions(VideoError):
+    """Pictures of no size, or too long on one side."""
+
+    code = "bad_dimensions"
+
+
+class TooManyPixels(VideoError):
+    """Pictures larger than allowed."""
+
+    code = "too_many_pixels"
+
+
+class TooManyStreams(VideoError):
+    """More streams than allowed."""
+
+    code = "too_many_streams"
+
+
+class TooManyFrames(VideoError):
+    """More frames than allowed."""
+
+    code = "too_many_frames"
+
+
+class TooMuchMemory(VideoError):
+    """Decoding it takes more memory than allowed."""
+
+    code = "too_much_memory"
+
+
+class InputChanged(VideoError):
+    """The file is no longer the one that the work began with."""
+
+    code = "input_changed"
+
+
+class DecodeTimeout(VideoError, TimeoutError):
+    """Its decoder said nothing, or computed, for longer than allowed."""
+
+    code, retryable = "decode_timeout", True
+
+
+class DecoderCrashed(VideoError):
+    """Its decoder process died, or said what it can't mean."""
+
+    code, retryable = "decoder_crashed", True
 
 
 class Unavailable(CvpipeError, ConnectionError):
@@ -134,55 +218,55 @@ class Unavailable(CvpipeError, ConnectionError):
 class StoreUnavailable(Unavailable):
     """Redis does not answer."""
 
-    code = "store-unavailable"
+    code = "store_unavailable"
 
 
 class BrokerUnavailable(Unavailable):
     """RabbitMQ does not answer."""
 
-    code = "broker-unavailable"
+    code = "broker_unavailable"
 
 
-class DecoderDied(Unavailable):
-    """A decoder process crashed or hung."""
+class DecoderUnavailable(Unavailable):
+    """No decoder process can be started."""
 
-    code = "decoder-died"
+    code = "decoder_unavailable"
 
 
 class WebhookUndelivered(Unavailable):
     """The receiver did not take a webhook."""
 
-    code = "webhook-undelivered"
+    code = "webhook_undelivered"
 
 
 class DeviceUnavailable(CvpipeError, RuntimeError):
     """A device was asked for by name and is not there."""
 
-    code, status = "device-unavailable", 503
+    code, status = "device_unavailable", 503
 
 
 class ExtraMissing(CvpipeError, ImportError):
     """The feature needs packages of an extra that is not installed."""
 
-    code, status = "extra-missing", 501
+    code, status = "extra_missing", 501
 
 
 class AlreadyRunning(CvpipeError, RuntimeError):
     """Another `cvpipe up` owns the data directory."""
 
-    code, status = "already-running", 409
+    code, status = "already_running", 409
 
 
 class LeaseLost(CvpipeError, RuntimeError):
     """This worker no longer owns the task; it must write nothing more."""
 
-    code, status = "lease-lost", 409
+    code, status = "lease_lost", 409
 
 
 class WaitTimeout(CvpipeError, TimeoutError):
     """The job did not end in the time the caller gave it (raised by the client)."""
 
-    code, status, retryable = "wait-timeout", 504, True
+    code, status, retryable = "wait_timeout", 504, True
 
 
 class ApiError(CvpipeError):

@@ -11,7 +11,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-Status = Literal["ok", "damaged", "failed"]
+Status = Literal["ok", "decode_error", "failed"]
 
 _BOX_DECIMALS = 2
 _SCORE_DECIMALS = 4
@@ -141,7 +141,7 @@ class FrameRecord:
     """What a job knows of one frame.
 
     frame: number of the source frame in display order, from 0. pts: presentation time stamp in the stream's time base.
-    time: seconds since the first frame of the video. status: `ok`; `damaged`, the frame could not be decoded;
+    time: seconds since the first frame of the video. status: `ok`; `decode_error`, the frame could not be decoded;
     `failed`, its chunk was given up. error: a code where status is not `ok`.
     objects: what was found. values: named results of stages that find no objects, by stage name; plain JSON values.
     """

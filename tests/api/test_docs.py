@@ -20,7 +20,7 @@ class _Addresses(HTMLParser):
         self.found += [str(value) for name, value in attrs if name in ("src", "href") and tag != "a"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/problems", "/problems/not-found"])
+@pytest.mark.parametrize("path", ["/docs", "/problems", "/problems/not_found"])
 def test_a_page_loads_nothing_but_files_of_the_service(api: httpx.Client, path: str) -> None:
     page = api.get(path)
     policy = page.headers["content-security-policy"]

@@ -45,7 +45,7 @@ def test_a_part_of_an_export_can_be_asked_for(api: httpx.Client, job: str) -> No
 @pytest.mark.parametrize(("wanted", "size"), [("bytes=99-", "bytes */10"), ("bytes=x-y", None), ("lines=1-2", None)])
 def test_a_part_that_is_not_there_is_a_problem(api: httpx.Client, job: str, wanted: str, size: str | None) -> None:
     response = api.get(f"/v1/jobs/{job}/exports/annotated.mp4", headers={"Range": wanted})
-    assert (response.status_code, response.json()["type"]) == (416, "/problems/range-not-satisfiable")
+    assert (response.status_code, response.json()["type"]) == (416, "/problems/range_not_satisfiable")
     assert response.headers.get("content-range") == size
 
 

@@ -165,7 +165,7 @@ def test_the_form_of_the_answer_is_negotiated(
         request.headers["accept"] = accept
     response = api.send(request)
     if kind is None:
-        assert (response.status_code, response.json()["type"]) == (406, "/problems/not-acceptable")
+        assert (response.status_code, response.json()["type"]) == (406, "/problems/not_acceptable")
     else:
         assert (response.status_code, response.headers["content-type"]) == (200, kind)
 

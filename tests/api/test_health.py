@@ -102,7 +102,7 @@ def test_while_the_store_is_away_requests_are_to_be_tried_again(api: httpx.Clien
     if (method, path) == ("POST", "/v1/jobs"):
         body = {"json": {"video": "0" * 64, "pipeline": worker.PIPELINE}}  # type: ignore[dict-item]
     response = api.request(method, path, **body)  # type: ignore[arg-type]
-    assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
+    assert (response.status_code, response.json()["type"]) == (503, "/problems/store_unavailable")
     assert int(response.headers["retry-after"]) >= 1
     assert "Traceback" not in response.text
 

@@ -112,33 +112,33 @@ def test_a_job_that_is_over_can_be_deleted_and_is_gone(api: httpx.Client, store:
     assert not (settings.data_dir / "jobs" / job).exists()
     for method, path in (("GET", ""), ("GET", "/frames"), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")):
         gone = api.request(method, f"/v1/jobs/{job}{path}")
-        assert (gone.status_code, gone.json()["type"]) == (404, "/problems/not-found"), (method, path)
+        assert (gone.status_code, gone.json()["type"]) == (404, "/problems/not_found"), (method, path)
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "code", "field"),
     [
-        pytest.param({"pipeline": None}, 422, "invalid-request", "pipeline", id="no pipeline"),
-        pytest.param({"pipeline": "nope"}, 404, "not-found", "pipeline", id="unknown pipeline"),
-        pytest.param(with_stages(), 422, "invalid-pipeline", "pipeline.stages", id="no stages"),
+        pytest.param({"pipeline": None}, 422, "invalid_request", "pipeline", id="no pipeline"),
+        pytest.param({"pipeline": "nope"}, 404, "not_found", "pipeline", id="unknown pipeline"),
+        pytest.param(with_stages(), 422, "invalid_pipeline", "pipeline.stages", id="no stages"),
         pytest.param(
             with_stages({"type": "decimate", "fps": 1}, {"type": "resize", "width": 0, "height": 9}),
-            422, "invalid-pipeline", "pipeline.stages.1.width", id="an option out of range",
+            422, "invalid_pipeline", "pipeline.stages.1.width", id="an option out of range",
         ),
         pytest.param(
             with_stages({"type": "decimat", "fps": 1}),
-            422, "invalid-pipeline", "pipeline.stages.0.type", id="unknown stage",
+            422, "invalid_pipeline", "pipeline.stages.0.type", id="unknown stage",
         ),
-        pytest.param({"video": "0" * 64}, 404, "not-found", "video", id="unknown video"),
-        pytest.param({"video": "zz"}, 422, "invalid-request", "video", id="no sha256"),
-        pytest.param({"video": None}, 422, "invalid-request", None, id="neither video nor path"),
-        pytest.param({"path": "/x"}, 422, "invalid-request", None, id="both video and path"),
-        pytest.param({"priority": 10}, 422, "invalid-request", "priority", id="priority out of range"),
-        pytest.param({"range": {"from": 2, "to": 1}}, 422, "invalid-request", "range", id="range out of order"),
-        pytest.param({"labels": {"k": 1}}, 422, "invalid-request", "labels.k", id="label is no text"),
-        pytest.param({"webhook": {"url": "ftp://x"}}, 422, "invalid-request", "webhook.url", id="webhook by ftp"),
-        pytest.param({"webhook": {"url": "http://x"}}, 422, "invalid-request", "webhook.secret", id="nothing signs"),
-        pytest.param({"colour": "red"}, 422, "invalid-request", "colour", id="unknown field"),
+        pytest.param({"video": "0" * 64}, 404, "not_found", "video", id="unknown video"),
+        pytest.param({"video": "zz"}, 422, "invalid_request", "video", id="no sha256"),
+        pytest.param({"video": None}, 422, "invalid_request", None, id="neither video nor path"),
+        pytest.param({"path": "/x"}, 422, "invalid_request", None, id="both video and path"),
+        pytest.param({"priority": 10}, 422, "invalid_request", "priority", id="priority out of range"),
+        pytest.param({"range": {"from": 2, "to": 1}}, 422, "invalid_request", "range", id="range out of order"),
+        pytest.param({"labels": {"k": 1}}, 422, "invalid_request", "labels.k", id="label is no text"),
+        pytest.param({"webhook": {"url": "ftp://x"}}, 422, "invalid_request", "webhook.url", id="webhook by ftp"),
+        pytest.param({"webhook": {"url": "http://x"}}, 422, "invalid_request", "webhook.secret", id="nothing signs"),
+        pytest.param({"colour": "red"}, 422, "invalid_request", "colour", id="unknown field"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_refused_with_the_path_of_the_value(

@@ -22,7 +22,7 @@ def subclasses(cls: type[errors.CvpipeError]) -> Iterator[type[errors.CvpipeErro
 
 
 #: Errors that no route can meet: they arise in workers, the client or the command line.
-ELSEWHERE = {"already-running", "invalid-webhook", "lease-lost", "wait-timeout", "webhook-undelivered"}
+ELSEWHERE = {"already_running", "invalid_webhook", "lease_lost", "wait_timeout", "webhook_undelivered"}
 
 
 @pytest.mark.parametrize("cls", sorted(set(subclasses(errors.CvpipeError)), key=lambda cls: cls.__name__))
@@ -41,18 +41,18 @@ def test_every_type_has_a_page_that_says_what_to_do(api: httpx.Client) -> None:
         assert f"<code>{code}</code>, HTTP status {known.status}." in page.text
         assert f'href="problems/{code}"' in overview
         assert "`" not in page.text
-    assert api.get("/problems/nonsense").json()["type"] == "/problems/not-found"
+    assert api.get("/problems/nonsense").json()["type"] == "/problems/not_found"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/nowhere", 404, "not-found"),
-        ("GET", "/v1/jobs/", 404, "not-found"),
-        ("GET", "/docs/../../etc/passwd", 404, "not-found"),
-        ("GET", "/docs/%2e%2e%2fapp.py", 404, "not-found"),
-        ("PATCH", "/v1/jobs", 405, "method-not-allowed"),
-        ("OPTIONS", "/v1/jobs", 405, "method-not-allowed"),
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/v1/jobs/", 404, "not_found"),
+        ("GET", "/docs/../../etc/passwd", 404, "not_found"),
+        ("GET", "/docs/%2e%2e%2fapp.py", 404, "not_found"),
+        ("PATCH", "/v1/jobs", 405, "method_not_allowed"),
+        ("OPTIONS", "/v1/jobs", 405, "method_not_allowed"),
     ],
 )
 def test_what_no_route_answers_is_a_problem_too(
@@ -68,20 +68,20 @@ def test_what_no_route_answers_is_a_problem_too(
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
-        pytest.param(b"{", {"Content-Type": "application/json"}, 400, "malformed-body", id="cut off"),
-        pytest.param(b"\xff\xfe{}", {"Content-Type": "application/json"}, 400, "malformed-body", id="not UTF-8"),
-        pytest.param(b"[" * 15_000, {"Content-Type": "application/json"}, 400, "malformed-body", id="too deep"),
-        pytest.param(b"9" * 15_000, {"Content-Type": "application/json"}, 400, "malformed-body", id="a huge number"),
+        pytest.param(b"{", {"Content-Type": "application/json"}, 400, "malformed_body", id="cut off"),
+        pytest.param(b"\xff\xfe{}", {"Content-Type": "application/json"}, 400, "malformed_body", id="not UTF-8"),
+        pytest.param(b"[" * 15_000, {"Content-Type": "application/json"}, 400, "malformed_body", id="too deep"),
+        pytest.param(b"9" * 15_000, {"Content-Type": "application/json"}, 400, "malformed_body", id="a huge number"),
         pytest.param(
-            b'{"\\ud800": 1}', {"Content-Type": "application/json"}, 400, "malformed-body", id="half a character"
+            b'{"\\ud800": 1}', {"Content-Type": "application/json"}, 400, "malformed_body", id="half a character"
         ),
-        pytest.param(b'{"a": NaN}', {"Content-Type": "application/json"}, 400, "malformed-body", id="no number"),
-        pytest.param(b"", {"Content-Type": "application/json"}, 422, "invalid-request", id="empty"),
-        pytest.param(b"[]", {"Content-Type": "application/json"}, 422, "invalid-request", id="a list"),
-        pytest.param(b"null", {"Content-Type": "application/json"}, 422, "invalid-request", id="null"),
-        pytest.param(b"{}", {}, 415, "unsupported-media-type", id="no type"),
-        pytest.param(b"{}", {"Content-Type": "text/plain"}, 415, "unsupported-media-type", id="plain text"),
-        pytest.param(b" " * 300_001, {"Content-Type": "application/json"}, 413, "too-large", id="over the limit"),
+        pytest.param(b'{"a": NaN}', {"Content-Type": "application/json"}, 400, "malformed_body", id="no number"),
+        pytest.param(b"", {"Content-Type": "application/json"}, 422, "invalid_request", id="empty"),
+        pytest.param(b"[]", {"Content-Type": "application/json"}, 422, "invalid_request", id="a list"),
+        pytest.param(b"null", {"Content-Type": "application/json"}, 422, "invalid_request", id="null"),
+        pytest.param(b"{}", {}, 415, "unsupported_media_type", id="no type"),
+        pytest.param(b"{}", {"Content-Type": "text/plain"}, 415, "unsupported_media_type", id="plain text"),
+        pytest.param(b" " * 300_001, {"Content-Type": "application/json"}, 413, "too_large", id="over the limit"),
     ],
 )
 def test_a_body_that_is_no_json_request_is_a_problem(
@@ -93,7 +93,7 @@ def test_a_body_that_is_no_json_request_is_a_problem(
 
 def test_a_body_over_the_limit_is_refused_while_it_arrives(api: httpx.Client) -> None:
     response = api.post("/v1/jobs", content=iter([b" " * 100_000] * 4), headers={"Content-Type": "application/json"})
-    assert (response.status_code, response.json()["type"]) == (413, "/problems/too-large")
+    assert (response.status_code, response.json()["type"]) == (413, "/problems/too_large")
     assert "CVPIPE_MAX_BODY_BYTES" in response.json()["detail"]
 
 
@@ -166,7 +166,7 @@ def test_no_other_site_may_read_an_answer(api: httpx.Client) -> None:
 def test_a_problem_document_is_json_of_the_documented_shape(api: httpx.Client) -> None:
     response = api.get("/v1/jobs/none")
     assert problems.Problem.model_validate(json.loads(response.text)).model_dump(exclude_none=True) == {
-        "type": "/problems/not-found",
+        "type": "/problems/not_found",
         "title": "The thing named does not exist",
         "status": 404,
         "detail": "there is no job 'none'",

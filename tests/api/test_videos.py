@@ -77,13 +77,13 @@ def test_what_was_measured_is_shown(api: httpx.Client, store: Store) -> None:
 
 def test_an_empty_body_is_refused(api: httpx.Client, settings: Settings) -> None:
     response = api.put("/v1/videos")
-    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid_request")
     assert files(settings) == []
 
 
 def test_a_form_is_refused_with_the_way_to_do_it(api: httpx.Client, settings: Settings) -> None:
     response = api.put("/v1/videos", files={"file": b"video"})
-    assert (response.status_code, response.json()["type"]) == (415, "/problems/unsupported-media-type")
+    assert (response.status_code, response.json()["type"]) == (415, "/problems/unsupported_media_type")
     assert "raw body" in response.json()["detail"]
     assert files(settings) == []
 
@@ -103,7 +103,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(api: httpx.Client, se
             yield bytes(MIB)
 
     response = api.put("/v1/videos", content=chunks())
-    assert (response.status_code, response.json()["type"]) == (413, "/problems/too-large")
+    assert (response.status_code, response.json()["type"]) == (413, "/problems/too_large")
     assert "CVPIPE_MAX_UPLOAD_BYTES" in response.json()["detail"]
     assert files(settings) == []
 

@@ -32,7 +32,7 @@ def test_the_exit_codes_are_those_of_the_documentation(root: Path) -> None:
     [
         (errors.InvalidPipeline("x"), 2),
         (errors.NotFound("x"), 2),
-        (errors.UnreadableVideo("x"), 2),
+        (errors.MediaUnreadable("x"), 2),
         (errors.TooLarge("x"), 2),
         (errors.StoreUnavailable("x"), 3),
         (errors.DeviceUnavailable("x"), 3),
@@ -40,10 +40,10 @@ def test_the_exit_codes_are_those_of_the_documentation(root: Path) -> None:
         (errors.Conflict("x"), 4),
         (errors.AlreadyRunning("x"), 4),
         (errors.WaitTimeout("x"), 124),
-        (ApiError({"type": "about:blank#not-found"}, status=404), 2),
-        (ApiError({"type": "about:blank#invalid-pipeline"}, status=422), 2),
+        (ApiError({"type": "about:blank#not_found"}, status=404), 2),
+        (ApiError({"type": "about:blank#invalid_pipeline"}, status=422), 2),
         (ApiError({"type": "about:blank#conflict"}, status=409), 4),
-        (ApiError({"type": "about:blank#store-unavailable"}, status=503), 3),
+        (ApiError({"type": "about:blank#store_unavailable"}, status=503), 3),
         (ApiError({"type": "about:blank"}, status=429), 3),
         (CvpipeError("x"), 70),
     ],
@@ -87,7 +87,7 @@ def test_an_error_is_one_line(error: BaseException, code: int, line: str, capsys
 def test_with_json_an_error_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(errors.InvalidPipeline("no", field="stages.1.fps"), as_json=True, debug=False) == 2
     assert json.loads(capsys.readouterr().err) == {
-        "type": "invalid-pipeline",
+        "type": "invalid_pipeline",
         "detail": "stages.1.fps: no",
         "field": "stages.1.fps",
         "exit_code": 2,

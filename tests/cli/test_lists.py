@@ -101,7 +101,7 @@ def test_a_right_pipeline_is_called_right(cvpipe: Cvpipe, tmp_path: Path, models
 def test_a_wrong_option_is_named_by_its_path(cvpipe: Cvpipe, tmp_path: Path) -> None:
     done = cvpipe("pipelines", "check", write(tmp_path, "bad", [{"type": "decimate", "fpz": 2}]), "--json")
     assert done.code == 2
-    assert done.problem["type"] == "invalid-pipeline"
+    assert done.problem["type"] == "invalid_pipeline"
     assert done.problem["field"].startswith("stages.0.")
 
 
@@ -133,4 +133,4 @@ def test_a_model_is_shown_only_if_its_file_is_the_one_described(cvpipe: Cvpipe, 
     assert json.loads(cvpipe("models", "show", "tiny@2", "--json").out) == shown
     (models / "tiny" / "2" / "tiny.onnx").write_bytes(b"another")
     done = cvpipe("models", "show", "tiny", "--json")
-    assert (done.code, done.problem["type"]) == (2, "invalid-model")
+    assert (done.code, done.problem["type"]) == (2, "invalid_model")

@@ -55,12 +55,12 @@ def test_a_pipeline_can_be_a_file(cvpipe: Cvpipe, clip: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        pytest.param(["nope.mp4", "-p", "edges"], "invalid-request", id="no such file"),
-        pytest.param([__file__, "-p", "edges"], "video-unreadable", id="not a video"),
-        pytest.param(["CLIP", "-p", "edgs"], "not-found", id="no such pipeline"),
-        pytest.param(["CLIP", "-p", "nope.yaml"], "not-found", id="no such pipeline file"),
-        pytest.param(["CLIP", "-p", "detect"], "not-found", id="no such model"),
-        pytest.param(["CLIP", "-p", "edges", "--from", "7"], "invalid-request", id="nothing in the range"),
+        pytest.param(["nope.mp4", "-p", "edges"], "invalid_request", id="no such file"),
+        pytest.param([__file__, "-p", "edges"], "media_unreadable", id="not a video"),
+        pytest.param(["CLIP", "-p", "edgs"], "not_found", id="no such pipeline"),
+        pytest.param(["CLIP", "-p", "nope.yaml"], "not_found", id="no such pipeline file"),
+        pytest.param(["CLIP", "-p", "detect"], "not_found", id="no such model"),
+        pytest.param(["CLIP", "-p", "edges", "--from", "7"], "invalid_request", id="nothing in the range"),
     ],
 )
 def test_what_is_wrong_with_the_input_is_told(
@@ -77,7 +77,7 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
 ) -> None:
     job = {
         "state": "succeeded_with_gaps",
-        "frames": {"total": 10, "ok": 7, "damaged": 2, "failed": 1},
+        "frames": {"total": 10, "ok": 7, "decode_error": 2, "failed": 1},
         "seconds": 2.0,
         "fps": 5.0,
         "exports": ["frames.ndjson"],
@@ -85,7 +85,7 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
     done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
     assert done.code == 5
-    assert done.out == f"10 frames (3 damaged or failed) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
+    assert done.out == f"10 frames (3 gaps) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
 
 
 def test_a_missing_extra_is_named(cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

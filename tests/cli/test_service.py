@@ -80,7 +80,7 @@ def test_a_job_that_fails_has_exit_code_1_and_says_why(at: Cvpipe, tmp_path: Pat
     done = at("jobs", "submit", junk, "-p", "edges", "--wait")
     assert done.code == 1
     assert "  failed  " in done.out
-    assert "(video-unreadable)" in done.out
+    assert "(media_unreadable)" in done.out
 
 
 def slow(tmp_path: Path) -> Path:
@@ -91,7 +91,7 @@ def slow(tmp_path: Path) -> Path:
 
 def test_a_wait_that_takes_too_long_ends_and_the_job_can_be_canceled(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
     done = at("jobs", "submit", clip, "-p", slow(tmp_path), "--wait", "--timeout", "0", "--json")
-    assert (done.code, done.out, done.problem["type"]) == (124, "", "wait-timeout")
+    assert (done.code, done.out, done.problem["type"]) == (124, "", "wait_timeout")
     job = at("jobs", "ls", "--limit", "1", "--json").json[0]
     assert at("jobs", "delete", job["id"]).code == 4
     assert at("jobs", "cancel", job["id"], "--json").json["state"] == "canceled"

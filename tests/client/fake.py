@@ -92,7 +92,7 @@ class FakeService:
         if fault == "hang":
             raise httpx.ReadTimeout("timed out", request=request)
         if fault.isdecimal():
-            return problem(int(fault), "store-unavailable")
+            return problem(int(fault), "store_unavailable")
         match request.url.path.split("/")[3:]:
             case [_]:
                 return httpx.Response(200, json=self.job())
@@ -100,7 +100,7 @@ class FakeService:
                 return self._page(request)
             case [_, "events"]:
                 return self._stream(request, fault)
-        return problem(404, "not-found")
+        return problem(404, "not_found")
 
     def job(self) -> dict[str, Any]:
         done = self.known == len(self.records)
@@ -133,7 +133,7 @@ class FakeService:
 
     def _stream(self, request: httpx.Request, fault: str) -> httpx.Response:
         if not self.streams:
-            return problem(406, "not-acceptable")
+            return problem(406, "not_acceptable")
         headers = {"content-type": "text/event-stream; charset=utf-8"}
         if fault == "quiet":
             pieces = iter([b": ping\n\n"] * 3)

@@ -89,7 +89,7 @@ def test_a_job_from_upload_to_download(connect_to: ConnectTo, service: Service, 
     client.delete(job)
     with pytest.raises(ApiError) as caught:
         client.job(job)
-    assert (caught.value.status, caught.value.code) == (404, "not-found")
+    assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
 def test_records_are_followed_while_they_are_made(
@@ -236,7 +236,7 @@ def test_a_pipeline_that_is_wrong_names_the_place(connect_to: ConnectTo, service
     wrong = {"name": "mine", "stages": [{"type": "decimate", "fps": -1}]}
     with pytest.raises(ApiError, match=r"^pipeline\.stages\.0\.fps: ") as caught:
         connect_to(service.url).submit(wrong, video="0" * 64)
-    assert caught.value.code == "invalid-pipeline"
+    assert caught.value.code == "invalid_pipeline"
 
 
 @pytest.mark.parametrize("size", [3_000_001, 60_000_000], ids=["just over the limit", "far over it"])
@@ -248,7 +248,7 @@ def test_a_file_that_is_too_large_is_refused_with_that_reason(
         writable.truncate(size)
     with pytest.raises(ApiError) as caught:
         connect_to(service.url).upload(file)
-    assert (caught.value.status, caught.value.code) == (413, "too-large")
+    assert (caught.value.status, caught.value.code) == (413, "too_large")
 
 
 def test_what_the_service_has_can_be_listed(connect_to: ConnectTo, service: Service) -> None:

@@ -53,7 +53,7 @@ def posted(request: httpx.Request) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_an_answer_that_asks_for_patience_is_tried_again(connect: Connect, status: int, naps: Naps) -> None:
-    script = Script(problem(status, "store-unavailable"), ok(make_job()))
+    script = Script(problem(status, "store_unavailable"), ok(make_job()))
     assert connect(script).job(JOB).id == JOB
     assert len(script.asked) == 2
     assert 0.1 < sum(naps) < 0.3
@@ -76,8 +76,8 @@ def test_other_errors_are_not_tried_again(connect: Connect, status: int) -> None
 
 
 def test_a_service_that_stays_busy_is_told_with_its_own_problem(connect: Connect) -> None:
-    with pytest.raises(ApiError, match="told: store-unavailable") as caught:
-        connect(Script(*[problem(503, "store-unavailable") for _ in range(5)])).job(JOB)
+    with pytest.raises(ApiError, match="told: store_unavailable") as caught:
+        connect(Script(*[problem(503, "store_unavailable") for _ in range(5)])).job(JOB)
     assert caught.value.retryable
 
 
@@ -120,25 +120,25 @@ def test_two_submits_have_two_keys(connect: Connect) -> None:
 
 
 def test_a_delete_whose_answer_is_lost_is_done_though_the_job_is_then_not_found(connect: Connect) -> None:
-    script = Script(httpx.ReadError, problem(404, "not-found"))
+    script = Script(httpx.ReadError, problem(404, "not_found"))
     assert connect(script).delete(JOB) is None
     assert [request.method for request in script.asked] == ["DELETE", "DELETE"]
 
 
 def test_deleting_what_does_not_exist_is_an_error(connect: Connect) -> None:
-    with pytest.raises(ApiError, match="told: not-found"):
-        connect(Script(httpx.ConnectError, problem(404, "not-found"))).delete(JOB)
+    with pytest.raises(ApiError, match="told: not_found"):
+        connect(Script(httpx.ConnectError, problem(404, "not_found"))).delete(JOB)
 
 
 # --- answers
 
 
 def test_a_problem_document_becomes_an_error_with_its_code_and_field(connect: Connect) -> None:
-    answer = problem(422, "invalid-pipeline", detail="stages.0.fps: must be above 0", field="stages.0.fps")
+    answer = problem(422, "invalid_pipeline", detail="stages.0.fps: must be above 0", field="stages.0.fps")
     with pytest.raises(ApiError) as caught:
         connect(Script(answer)).submit("people", video=VIDEO)
     error = caught.value
-    assert (error.code, error.status, error.field) == ("invalid-pipeline", 422, "stages.0.fps")
+    assert (error.code, error.status, error.field) == ("invalid_pipeline", 422, "stages.0.fps")
     assert str(error) == "stages.0.fps: must be above 0"
     assert not error.retryable
 
@@ -397,8 +397,8 @@ def test_an_upload_that_arrived_otherwise_is_an_error(connect: Connect, tmp_path
 def test_a_refused_upload_is_told_with_the_services_problem(connect: Connect, tmp_path: Path) -> None:
     file = tmp_path / "street.mp4"
     file.write_bytes(b"x" * 10)
-    with pytest.raises(ApiError, match="told: too-large"):
-        connect(Script(problem(413, "too-large"))).upload(file)
+    with pytest.raises(ApiError, match="told: too_large"):
+        connect(Script(problem(413, "too_large"))).upload(file)
 
 
 def test_uploading_what_is_not_there_is_an_os_error(connect: Connect, tmp_path: Path) -> None:
@@ -459,8 +459,8 @@ def test_a_download_that_breaks_is_made_again_and_leaves_nothing_behind(connect:
 
 
 def test_a_download_of_what_is_not_there_is_an_error_and_no_file(connect: Connect, tmp_path: Path) -> None:
-    with pytest.raises(ApiError, match="told: not-found"):
-        connect(Script(problem(404, "not-found"))).download(JOB, "a.txt", tmp_path)
+    with pytest.raises(ApiError, match="told: not_found"):
+        connect(Script(problem(404, "not_found"))).download(JOB, "a.txt", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -77,7 +77,7 @@ def test_the_code_in_the_clients_document_runs(
     assert "person 0.5 [10.  1. 19. 20.]" in printed
     assert "person 0.5 [25.  1. 34. 20.]" not in printed
     assert "100%" in printed
-    assert "not-found 404" in printed
+    assert "not_found 404" in printed
 
 
 def test_the_clients_document_lists_every_call(root: Path) -> None:

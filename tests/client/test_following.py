@@ -99,9 +99,9 @@ def test_streams_that_bring_something_before_they_break_are_opened_again_for_eve
 
 
 def test_the_first_page_fails_for_a_job_that_does_not_exist(connect: Connect) -> None:
-    with pytest.raises(ApiError, match="told: not-found") as caught:
-        connect(lambda _: problem(404, "not-found")).frames("nobody")
-    assert (caught.value.status, caught.value.code) == (404, "not-found")
+    with pytest.raises(ApiError, match="told: not_found") as caught:
+        connect(lambda _: problem(404, "not_found")).frames("nobody")
+    assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -260,8 +260,8 @@ def test_a_wait_without_patience_looks_once(connect: Connect, naps: Naps) -> Non
 
 
 def test_wait_tells_of_a_failed_job_by_its_state(connect: Connect) -> None:
-    failed = make_job("failed", error={"code": "video-unreadable", "message": "not a video"})
+    failed = make_job("failed", error={"code": "media_unreadable", "message": "not a video"})
     job = connect(lambda _: httpx.Response(200, json=failed)).wait(JOB)
     assert job.state is JobState.failed
     assert job.error is not None
-    assert job.error.code == "video-unreadable"
+    assert job.error.code == "media_unreadable"

@@ -150,7 +150,7 @@ def a_car_too_many(records: Records) -> None:
 
 
 def a_damaged_frame(records: Records) -> None:
-    records[3] |= {"status": "damaged", "objects": []}
+    records[3] |= {"status": "decode_error", "objects": []}
 
 
 def records_swapped(records: Records) -> None:

@@ -90,7 +90,7 @@ def test_a_chunk_that_kills_its_worker_three_times_is_given_up_and_the_others_ar
     assert done.state == "succeeded_with_gaps", deployment.logs()
     assert done.error is not None
     assert deaths == (3 if how == "die" else 0)
-    assert done.error.code == ("worker-crashed" if how == "die" else "internal")
+    assert done.error.code == ("worker_crashed" if how == "die" else "internal")
     assert done.progress.chunks_failed == 1
     assert [record.frame for record in records] == list(range(50))
     failed = [record.frame for record in records if record.status == "failed"]
@@ -198,5 +198,5 @@ def test_a_file_that_changes_under_a_job_is_told(deployment: Deployment, video: 
     assert done.state == "failed"
     assert done.error is not None
     assert (done.error.code, done.error.message) == (
-        "video-unreadable", "path: the file has changed since the job began",
+        "input_changed", "path: the file has changed since the job began",
     )  # fmt: skip

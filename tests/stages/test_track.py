@@ -124,7 +124,7 @@ def test_a_changed_label_begins_a_track_where_classes_count(class_aware: bool, w
     assert [record.objects.track.tolist() for record in found] == [[number] for number in wanted]
 
 
-@pytest.mark.parametrize("status", ["damaged", "failed"])
+@pytest.mark.parametrize("status", ["decode_error", "failed"])
 def test_records_that_are_not_ok_pass_by_and_count_as_time_only(status: Status) -> None:
     stage = make_stage()
     path = [[[x + 4.0 * n, y, x + 40 + 4 * n, y + 24] for x, y in [(100, 100)]] for n in range(30)]
@@ -144,7 +144,7 @@ def test_a_new_object_is_confirmed_across_a_damaged_record() -> None:
     stage = make_stage()
     stage.update(make_record(0, []))
     assert stage.update(make_record(1)).objects.track.tolist() == [-1]
-    stage.update(make_record(2, [], status="damaged"))
+    stage.update(make_record(2, [], status="decode_error"))
     assert stage.update(make_record(3)).objects.track.tolist() == [1]
 
 

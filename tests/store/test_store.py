@@ -244,10 +244,10 @@ def test_a_job_ends_once_with_its_webhook_due(store: Store) -> None:
 def test_a_failed_chunk_is_counted_and_its_reason_kept(store: Store) -> None:
     job = planned(store, FRAMES_ONLY, chunks=1)
     held = claim(store, f"chunk:{job}:0:0")
-    store.finish_chunk(held, job, 0, 0, failed=JobError(code="worker-crashed", message="three times"))
+    store.finish_chunk(held, job, 0, 0, failed=JobError(code="worker_crashed", message="three times"))
     shown = store.job(job)
     assert shown.progress.chunks_failed == 1
-    assert shown.error == JobError(code="worker-crashed", message="three times")
+    assert shown.error == JobError(code="worker_crashed", message="three times")
 
 
 def test_a_released_task_waits_for_its_delay(store: Store) -> None:

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pytest
 
-from cvpipe.errors import DecoderDied, ExtraMissing, VideoLimit
+from cvpipe.errors import DecoderCrashed, DecodeTimeout, ExtraMissing
 from cvpipe.frames import View
 from cvpipe.video import Decoders, Limits
 from cvpipe.video.child import Pulse
@@ -118,7 +118,7 @@ def test_a_killed_decoder_is_an_error_of_its_reading_alone(decoders, clip, index
     with decoders.read(clip, index, np.arange(60), [VIEW]) as frames:
         next(frames).release()
         os.kill(frames.pid, signal.SIGKILL)
-        with pytest.raises(DecoderDied, match="SIGKILL"):
+        with pytest.raises(DecoderCrashed, match="SIGKILL"):
             for frame in frames:
                 frame.release()
     assert len(read(decoders, clip, index)) == 60
@@ -130,7 +130,7 @@ def test_a_crash_is_named(decoders, clip, index, sent):
         next(frames)
         os.kill(frames.pid, sent)
         assert eventually(lambda: not is_alive(frames.pid))
-        with pytest.raises(DecoderDied, match=sent.name):
+        with pytest.raises(DecoderCrashed, match=sent.name):
             for frame in frames:
                 frame.release()
 
@@ -143,7 +143,7 @@ def test_a_decoder_that_hangs_is_ended_and_others_read_on(clip, index, long_clip
             pid = frames.pid
             os.kill(pid, signal.SIGSTOP)
             assert len(read(decoders, clip, index)) == 60
-            with pytest.raises(DecoderDied, match="said nothing for 1 s"):
+            with pytest.raises(DecodeTimeout, match="said nothing for 1 s"):
                 for frame in frames:
                     frame.release()
         assert not is_alive(pid)
@@ -218,7 +218,7 @@ def test_another_fork_server_replaces_one_that_died(clip, index, caplog):
             killed, orphan = decoders.server_pid, frames.pid
             os.kill(killed, signal.SIGKILL)
             assert eventually(lambda: not is_alive(orphan))  # decoders end with it
-            with pytest.raises(DecoderDied):
+            with pytest.raises(DecoderCrashed):
                 for frame in frames:
                     frame.release()
         assert len(read(decoders, clip, index)) == 60
@@ -303,7 +303,7 @@ def test_more_processor_time_than_allowed_is_refused(long_clip):
     with Decoders(limits=Limits(cpu_seconds=1)) as decoders:
         index = decoders.index(long_clip)
         with (
-            pytest.raises(VideoLimit, match="1 s of processor time"),
+            pytest.raises(DecodeTimeout, match="1 s of processor time"),
             decoders.read(long_clip, index, np.arange(len(index)), [view]) as frames,
         ):
             for frame in frames:

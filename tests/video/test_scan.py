@@ -10,7 +10,17 @@ import av
 import numpy as np
 import pytest
 
-from cvpipe.errors import DecoderDied, NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit
+from cvpipe.errors import (
+    CodecNotAllowed,
+    DecoderCrashed,
+    FormatNotAllowed,
+    MediaUnreadable,
+    NotFound,
+    NoVideoStream,
+    TooManyFrames,
+    TooManyPixels,
+    TooMuchMemory,
+)
 from cvpipe.video import Decoders, Limits
 from tests.video.clips import make_clip, picture, x264
 
@@ -147,12 +157,12 @@ DASH = (
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        pytest.param("just a text\n" * 100, UnreadableVideo, id="text"),
-        pytest.param("", UnreadableVideo, id="empty"),
-        pytest.param("\0" * 5000, UnreadableVideo, id="zeros"),
-        pytest.param(CONCAT, UnsupportedVideo, id="ffconcat script"),
-        pytest.param(PLAYLIST, (UnsupportedVideo, UnreadableVideo), id="hls playlist"),
-        pytest.param(DASH, (UnsupportedVideo, UnreadableVideo), id="dash manifest"),
+        pytest.param("just a text\n" * 100, MediaUnreadable, id="text"),
+        pytest.param("", MediaUnreadable, id="empty"),
+        pytest.param("\0" * 5000, MediaUnreadable, id="zeros"),
+        pytest.param(CONCAT, FormatNotAllowed, id="ffconcat script"),
+        pytest.param(PLAYLIST, (FormatNotAllowed, MediaUnreadable), id="hls playlist"),
+        pytest.param(DASH, (FormatNotAllowed, MediaUnreadable), id="dash manifest"),
     ],
 )
 def test_what_only_calls_itself_mp4_is_refused(tmp_path, clips, decoders, content, error):
@@ -170,13 +180,13 @@ def test_a_file_without_video_is_unreadable(tmp_path, decoders):
         frame.rate = 16000
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
-    with pytest.raises(UnreadableVideo, match="no video stream"):
+    with pytest.raises(NoVideoStream, match="no video stream"):
         decoders.index(path)
 
 
 def test_a_codec_outside_the_list_is_unsupported(tmp_path, decoders):
     make_clip(tmp_path / "raw.avi", codec="rawvideo", frames=3)
-    with pytest.raises(UnsupportedVideo, match="rawvideo"):
+    with pytest.raises(CodecNotAllowed, match="rawvideo"):
         decoders.index(tmp_path / "raw.avi")
 
 
@@ -192,7 +202,7 @@ def test_a_file_cut_short_has_the_frames_that_are_left(tmp_path, clips, decoders
 def test_a_file_cut_before_its_table_is_unreadable(tmp_path, clips, decoders):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(clips("closed.mp4").read_bytes()[:5000])
-    with pytest.raises(UnreadableVideo):
+    with pytest.raises(MediaUnreadable):
         decoders.index(cut)
 
 
@@ -207,7 +217,7 @@ def test_a_file_cut_before_its_table_is_unreadable(tmp_path, clips, decoders):
 )
 def test_a_picture_larger_than_allowed_is_refused(tmp_path, name, options):
     path = make_clip(tmp_path / name, frames=1, size=(2048, 1024), draw=black, **options)
-    with Decoders(limits=Limits(max_pixels=2048 * 1024 - 1)) as strict, pytest.raises(VideoLimit, match="2048x1024"):
+    with Decoders(limits=Limits(max_pixels=2048 * 1024 - 1)) as strict, pytest.raises(TooManyPixels, match="2048x1024"):
         strict.index(path)
     with Decoders(limits=Limits(max_pixels=2048 * 1024)) as exact:
         assert exact.index(path).facts.width == 2048
@@ -218,7 +228,7 @@ def black(number: int, width: int, height: int) -> np.ndarray:
 
 
 def test_more_frames_than_allowed_are_refused(clips):
-    with Decoders(limits=Limits(max_frames=59)) as strict, pytest.raises(VideoLimit, match="59 frames"):
+    with Decoders(limits=Limits(max_frames=59)) as strict, pytest.raises(TooManyFrames, match="59 frames"):
         strict.index(clips("closed.mp4"))
 
 
@@ -226,7 +236,7 @@ def test_more_memory_than_allowed_is_refused(clips):
     # A process without memory can't always say so: with some versions of Python it ends by a signal.
     with (
         Decoders(limits=Limits(memory_bytes=20 * 2**20)) as strict,
-        pytest.raises((VideoLimit, DecoderDied), match=r"memory|ended by SIG"),
+        pytest.raises((TooMuchMemory, DecoderCrashed), match=r"memory|ended by SIG"),
     ):
         strict.index(clips("closed.mp4"))
 
@@ -239,7 +249,7 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path, decoders):
 def test_only_regular_files_are_read(tmp_path, decoders):
     os.mkfifo(tmp_path / "pipe.mp4")  # opening it for reading waits until someone writes
     for path in (tmp_path / "pipe.mp4", tmp_path, Path("/dev/zero")):
-        with pytest.raises(UnreadableVideo, match="regular file"):
+        with pytest.raises(MediaUnreadable, match="regular file"):
             decoders.index(path)
 
 

@@ -86,7 +86,7 @@ class Place(NamedTuple):
     response_model=None,
     responses={
         204: {"description": "All events were sent before: there is nothing to follow any more."},
-        **responses("not-found", "invalid-request", "internal", "store-unavailable"),
+        **responses("not_found", "invalid_request", "internal", "store_unavailable"),
     },
 )
 async def follow_job(

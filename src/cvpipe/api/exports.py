@@ -43,7 +43,7 @@ class Download(FileResponse):
             size = Headers(raw=refused["headers"]).get("content-range")
             detail = "the header Range names no part of the file" + (f" ({size})" if size else "")
             headers = {"Content-Range": size} if size else {}
-            answer = respond("range-not-satisfiable", detail, instance=scope["path"], headers=headers)
+            answer = respond("range_not_satisfiable", detail, instance=scope["path"], headers=headers)
             await answer(scope, receive, send)
 
 
@@ -58,7 +58,7 @@ class Download(FileResponse):
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
         },
         206: {"description": "The part of the file that the header `Range` asked for."},
-        **responses("not-found", "range-not-satisfiable", "invalid-request", "internal", "store-unavailable"),
+        **responses("not_found", "range_not_satisfiable", "invalid_request", "internal", "store_unavailable"),
     },
 )
 def download_export(

@@ -69,8 +69,8 @@ class FrameRecord(BaseModel):
     frame: int = Field(ge=0, description="Number of the source frame in display order, from 0.")
     pts: int = Field(description="Presentation time stamp, in the video's time base.")
     time: float = Field(ge=0, description="Seconds since the first frame of the video.")
-    status: Literal["ok", "damaged", "failed"] = Field(
-        description="`damaged`: the frame cannot be decoded; `failed`: its part of the video was given up."
+    status: Literal["ok", "decode_error", "failed"] = Field(
+        description="`decode_error`: the frame cannot be decoded; `failed`: its part of the video was given up."
     )
     objects: list[FoundObject]
     values: dict[str, Any] = Field(description="Results of stages that find no objects, by the stage's name.")
@@ -108,7 +108,7 @@ FrameCursor = Annotated[
                 }
             },
         },
-        **responses("not-found", "not-acceptable", "invalid-request", "internal", "store-unavailable"),
+        **responses("not_found", "not_acceptable", "invalid_request", "internal", "store_unavailable"),
     },
 )
 def list_frames(  # noqa: PLR0917 - FastAPI hands them over by name
@@ -181,5 +181,5 @@ def _wants_ndjson(accept: str | None) -> bool:
     lines = max(weights.get(NDJSON, 0.0), weights.get("application/jsonl", 0.0))
     pages = weights.get(_JSON, other)
     if lines <= 0 and pages <= 0:
-        raise HttpProblem("not-acceptable", f"there is {_JSON} and {NDJSON}, not {accept!r}")
+        raise HttpProblem("not_acceptable", f"there is {_JSON} and {NDJSON}, not {accept!r}")
     return lines > pages or (lines == pages and NDJSON in weights and _JSON not in weights)

@@ -64,7 +64,7 @@ class BodyLimit:
             return
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:
-            response = problems.respond("too-large", self._detail, instance=scope["path"])
+            response = problems.respond("too_large", self._detail, instance=scope["path"])
             await response(scope, receive, send)
             return
         received = 0

@@ -52,7 +52,7 @@ async def get_health() -> Health:
     summary="Can it do its work?",
     response_model=Readiness,
     response_description="It can.",
-    responses=responses("internal", "store-unavailable"),
+    responses=responses("internal", "store_unavailable"),
 )
 async def get_readiness(resources: ResourcesDep) -> Readiness:
     """Asks the store, for at most 3 seconds. For a load balancer. A broker that is down changes nothing."""

@@ -79,8 +79,8 @@ def shown(job: Job) -> Job:
     response_model=Job,
     response_description="The job is on disk and will run. `Location` leads to it.",
     responses=responses(
-        "malformed-body", "not-found", "conflict", "too-large", "unsupported-media-type", "invalid-request",
-        "invalid-pipeline", "invalid-model", "internal", "unavailable", "store-unavailable",
+        "malformed_body", "not_found", "conflict", "too_large", "unsupported_media_type", "invalid_request",
+        "invalid_pipeline", "invalid_model", "internal", "unavailable", "store_unavailable",
     ),
 )  # fmt: skip
 def submit_job(
@@ -118,7 +118,7 @@ def submit_job(
     summary="List jobs",
     response_model=JobPage,
     response_description="A page of jobs.",
-    responses=responses("invalid-request", "internal", "store-unavailable"),
+    responses=responses("invalid_request", "internal", "store_unavailable"),
 )
 def list_jobs(
     store: StoreDep,
@@ -152,7 +152,7 @@ def list_jobs(
     summary="A job: state, progress, error, links",
     response_model=Job,
     response_description="The job.",
-    responses=responses("not-found", "invalid-request", "internal", "store-unavailable"),
+    responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
 def get_job(job_id: JobId, store: StoreDep) -> Job:
     """The job as it is now. To follow it, use its event stream instead of asking again and again."""
@@ -165,7 +165,7 @@ def get_job(job_id: JobId, store: StoreDep) -> Job:
     summary="Stop a job",
     response_model=Job,
     response_description="The job, which is over.",
-    responses=responses("not-found", "invalid-request", "internal", "store-unavailable"),
+    responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
 def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
     """End the job at once; what it has found so far stays. A job that is over stays as it is."""
@@ -179,7 +179,7 @@ def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
     status_code=204,
     response_model=None,
     response_description="Nothing of the job is left.",
-    responses=responses("not-found", "conflict", "invalid-request", "internal", "store-unavailable"),
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
 )
 def delete_job(job_id: JobId, lifecycle: LifecycleDep) -> None:
     """Remove a job that is over, with its records, events and exports. The video stays."""

@@ -61,22 +61,22 @@ class ProblemType(NamedTuple):
 
 
 TYPES: Final[Mapping[str, ProblemType]] = {
-    "malformed-body": ProblemType(
+    "malformed_body": ProblemType(
         400,
         "The body is not JSON",
         "Send one JSON document, in UTF-8.",
     ),
-    "not-found": ProblemType(
+    "not_found": ProblemType(
         404,
         "The thing named does not exist",
         "Check the id or the name; what is past its retention or deleted is gone.",
     ),
-    "method-not-allowed": ProblemType(
+    "method_not_allowed": ProblemType(
         405,
         "The address does not know this method",
         "Use one of the methods in the header Allow.",
     ),
-    "not-acceptable": ProblemType(
+    "not_acceptable": ProblemType(
         406,
         "No form of the answer that the client accepts",
         "Ask for a media type that the operation's page lists, or send no Accept header.",
@@ -86,67 +86,127 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The state of the thing forbids the request",
         "Read its state again, then decide.",
     ),
-    "too-large": ProblemType(
+    "too_large": ProblemType(
         413,
         "The request is over a limit",
         "Send less, or ask the operator to raise the limit that the detail names.",
     ),
-    "unsupported-media-type": ProblemType(
+    "unsupported_media_type": ProblemType(
         415,
         "The body is of a media type that is not read here",
         "Send JSON with `Content-Type: application/json`, and videos as raw bytes, not as a form.",
     ),
-    "range-not-satisfiable": ProblemType(
+    "range_not_satisfiable": ProblemType(
         416,
         "The file has no such part",
         "Ask for a part inside the file, whose size is in the header Content-Range, or leave out Range.",
     ),
-    "invalid-request": ProblemType(
+    "invalid_request": ProblemType(
         422,
         "A value of the request is wrong",
         "Correct the values listed under `errors`.",
     ),
-    "invalid-pipeline": ProblemType(
+    "invalid_pipeline": ProblemType(
         422,
         "The pipeline is wrong",
         "Correct the value at `field`. GET /v1/stages lists all stages and the schema of their options.",
     ),
-    "invalid-stage": ProblemType(
+    "invalid_stage": ProblemType(
         500,
         "A file that should hold a stage does not",
         "Nothing is wrong with the request. The operator mends the file that `detail` names, or takes it away.",
     ),
-    "invalid-model": ProblemType(
+    "invalid_model": ProblemType(
         422,
         "A model's card or file is wrong",
         "Correct the card in the folder of models. GET /v1/models lists the models that can be read.",
     ),
-    "video-error": ProblemType(
+    "video_error": ProblemType(
         422,
         "The video cannot be used",
         "Try another copy of the video, or convert it first.",
     ),
-    "video-unreadable": ProblemType(
+    "media_unreadable": ProblemType(
         422,
         "The file is no video, or damaged beyond reading",
         "See if the file plays elsewhere; send it again if the copy is broken.",
     ),
-    "video-unsupported": ProblemType(
+    "media_truncated": ProblemType(
         422,
-        "The container or codec is not on the list of allowed ones",
+        "The file is cut off before anything of it can be seen",
+        "Send the whole file. A recording that was cut short may be mended with a repair tool for its container.",
+    ),
+    "no_video_stream": ProblemType(
+        422,
+        "There is no video stream to look at",
+        "Send a file with a video stream, or name a stream that `cvpipe video probe` lists.",
+    ),
+    "encrypted": ProblemType(
+        422,
+        "The video is encrypted",
+        "Decrypt it first; cvpipe takes no keys.",
+    ),
+    "format_not_allowed": ProblemType(
+        422,
+        "The container is not on the list of allowed ones",
+        "Convert the file, for example to MP4 or Matroska; a stream copy is enough.",
+    ),
+    "codec_not_allowed": ProblemType(
+        422,
+        "The codec is not on the list of allowed ones",
         "Convert the video, for example to H.264 in MP4.",
     ),
-    "video-limit": ProblemType(
+    "pixel_format_unsupported": ProblemType(
         422,
-        "The video asks for more pixels, memory or time than allowed",
-        "Make it smaller, or ask the operator to raise the limit.",
+        "The pictures are of a kind that cannot be converted",
+        "Convert the video, for example to H.264 with the pixel format yuv420p.",
+    ),
+    "bad_dimensions": ProblemType(
+        422,
+        "The pictures have no size, or are too long on one side",
+        "See if the file plays elsewhere; scale it down if it does.",
+    ),
+    "too_many_pixels": ProblemType(
+        422,
+        "The pictures are larger than allowed",
+        "Scale the video down, or ask the operator to raise CVPIPE_MAX_PIXELS.",
+    ),
+    "too_many_streams": ProblemType(
+        422,
+        "The file has more streams than allowed",
+        "Copy the streams that matter into a file of their own.",
+    ),
+    "too_many_frames": ProblemType(
+        422,
+        "The video has more frames than allowed",
+        "Cut it into several files.",
+    ),
+    "too_much_memory": ProblemType(
+        422,
+        "Decoding the video takes more memory than allowed",
+        "Scale the video down, or ask the operator to raise CVPIPE_DECODER_MEMORY_BYTES.",
+    ),
+    "input_changed": ProblemType(
+        422,
+        "The file is no longer the one that the work began with",
+        "Submit the job again once nothing writes to the file any more.",
+    ),
+    "decode_timeout": ProblemType(
+        422,
+        "Decoding took longer than allowed",
+        "Repair the job if the machine was merely busy, convert the video if not. CVPIPE_DECODER_TIMEOUT_SECONDS is the limit.",
+    ),
+    "decoder_crashed": ProblemType(
+        422,
+        "The decoder process died",
+        "The part of the video was tried again; if it crashes the decoder each time, convert the video.",
     ),
     "internal": ProblemType(
         500,
         "Something broke inside the service",
         "The service's log says more under the id in `instance`. Please report it.",
     ),
-    "extra-missing": ProblemType(
+    "extra_missing": ProblemType(
         501,
         "A feature is not installed",
         "Ask the operator to install the extra that the detail names.",
@@ -156,22 +216,22 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Something the service needs does not answer",
         "Try again after the seconds in the header Retry-After.",
     ),
-    "store-unavailable": ProblemType(
+    "store_unavailable": ProblemType(
         503,
         "The store does not answer",
         "Try again after the seconds in the header Retry-After. Nothing that was acknowledged is lost.",
     ),
-    "broker-unavailable": ProblemType(
+    "broker_unavailable": ProblemType(
         503,
         "The broker does not answer",
         "Nothing to do: jobs wait in the store and run once it is back.",
     ),
-    "decoder-died": ProblemType(
+    "decoder_unavailable": ProblemType(
         503,
-        "A decoder process crashed or hung",
-        "The part of the video is tried again; if it crashes the decoder each time, it becomes a gap.",
+        "No decoder process can be started",
+        "Try again after the seconds in the header Retry-After; the worker's log says why.",
     ),
-    "device-unavailable": ProblemType(
+    "device_unavailable": ProblemType(
         503,
         "A device was asked for by name and is not there",
         "Start a worker on a machine that has the device, or let `device` be `auto`.",
@@ -180,15 +240,15 @@ TYPES: Final[Mapping[str, ProblemType]] = {
 """By code, the last part of `type`. Codes of failed jobs are the same words."""
 
 _CODE_OF_STATUS: Final = {
-    400: "malformed-body",
-    404: "not-found",
-    405: "method-not-allowed",
-    406: "not-acceptable",
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
     409: "conflict",
-    413: "too-large",
-    415: "unsupported-media-type",
-    416: "range-not-satisfiable",
-    422: "invalid-request",
+    413: "too_large",
+    415: "unsupported_media_type",
+    416: "range_not_satisfiable",
+    422: "invalid_request",
     503: "unavailable",
 }
 
@@ -293,7 +353,7 @@ async def _on_http_problem(request: Request, error: Exception) -> ProblemRespons
 
 async def _on_http_exception(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
-    code = _CODE_OF_STATUS.get(error.status_code, "invalid-request" if error.status_code < 500 else "internal")
+    code = _CODE_OF_STATUS.get(error.status_code, "invalid_request" if error.status_code < 500 else "internal")
     detail = error.detail
     if detail == HTTPStatus(error.status_code).phrase:  # Starlette's own words say nothing more than the status
         detail = f"{request.method} {request.url.path}: {TYPES[code].title.lower()}"
@@ -322,11 +382,11 @@ async def _on_validation_error(request: Request, error: Exception) -> ProblemRes
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         detail = f"the body is not JSON: {first.get('ctx', {}).get('error', 'syntax error')}"
-        return respond("malformed-body", detail, instance=request.url.path)
+        return respond("malformed_body", detail, instance=request.url.path)
     if isinstance(error.body, bytes):  # FastAPI hands the body on unread where it is not declared to be JSON
         sent = request.headers.get("content-type")
         detail = f"wanted Content-Type application/json, got {sent or 'none'}"
-        return respond("unsupported-media-type", detail, instance=request.url.path)
+        return respond("unsupported_media_type", detail, instance=request.url.path)
     found: dict[tuple[Part, str], FieldError] = {}
     for item in error.errors():
         one = _field_error(item, error.body)
@@ -335,7 +395,7 @@ async def _on_validation_error(request: Request, error: Exception) -> ProblemRes
     detail = "; ".join(f"{one.field or one.part}: {one.detail}" for one in errors[:3])
     if len(errors) > 3:
         detail += f"; and {len(errors) - 3} more"
-    return respond("invalid-request", detail, instance=request.url.path, field=errors[0].field, errors=errors)
+    return respond("invalid_request", detail, instance=request.url.path, field=errors[0].field, errors=errors)
 
 
 def _field_error(item: Mapping[str, Any], body: Any) -> FieldError:

@@ -90,7 +90,7 @@ class Video(BaseModel):
     responses={
         200: {"model": Video, "description": "The same bytes were here before: the same video."},
         **responses(
-            "too-large", "unsupported-media-type", "invalid-request", "internal", "unavailable", "store-unavailable"
+            "too_large", "unsupported_media_type", "invalid_request", "internal", "unavailable", "store_unavailable"
         ),
     },
     openapi_extra={
@@ -122,7 +122,7 @@ async def upload_video(
     `Content-Length` before any of it is read. A broken connection leaves nothing behind.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
-        raise HttpProblem("unsupported-media-type", "send the file as the raw body, not as a form: curl -T FILE URL")
+        raise HttpProblem("unsupported_media_type", "send the file as the raw body, not as a form: curl -T FILE URL")
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > settings.max_upload_bytes:
         raise too_large(settings.max_upload_bytes)
@@ -170,7 +170,7 @@ def _register(lifecycle: Lifecycle, stored: StoredVideo, filename: str | None) -
     summary="Facts of a video",
     response_model=Video,
     response_description="The video.",
-    responses=responses("not-found", "invalid-request", "internal", "store-unavailable"),
+    responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
 def get_video(video_id: VideoId, lifecycle: LifecycleDep) -> Any:
     """What the service knows of an uploaded video: frames counted, duration and frame rate measured, codec, size."""

@@ -56,7 +56,7 @@ def run(
     else:
         frames = job["frames"]
         lost = frames["total"] - frames["ok"]
-        gaps = f" ({lost} damaged or failed)" if lost else ""
+        gaps = f" ({lost} gaps)" if lost else ""
         files = ", ".join(str(out / name) for name in job["exports"])
         output.line(f"{frames['total']} frames{gaps} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
     return exit_code_of_state(job["state"])

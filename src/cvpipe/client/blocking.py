@@ -81,12 +81,12 @@ class Client:
 
         on_progress: called with the bytes sent and the size of the file; starts again where the connection broke and
         the file is sent again. A block of 256 KiB is held in memory.
-        Raises: OSError where the file can't be read; ApiError (`too-large`, ...); Unavailable.
+        Raises: OSError where the file can't be read; ApiError (`too_large`, ...); Unavailable.
         """
         return self._run(self._calls.upload(path, on_progress))
 
     def video(self, video: VideoLike) -> Video:
-        """What the service knows of a video. Raises: ApiError (`not-found`)."""
+        """What the service knows of a video. Raises: ApiError (`not_found`)."""
         return self._run(self._calls.video(video))
 
     def submit(
@@ -114,7 +114,7 @@ class Client:
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
 
-        Raises: InvalidRequest for what is wrong on its face; ApiError (`invalid-pipeline`, `not-found`, ...).
+        Raises: InvalidRequest for what is wrong on its face; ApiError (`invalid_pipeline`, `not_found`, ...).
         """
         return self._run(
             self._calls.submit(
@@ -132,7 +132,7 @@ class Client:
         )
 
     def job(self, job: JobLike) -> Job:
-        """A job as it stands now. Raises: ApiError (`not-found`)."""
+        """A job as it stands now. Raises: ApiError (`not_found`)."""
         return self._run(self._calls.job(job))
 
     def jobs(self, *, state: JobState | str | None = None, label: str | None = None) -> Iterator[Job]:
@@ -178,7 +178,7 @@ class Client:
         return self._run(self._calls.cancel(job))
 
     def delete(self, job: JobLike) -> None:
-        """Remove a job that has ended, with its records and files. Raises: ApiError (`conflict`, `not-found`)."""
+        """Remove a job that has ended, with its records and files. Raises: ApiError (`conflict`, `not_found`)."""
         self._run(self._calls.delete(job))
 
     def download(

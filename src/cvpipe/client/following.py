@@ -51,7 +51,7 @@ class Line:
     def open(self, *, after: str | None, silence_seconds: float = SILENCE_SECONDS) -> Call[None]:
         """Open the stream behind the event id `after`; `opened` or `usable` tells what came of it.
 
-        Raises: ApiError (`not-found`, or a service that stays broken), Unavailable.
+        Raises: ApiError (`not_found`, or a service that stays broken), Unavailable.
         """
         if self._fruitless >= len(_FRUITLESS_SECONDS):
             self.usable = False

@@ -115,7 +115,7 @@ class Annotator:
         clock = f"{int(time // 60):02d}:{time % 60:05.2f}   frame {frame}"
         self._chip(image, clock, (self._line * 3, self._view.height - self._line * 3), _BLACK, taken, from_bottom=True)
         if is_damaged or (record is not None and record.frame == frame and record.status != "ok"):
-            word = "damaged" if is_damaged or record is None else record.status
+            word = "decode error" if is_damaged or record is None else record.status.replace("_", " ")
             self._chip(image, word, (self._line * 3, self._line * 3), _RED, taken)
         if record is None:
             return

@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 
-from cvpipe.errors import CvpipeError, UnreadableVideo, VideoLimit
+from cvpipe.errors import CvpipeError, MediaUnreadable, TooMuchMemory
 from cvpipe.frames import View
 from cvpipe.video import sandbox, wire
 from cvpipe.video.decode import listen_for_errors
@@ -65,8 +65,8 @@ def _describe(error: Exception) -> dict[str, str]:
     if isinstance(error, CvpipeError):
         return {"code": error.code, "message": error.message}
     if isinstance(error, MemoryError):
-        return {"code": VideoLimit.code, "message": "decoding it takes more memory than allowed"}
-    return {"code": UnreadableVideo.code, "message": f"it can't be decoded: {type(error).__name__}: {error}"[:1000]}
+        return {"code": TooMuchMemory.code, "message": "decoding it takes more memory than allowed"}
+    return {"code": MediaUnreadable.code, "message": f"it can't be decoded: {type(error).__name__}: {error}"[:1000]}
 
 
 class Pulse:

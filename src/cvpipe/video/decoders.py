@@ -19,15 +19,8 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.errors import (
-    CvpipeError,
-    DecoderDied,
-    NotFound,
-    UnreadableVideo,
-    UnsupportedVideo,
-    VideoError,
-    VideoLimit,
-)
+from cvpipe import errors
+from cvpipe.errors import CvpipeError, DecoderCrashed, DecodeTimeout, MediaUnreadable, NotFound, VideoError
 from cvpipe.frames import Image, View
 from cvpipe.video import wire
 from cvpipe.video.index import VideoFacts, VideoIndex
@@ -35,7 +28,7 @@ from cvpipe.video.limits import Limits
 from cvpipe.video.spawning import ForkServer, Process
 
 _ERRORS: Final[dict[str, type[CvpipeError]]] = {
-    cls.code: cls for cls in (VideoError, UnreadableVideo, UnsupportedVideo, VideoLimit)
+    cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, VideoError)
 }
 _MAX_HOLD: Final = 128
 _AHEAD_BYTES: Final = 32 * 2**20
@@ -102,7 +95,7 @@ class Decoders:
     def index(self, path: Path) -> VideoIndex:
         """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.
 
-        Raises: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
+        Raises: NotFound, VideoError, DecoderUnavailable.
         """
         order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict()}
         parts = bytearray()
@@ -117,7 +110,7 @@ class Decoders:
                 else:
                     raise talk.broken()
         if facts is None or len(parts) != 9 * facts.frames:
-            raise DecoderDied("the decoder ended in the middle of the index")
+            raise DecoderCrashed("the decoder ended in the middle of the index")
         pts = np.frombuffer(parts, "<i8", facts.frames).astype(np.int64)
         return VideoIndex(facts=facts, pts=pts, keyframe=np.frombuffer(parts, np.bool_, offset=pts.nbytes).copy())
 
@@ -137,7 +130,7 @@ class Decoders:
         Exact: what is read of a frame does not depend on the other frames asked for. Every frame asked for comes;
         one that can't be decoded comes without images.
         Memory: (hold + 2) x the bytes of the views, shared with the decoder; up to 32 MiB more if they are small.
-        Raises, when entered or iterated: NotFound, UnreadableVideo, UnsupportedVideo, VideoLimit, DecoderDied.
+        Raises, when entered or iterated: NotFound, VideoError, DecoderUnavailable.
         """
         wanted = np.ascontiguousarray(numbers, np.int64)
         if wanted.ndim != 1 or (np.diff(wanted) <= 0).any():
@@ -308,12 +301,12 @@ class _Talk:
                 message = self.process.socket.recv(wire.MESSAGE_BYTES)
             except TimeoutError:
                 seconds = self._limits.timeout_seconds
-                raise DecoderDied(f"the decoder said nothing for {seconds:g} s and was ended") from None
+                raise DecodeTimeout(f"the decoder said nothing for {seconds:g} s and was ended") from None
             except ConnectionResetError:
                 # It ended before it read all we sent. The kernel says so once, before it gives us its last messages.
                 continue
             if not message:
-                raise DecoderDied("the decoder has ended without a word")
+                raise DecoderCrashed("the decoder has ended without a word")
             if message[0] == wire.ERROR:
                 raise _error(message)
             if message[0] == wire.EXITED:
@@ -326,9 +319,9 @@ class _Talk:
         with contextlib.suppress(OSError):  # it has ended; whoever waits for its next frame gets to know
             self.process.socket.send(wire.pack_slots(slots))
 
-    def broken(self) -> DecoderDied:
+    def broken(self) -> DecoderCrashed:
         """The error for a decoder that says what it can't mean: it is not ours any more."""
-        return DecoderDied("the decoder broke the protocol and was ended")
+        return DecoderCrashed("the decoder broke the protocol and was ended")
 
     def _exited(self, message: bytes) -> CvpipeError:
         if len(message) != wire.exit_message.size:
@@ -337,9 +330,9 @@ class _Talk:
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number == signal.SIGXCPU:
-                return VideoLimit(f"decoding it takes more than {self._limits.cpu_seconds} s of processor time")
-            return DecoderDied(f"the decoder was ended by {_signal_name(number)}")
-        return DecoderDied(f"the decoder ended with status {os.waitstatus_to_exitcode(status)}")
+                return DecodeTimeout(f"decoding it takes more than {self._limits.cpu_seconds} s of processor time")
+            return DecoderCrashed(f"the decoder was ended by {_signal_name(number)}")
+        return DecoderCrashed(f"the decoder ended with status {os.waitstatus_to_exitcode(status)}")
 
 
 def _signal_name(number: int) -> str:
@@ -354,19 +347,19 @@ def _error(message: bytes) -> CvpipeError:
         body = json.loads(message[1:])
         return _ERRORS[body["code"]](str(body["message"]))
     except (ValueError, KeyError, TypeError):
-        return DecoderDied("the decoder failed and could not say why")
+        return DecoderCrashed("the decoder failed and could not say why")
 
 
 def _open(path: Path) -> int:
-    """A descriptor of a regular file. Raises: NotFound, UnreadableVideo."""
+    """A descriptor of a regular file. Raises: NotFound, MediaUnreadable."""
     try:
         # Not to wait for ever for the other end of a FIFO.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise NotFound(f"there is no file {path.name!r}") from None
     except OSError as error:
-        raise UnreadableVideo(f"the file can't be opened: {error.strerror}") from error
+        raise MediaUnreadable(f"the file can't be opened: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise UnreadableVideo("it is not a regular file")
+        raise MediaUnreadable("it is not a regular file")
     return fd

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cvpipe.errors import UnreadableVideo, VideoError, VideoLimit
+from cvpipe.errors import MediaUnreadable, TooManyFrames, TooManyPixels, TooMuchMemory, VideoError
 from cvpipe.video.decode import decode, last_words, packets, too_large
 from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
@@ -42,7 +42,7 @@ class _Times:
 def scan(fd: int, limits: Limits, alive: Callable[[], None]) -> VideoIndex:
     """The index of the video at the descriptor `fd`. Calls `alive` after each packet.
 
-    Raises: UnreadableVideo, UnsupportedVideo, VideoLimit.
+    Raises: VideoError.
     """
     source = open_source(fd, limits)
     times = _from_packets(source, limits, alive)
@@ -99,7 +99,7 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
         if packet is not None and not times.add(packet):
             return None
         if len(times.shown) > limits.max_frames:
-            raise VideoLimit(f"the video has more than {limits.max_frames} frames")
+            raise TooManyFrames(f"the video has more than {limits.max_frames} frames")
     if first is None:
         raise _no_frame()
     if first.pts not in times.shown:
@@ -112,12 +112,12 @@ def _from_packets(source: Source, limits: Limits, alive: Callable[[], None]) -> 
 
 def _no_frame() -> VideoError:
     if (refusal := too_large()) is not None:
-        return VideoLimit(refusal)
+        return TooManyPixels(refusal)
     try:
         mmap.mmap(-1, _SPARE_BYTES).close()
     except OSError:  # FFmpeg calls a failed allocation what it likes
-        return VideoLimit("decoding it takes more memory than allowed")
-    return UnreadableVideo(f"no frame of it can be decoded: {last_words() or 'there is none'}")
+        return TooMuchMemory("decoding it takes more memory than allowed")
+    return MediaUnreadable(f"no frame of it can be decoded: {last_words() or 'there is none'}")
 
 
 def _beginnings(source: Source) -> Callable[[Packet[VideoStream]], bool]:
@@ -142,7 +142,7 @@ def _from_frames(source: Source, limits: Limits, alive: Callable[[], None]) -> _
             key.append(frame.key_frame)
             last = frame.duration
         if len(pts) > limits.max_frames:
-            raise VideoLimit(f"the video has more than {limits.max_frames} frames")
+            raise TooManyFrames(f"the video has more than {limits.max_frames} frames")
     if first is None:
         raise _no_frame()
     known = [t for t in pts if t is not None]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.error
 
-from cvpipe.errors import UnreadableVideo, UnsupportedVideo, VideoLimit
+from cvpipe.errors import CodecNotAllowed, FormatNotAllowed, MediaUnreadable, NoVideoStream, TooManyPixels
 from cvpipe.video.limits import CODECS, CONTAINERS, DECODERS, Limits
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
     """Open the video at the descriptor `fd`, from its beginning.
 
     stream: index of the video stream; default: the one marked as default, else the largest.
-    Raises: UnreadableVideo, UnsupportedVideo, VideoLimit.
+    Raises: VideoError.
     """
     os.lseek(fd, 0, os.SEEK_SET)  # FFmpeg begins to read where the descriptor is
     options = {
@@ -68,11 +68,11 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
     try:
         container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
-        raise UnsupportedVideo(f"not one of the containers allowed: {', '.join(CONTAINERS)}") from error
+        raise FormatNotAllowed(f"not one of the containers allowed: {', '.join(CONTAINERS)}") from error
     except (av.error.FFmpegError, UnicodeError, LookupError) as error:
         if isinstance(error, MemoryError):
             raise
-        raise UnreadableVideo(f"not a video, or damaged: {_words(error)}") from error
+        raise MediaUnreadable(f"not a video, or damaged: {_words(error)}") from error
     try:
         return Source(container, _pick(container, limits, stream))
     except BaseException:
@@ -86,15 +86,15 @@ def _pick(container: InputContainer, limits: Limits, index: int | None) -> Video
     if index is not None:
         found = [s for s in found if s.index == index]
     if not found:
-        raise UnreadableVideo("the file has no video stream")
+        raise NoVideoStream("the file has no video stream")
     # mypy and PyAV disagree on it: a stream that FFmpeg has no decoder for has no codec context.
     usable = [s for s in found if cast(object, s.codec_context) is not None and codec_name(s) in CODECS]
     if not usable:
         names = {"unknown" if cast(object, s.codec_context) is None else codec_name(s) for s in found}
-        raise UnsupportedVideo(f"codec {', '.join(sorted(names))} is not one of: {', '.join(sorted(CODECS))}")
+        raise CodecNotAllowed(f"codec {', '.join(sorted(names))} is not one of: {', '.join(sorted(CODECS))}")
     stream = max(usable, key=lambda s: (bool(s.disposition & s.disposition.default), s.width * s.height, -s.index))
     if stream.width * stream.height > limits.max_pixels:
-        raise VideoLimit(f"{stream.width}x{stream.height} is more than {limits.max_pixels} pixels")
+        raise TooManyPixels(f"{stream.width}x{stream.height} is more than {limits.max_pixels} pixels")
     for other in container.streams:
         if other.index != stream.index:
             other.discard = type(other.discard).all

@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvpipe.errors import DecoderDied, ExtraMissing
+from cvpipe.errors import DecoderUnavailable, ExtraMissing
 from cvpipe.log import fields
 from cvpipe.video import wire
 
@@ -73,7 +73,7 @@ class ForkServer:
     def fork(self, video: int, memory: int) -> Process:
         """A new decoder for the opened video and the order in `memory`; the caller keeps its own descriptors.
 
-        Raises: DecoderDied where no process can be had.
+        Raises: DecoderUnavailable where no process can be had.
         """
         with self._lock:
             if self._closed:
@@ -88,7 +88,7 @@ class ForkServer:
             try:
                 return self._ask(video, memory)
             except OSError as error:
-                raise DecoderDied(f"the process that starts decoders does not start: {error!r}") from error
+                raise DecoderUnavailable(f"the process that starts decoders does not start: {error!r}") from error
 
     def close(self) -> None:
         """End the fork-server, and with it its children."""
@@ -114,7 +114,7 @@ class ForkServer:
             if not answer:
                 raise ConnectionResetError("it has ended")
             if answer[0] == wire.REFUSED:
-                raise DecoderDied(f"no decoder process can be started: {answer[1:].decode(errors='replace')}")
+                raise DecoderUnavailable(f"no decoder process can be started: {answer[1:].decode(errors='replace')}")
             (pidfd,) = fds
             return Process(wire.started_message.unpack(answer)[1], pidfd, ours)
         except BaseException:

@@ -144,7 +144,7 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
     lease = Lease(bench, claim)
     try:
         if on_given_up is not None and claim.crashes >= MAX_CRASHES:
-            error = JobError(code="worker-crashed", message=f"the worker died {claim.crashes} times at {task}")
+            error = JobError(code="worker_crashed", message=f"the worker died {claim.crashes} times at {task}")
             _give_up(bench, lease, error, on_given_up)
             yield None
             return

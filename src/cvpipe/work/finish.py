@@ -45,7 +45,7 @@ def finish(bench: Bench, task: str) -> None:
         gaps = job.progress.chunks_failed > 0 or damaged > 0
         error = job.error
         if gaps and error is None:
-            error = JobError(code="frames-damaged", message=f"{damaged} frames could not be decoded")
+            error = JobError(code="frames_damaged", message=f"{damaged} frames could not be decoded")
         every = gaps and job.progress.chunks_failed == job.progress.chunks_total
         state = JobState.failed if every else JobState.succeeded_with_gaps if gaps else JobState.succeeded
         rings = bench.store.end_job(lease.claim, job_id, state, error=error if gaps else None, exports=exports)

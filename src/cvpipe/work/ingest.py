@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from cvpipe.engine import plan_chunks
-from cvpipe.errors import InvalidRequest, UnreadableVideo
+from cvpipe.errors import InvalidRequest, MediaUnreadable
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState
 from cvpipe.pipeline import PipelineSpec, parse_pipeline, plan_segments, select_frames
@@ -71,7 +71,7 @@ def _index(bench: Bench, video: str, path: Path) -> VideoIndex:
     if packed is not None:
         return VideoIndex.unpack(packed)
     if not path.is_file():
-        raise UnreadableVideo("the video's file is gone; upload it again", field="video")
+        raise MediaUnreadable("the video's file is gone; upload it again", field="video")
     index = bench.decoders.index(path)
     bench.store.put_video(
         video,

@@ -83,7 +83,7 @@ class PlannedJob:
         return frames_of(self.chunks[chunk], self.numbers)
 
     def file(self, bench: Bench, lease: Lease) -> Path:
-        """Where the video lies. Raises: UnreadableVideo where it is not the file that the job began with."""
+        """Where the video lies. Raises: InputChanged where it is not the file that the job began with."""
         return same_file(bench, self.doc, self.video, lease)
 
     def is_counted(self, segment: int) -> bool:

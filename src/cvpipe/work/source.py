@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvpipe.engine import sha256_of
-from cvpipe.errors import UnreadableVideo
+from cvpipe.errors import InputChanged, MediaUnreadable
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def locate(bench: Bench, doc: dict[str, Any], lease: Lease) -> tuple[Path, str]:
     """File and sha256 of a job's video; the hash of a file on the server is remembered as long as it does not change.
 
-    Raises: InvalidRequest (it no longer lies under a root), UnreadableVideo, LeaseLost, Stopping.
+    Raises: InvalidRequest (it no longer lies under a root), MediaUnreadable, LeaseLost, Stopping.
     """
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, doc["video"]), doc["video"]
@@ -33,7 +33,7 @@ def same_file(bench: Bench, doc: dict[str, Any], video: str, lease: Lease) -> Pa
     """The file of a job that has been planned for the content `video` (sha256). Raises: as `locate` does."""
     path, found = locate(bench, doc, lease)
     if found != video:
-        raise UnreadableVideo("the file has changed since the job began", field="path")
+        raise InputChanged("the file has changed since the job began", field="path")
     return path
 
 
@@ -43,5 +43,5 @@ def _resolved(bench: Bench, name: str) -> tuple[Path, str]:
     try:
         stat = path.stat()
     except OSError as error:
-        raise UnreadableVideo(f"{path}: {error.strerror}", field="path") from error
+        raise MediaUnreadable(f"{path}: {error.strerror}", field="path") from error
     return path, f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
