@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvpipe.errors import InvalidPipeline, NotFound
+from cvpipe.frames import Timeline
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import PipelineSpec, list_pipelines, load_pipeline, parse_pipeline, plan_segments, select_frames
 from cvpipe.settings import Settings
@@ -28,6 +29,8 @@ class FakeIndex:
 
     def __init__(self, times: Any) -> None:
         self.times = np.asarray(times, dtype=np.float64)
+        yes = np.ones(len(self.times), np.bool_)
+        self.timeline = Timeline(np.arange(len(self.times)), self.times, yes, yes)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -132,7 +135,7 @@ def test_the_range_and_then_the_decimation_choose_the_frames() -> None:
     fps=st.floats(0.1, 60),
 )
 def test_decimation_keeps_the_first_frame_of_every_interval_and_no_other(times: list[float], fps: float) -> None:
-    kept = Decimate(DecimateOptions(fps=fps)).select(np.array(times))
+    kept = Decimate(DecimateOptions(fps=fps)).select(FakeIndex(times).timeline)
     ticks = [int(np.floor(time * fps + 1e-6)) for time in times]
     assert kept.tolist() == [n == 0 or ticks[n] != ticks[n - 1] for n in range(len(times))]
 

@@ -1,22 +1,39 @@
 """Pictures in memory: which pixels a stage asks for, and the pixels themselves.
 
-A `View` is the order a stage gives to the decoder: a canvas of so many pixels, where on it the displayed source
-frame goes, and the pixel format. The decoder makes each distinct view of a frame once, by one resize from the decoded
-picture, however many pre-processing steps led to it. `View` also maps coordinates back, so that everything
-reported is in pixels of the displayed source frame.
+A `View` is the order a stage gives to the decoder: which part of the displayed source frame goes where on a canvas of
+so many pixels, in which colours, and what is done to it. The decoder makes each distinct view of a frame once, by one
+resize from the decoded picture, however many pre-processing steps led to it. `View` also maps coordinates back, so
+that everything reported is in pixels of the displayed source frame.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-PixelFormat = Literal["rgb24", "bgr24", "gray"]
-ResizeMode = Literal["fit", "letterbox", "stretch"]
+from cvpipe.lens import Lens
+
+PixelFormat = Literal["rgb24", "bgr24", "gray", "hsv", "lab", "ycrcb"]
+ResizeMode = Literal["fit", "fill", "letterbox", "stretch"]
+FilterKind = Literal["clahe", "equalise", "gamma", "median", "gaussian", "bilateral", "nlm"]
+Polygon = tuple[tuple[float, float], ...]
 Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Something done to the pixels of a view, after the resize.
+
+    kind, values: `clahe` (clip limit, tiles a side), `equalise` (), `gamma` (exponent), `median` (size in pixels),
+    `gaussian` (sigma in pixels), `bilateral` (diameter in pixels, sigma of colour, sigma in pixels), `nlm` (strength).
+    """
+
+    kind: FilterKind
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +42,14 @@ class View:
 
     source: (width, height) of the displayed source frame, in pixels.
     width, height: of the canvas, in pixels.
-    content: (x, y, width, height) of the whole source frame on the canvas, in pixels; the rest is `pad`.
-    format: the canvas is uint8, (height, width, 3) for rgb24 and bgr24, (height, width) for gray.
-    colourless: three equal channels made from luma (a `gray` picture shown to a stage that wants three).
+    content: (x, y, width, height) of the shown part of the frame on the canvas, in pixels; the rest is `pad`.
+    region: (x, y, width, height) of the part of the displayed source frame that is shown, in pixels. With a `lens`: of
+    the straightened picture, which has the source's size. Default: all of it.
+    format: the canvas is uint8, (height, width, 3); (height, width) for gray or where one `plane` is chosen.
+    plane: index of the only plane of `format` that is shown. colourless: it, or gray, as three equal channels.
+    filters: done in order to the colours as recorded (RGB or gray), before they become `format`.
+    polygons: in pixels of the displayed source frame; what lies in none of them becomes `pad`. Empty: all is shown.
+    lens: the picture is straightened. deinterlace: combed frames are made whole from their neighbours (bwdif).
     """
 
     source: tuple[int, int]
@@ -37,13 +59,46 @@ class View:
     format: PixelFormat = "bgr24"
     pad: int = 114
     colourless: bool = False
+    region: tuple[int, int, int, int] = (0, 0, 0, 0)
+    plane: int | None = None
+    filters: tuple[Filter, ...] = ()
+    polygons: tuple[Polygon, ...] = ()
+    lens: Lens | None = None
+    deinterlace: bool = False
 
     def __post_init__(self) -> None:
+        if self.region == (0, 0, 0, 0):
+            object.__setattr__(self, "region", (0, 0, *self.source))
         x, y, width, height = self.content
-        if min(self.width, self.height, width, height, *self.source) < 1 or x < 0 or y < 0:
+        left, top, region_width, region_height = self.region
+        if min(self.width, self.height, width, height, *self.source, region_width, region_height) < 1:
             raise ValueError(f"a view needs positive sizes, got {self}")
-        if x + width > self.width or y + height > self.height:
+        if min(x, y, left, top) < 0 or x + width > self.width or y + height > self.height:
             raise ValueError(f"the content {self.content} leaves the {self.width}x{self.height} canvas")
+        if left + region_width > self.source[0] or top + region_height > self.source[1]:
+            raise ValueError(f"the region {self.region} leaves the {self.source[0]}x{self.source[1]} frame")
+        if self.plane is not None and (self.format == "gray" or not 0 <= self.plane < 3):
+            raise ValueError(f"{self.format} has no plane {self.plane}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> View:
+        """The inverse of `to_dict`, also after a way through JSON."""
+        lens = data["lens"]
+        return cls(
+            **{
+                **data,
+                "source": tuple(data["source"]),
+                "content": tuple(data["content"]),
+                "region": tuple(data["region"]),
+                "filters": tuple(Filter(f["kind"], tuple(f["values"])) for f in data["filters"]),
+                "polygons": tuple(tuple((x, y) for x, y in polygon) for polygon in data["polygons"]),
+                "lens": lens and Lens(**{**lens, "coefficients": tuple(lens["coefficients"])}),
+            }
+        )
 
     @classmethod
     def of(cls, width: int, height: int, *, format: PixelFormat = "bgr24") -> View:
@@ -53,7 +108,8 @@ class View:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the array: (height, width) or (height, width, 3)."""
-        return (self.height, self.width) if self.format == "gray" else (self.height, self.width, 3)
+        flat = (self.format == "gray" or self.plane is not None) and not self.colourless
+        return (self.height, self.width) if flat else (self.height, self.width, 3)
 
     @property
     def nbytes(self) -> int:
@@ -61,11 +117,45 @@ class View:
         return int(np.prod(self.shape))
 
     def with_format(self, format: PixelFormat) -> View:
-        """The same geometry in another pixel format; a view that was gray stays without colour."""
-        if format == self.format:
+        """The same geometry in another pixel format, as a stage asks for it that takes only that one.
+
+        What has one channel comes as three equal ones where colour is asked for; colours of another space (`hsv`) that
+        were chosen on purpose come as they are where three channels are asked for.
+        """
+        if self.format == "gray" or self.plane is not None:
+            if format == "gray":
+                return replace(self, colourless=False)
+            return replace(self, colourless=True, format=format if self.format == "gray" else self.format)
+        if format != "gray" and self.format not in ("rgb24", "bgr24"):
             return self
-        colourless = format != "gray" and (self.colourless or self.format == "gray")
-        return replace(self, format=format, colourless=colourless)
+        if self.colourless:
+            return replace(self, format=format, colourless=format != "gray")
+        return replace(self, format=format)
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> View:
+        """The part of this view that shows so much of the displayed source frame (of the straightened one with a lens).
+
+        x, y, width, height: in pixels of it; what reaches beyond the region is cut off. Padding is left out.
+        Raises: ValueError where nothing is left.
+        """
+        left, top, region_width, region_height = self.region
+        x1, y1 = max(x, left), max(y, top)
+        x2, y2 = min(x + width, left + region_width), min(y + height, top + region_height)
+        if x2 <= x1 or y2 <= y1:
+            raise ValueError(f"{width}x{height} at {x}, {y} lies outside of the picture {self.region}")
+        canvas_w = max(1, round((x2 - x1) * self.content[2] / region_width))
+        canvas_h = max(1, round((y2 - y1) * self.content[3] / region_height))
+        return replace(
+            self,
+            width=canvas_w,
+            height=canvas_h,
+            content=(0, 0, canvas_w, canvas_h),
+            region=(x1, y1, x2 - x1, y2 - y1),
+        )
+
+    def filtered(self, *filters: Filter) -> View:
+        """This view with more done to its pixels."""
+        return replace(self, filters=(*self.filters, *filters))
 
     def resized(
         self,
@@ -77,11 +167,14 @@ class View:
         pad: int = 114,
         multiple_of: int = 1,
     ) -> View:
-        """This view resized to at most (`fit`), inside (`letterbox`) or exactly (`stretch`) width x height.
+        """This view resized to at most (`fit`), inside (`letterbox`) or exactly (`fill`, `stretch`) width x height.
 
         `fit` keeps the aspect ratio and returns a canvas no larger than asked; `letterbox` keeps it and fills the rest
-        of the canvas with `pad`; `stretch` ignores it. `multiple_of` rounds the canvas up with padding.
+        of the canvas with `pad`; `fill` keeps it and cuts off what is too long, on both sides alike; `stretch` ignores
+        it. `multiple_of` rounds the canvas up with padding.
         """
+        if mode == "fill":
+            return self._cut_to(width, height).resized(width, height, mode="stretch", pad=pad, multiple_of=multiple_of)
         if mode == "stretch":
             scale_x, scale_y = width / self.width, height / self.height
         else:
@@ -101,30 +194,84 @@ class View:
         new_h = min(max(1, round(content_h * inner_h / self.height)), canvas_h - top)
         return replace(self, width=canvas_w, height=canvas_h, content=(left, top, new_w, new_h), pad=pad)
 
+    def _cut_to(self, width: int, height: int) -> View:
+        """The middle of this view, in the aspect ratio of width x height, without padding."""
+        left, top, region_w, region_h = self.region
+        scale = max(width / self.content[2], height / self.content[3])
+        cut_w = min(region_w, max(1, round(region_w * width / (self.content[2] * scale))))
+        cut_h = min(region_h, max(1, round(region_h * height / (self.content[3] * scale))))
+        return self.cropped(left + (region_w - cut_w) // 2, top + (region_h - cut_h) // 2, cut_w, cut_h)
+
     def to_source(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Map canvas coordinates to the displayed source frame.
 
-        points: (..., 2) x, y or (..., 4) x1, y1, x2, y2. Returns float32 of the same shape, clipped to the source.
+        points: (..., 2) x, y or (..., 4) x1, y1, x2, y2. Returns float32 of the same shape, clipped to what is shown.
+        A box under a lens comes back as the box around its bent outline.
         """
-        return _affine(points, self.content, (0, 0, *self.source), self.source)
+        straight = _affine(points, self.content, self.region)
+        if self.lens is None:
+            return straight.astype(np.float32).reshape(np.shape(points))
+        return _bent(straight, self.lens.distort, self.source).reshape(np.shape(points))
 
     def from_source(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Map coordinates of the displayed source frame to the canvas; the inverse of `to_source`."""
-        return _affine(points, (0, 0, *self.source), self.content, (self.width, self.height))
+        """Map coordinates of the displayed source frame to the canvas; the inverse of `to_source`, for points."""
+        pairs = np.asarray(points, dtype=np.float64)
+        if self.lens is not None:
+            pairs = self.lens.straighten(pairs.reshape(*pairs.shape[:-1], -1, 2)).reshape(pairs.shape)
+        moved = _affine(pairs, self.region, self.content)
+        return moved.astype(np.float32).reshape(np.shape(points))
 
 
 def _affine(
-    points: npt.NDArray[np.floating],
-    src: tuple[int, int, int, int],
-    dst: tuple[int, int, int, int],
-    limit: tuple[int, int],
-) -> npt.NDArray[np.float32]:
+    points: npt.NDArray[np.floating], src: tuple[int, int, int, int], dst: tuple[int, int, int, int]
+) -> npt.NDArray[np.float64]:
+    """Points (..., 2k) of one rectangle in another, clipped to it: (..., k, 2)."""
     shape = np.shape(points)
     pairs = np.asarray(points, dtype=np.float64).reshape(*shape[:-1], shape[-1] // 2, 2)
-    scale = (dst[2] / src[2], dst[3] / src[3])
-    moved = (pairs - src[:2]) * scale + dst[:2]
-    clipped: npt.NDArray[np.float32] = np.clip(moved, 0, limit).astype(np.float32).reshape(shape)
-    return clipped
+    moved = (pairs - src[:2]) * (dst[2] / src[2], dst[3] / src[3]) + dst[:2]
+    return np.clip(moved, dst[:2], (dst[0] + dst[2], dst[1] + dst[3]))
+
+
+_OUTLINE = np.stack([np.tile(np.arange(5) / 4, 5), np.repeat(np.arange(5) / 4, 5)], axis=-1)
+
+
+def _bent(
+    pairs: npt.NDArray[np.float64],
+    bend: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    size: tuple[int, int],
+) -> npt.NDArray[np.float32]:
+    """Points (..., 1, 2) moved; boxes (..., 2, 2) as what lies around theirs once it is moved. Clipped to the size."""
+    if pairs.shape[-2] == 1:
+        return np.clip(bend(pairs), 0, size).astype(np.float32)
+    first, last = pairs[..., :1, :], pairs[..., 1:, :]
+    outline = np.clip(bend(first + (last - first) * _OUTLINE), 0, size)
+    return np.stack([outline.min(axis=-2), outline.max(axis=-2)], axis=-2).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """Frames of a video in display order, as far as they are known without their pixels; arrays of length n.
+
+    number: int64. time: float64, seconds since the first frame of the video. keyframe: bool, decoding can begin there.
+    reference: bool, other frames may be predicted from it.
+    """
+
+    number: npt.NDArray[np.int64]
+    time: npt.NDArray[np.float64]
+    keyframe: npt.NDArray[np.bool_]
+    reference: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        for name in ("time", "keyframe", "reference"):
+            if len(getattr(self, name)) != len(self.number):
+                raise ValueError(f"{name}: wanted {len(self.number)} entries, got {len(getattr(self, name))}")
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Timeline:
+        """The frames for which `keep`, (n,) bool, is true."""
+        return Timeline(self.number[keep], self.time[keep], self.keyframe[keep], self.reference[keep])
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,13 +260,13 @@ def select_frames(spec: PipelineSpec, index: VideoIndex, time_range: TimeRange |
 
     Depends on the index alone, so every worker comes to the same answer for its chunk.
     """
-    times = index.times
     inside = frames_in_range(index, time_range)
-    numbers = np.arange(inside.start, inside.stop, dtype=np.int64)
+    frames = index.timeline
+    frames = frames.where((frames.number >= inside.start) & (frames.number < inside.stop))
     for stage in spec.make_stages():
         if isinstance(stage, Selector):
-            numbers = numbers[stage.select(times[numbers])]
-    return numbers
+            frames = frames.where(stage.select(frames))
+    return frames.number
 
 
 def frames_in_range(index: VideoIndex, time_range: TimeRange | None) -> range:

@@ -143,6 +143,7 @@ class FrameRecord:
     frame: number of the source frame in display order, from 0. pts: presentation time stamp in the stream's time base.
     time: seconds since the first frame of the video. status: `ok`; `decode_error`, the frame could not be decoded;
     `failed`, its chunk was given up. error: a code where status is not `ok`.
+    wall_time: seconds since the epoch (UTC), where the job or the file says when the recording began.
     objects: what was found. values: named results of stages that find no objects, by stage name; plain JSON values.
     """
 
@@ -153,6 +154,7 @@ class FrameRecord:
     objects: Objects = field(default_factory=Objects.none)
     values: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    wall_time: float | None = None
 
     @property
     def stream_id(self) -> str:
@@ -271,11 +273,13 @@ class Found:
 
     added: new objects. objects: the frame's objects as they are to be from now on, where the stage changes earlier ones
     (`added` is appended to them). values: named results to add, keyed by the stage's name.
+    skip: later stages need not look at the frame.
     """
 
     added: Objects | None = None
     objects: Objects | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    skip: bool = False
 
 
 def stream_ms(time: float) -> int:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvpipe.frames import Frame, View
+from cvpipe.frames import Frame, Timeline, View
 from cvpipe.inference import OnnxTools
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.stages import FrameStage, Reshaper, Selector, SequenceStage, Stage, describe, discover, make
@@ -64,6 +64,12 @@ def make_frames(view: View, n: int) -> list[Frame]:
         image.setflags(write=False)
         frames.append(Frame(number, number * 512, number / 25, view, image))
     return frames
+
+
+def timeline(n: int) -> Timeline:
+    """n frames at 25 per second, a keyframe in ten, every second one a reference."""
+    number = np.arange(n, dtype=np.int64)
+    return Timeline(number, number / 25, number % 10 == 0, number % 2 == 0)
 
 
 def make_objects(number: int) -> Objects:
@@ -131,11 +137,11 @@ def test_a_batch_split_in_two_equals_one_batch_and_inputs_stay_as_they_were(
 @pytest.mark.parametrize(("kind", "options"), stages_of(Selector))
 def test_a_selection_is_the_same_whatever_came_before(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
     stage = open_stage(kind, options, tools)
-    times = np.arange(50) / 25
-    mask = stage.select(times)
+    frames = timeline(50)
+    mask = stage.select(frames)
     assert (mask.shape, mask.dtype) == ((50,), np.bool_)
-    assert np.array_equal(stage.select(times), mask)
-    assert stage.select(times[:0]).shape == (0,)
+    assert np.array_equal(stage.select(frames), mask)
+    assert stage.select(timeline(0)).shape == (0,)
 
 
 @pytest.mark.parametrize(("kind", "options"), stages_of(Reshaper))

@@ -22,7 +22,13 @@ def make_index(pts: list[int], keys: list[int], *, time_base: str = "1/10", dura
     )  # fmt: skip
     keyframe = np.zeros(len(pts), bool)
     keyframe[keys] = True
-    return VideoIndex(facts=facts, pts=np.array(pts, np.int64), keyframe=keyframe)
+    return VideoIndex(
+        facts=facts,
+        pts=np.array(pts, np.int64),
+        keyframe=keyframe,
+        reference=np.arange(len(pts)) % 3 > 0,
+        size=np.arange(len(pts)) * 100,
+    )
 
 
 def test_times_count_from_the_first_frame_and_are_rounded_to_microseconds():
@@ -62,6 +68,8 @@ def test_an_index_survives_packing():
     assert back.facts == index.facts
     assert back.pts.tolist() == index.pts.tolist()
     assert back.keyframe.tolist() == index.keyframe.tolist()
+    assert back.reference.tolist() == index.reference.tolist()
+    assert back.size.tolist() == index.size.tolist()
     assert VideoFacts.from_dict(index.facts.to_dict()) == index.facts
 
 

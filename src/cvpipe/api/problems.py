@@ -194,7 +194,7 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "decode_timeout": ProblemType(
         422,
         "Decoding took longer than allowed",
-        "Repair the job if the machine was merely busy, convert the video if not. CVPIPE_DECODER_TIMEOUT_SECONDS is the limit.",
+        "Repair the job if the machine was only busy; else convert the video, or raise CVPIPE_DECODER_TIMEOUT_SECONDS.",
     ),
     "decoder_crashed": ProblemType(
         422,

@@ -7,7 +7,8 @@ To add a stage, write `cvpipe/stages/NAME.py` (or `cvpipe_stages/NAME.py` in a f
 model and a subclass of one of
 
 - `Selector`     decides which frames are looked at (`decimate`);
-- `Reshaper`     changes the picture that later stages see (`resize`, `channels`);
+- `Reshaper`     changes the picture that later stages see (`resize`, `channels`, `crop`);
+- `Tiler`        lets later stages see a frame in several pictures, and merges what they find (`tiles`);
 - `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`);
 - `SequenceStage` looks at records in order, without pixels (`track`).
 """
@@ -28,7 +29,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from cvpipe.errors import InvalidPipeline, InvalidStage
-from cvpipe.frames import Frame, View
+from cvpipe.frames import Frame, Timeline, View
 from cvpipe.results import Found, FrameRecord, Objects
 
 Scope = Literal["frame", "sequence", "crop", "job"]
@@ -141,13 +142,20 @@ class Stage(ABC, Generic[OptionsT]):
 
 
 class Selector(Stage[OptionsT]):
-    """Decides which frames are looked at, from their times alone."""
+    """Decides which frames are looked at, from what is known without their pixels."""
 
     scope = "frame"
 
     @abstractmethod
-    def select(self, times: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-        """times: (n,) seconds since the first frame, of the frames still in, in order. Returns (n,) bool."""
+    def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:
+        """Which of the n frames that are still in stay in: (n,) bool."""
+
+    def values(self, frames: Timeline) -> Mapping[int, Any]:  # noqa: ARG002 - most have nothing to say
+        """What to say, under the stage's name, in the records of frames that stay in: by frame number.
+
+        frames: those that `select` was asked about.
+        """
+        return {}
 
 
 class Reshaper(Stage[OptionsT]):
@@ -160,10 +168,29 @@ class Reshaper(Stage[OptionsT]):
         """The view that later stages see, from the view before this step."""
 
 
-class FrameStage(Stage[OptionsT]):
-    """Looks at the pixels of a frame, and at what earlier stages found on it (crops)."""
+class Tiler(Stage[OptionsT]):
+    """Lets later frame stages see each frame in several pictures, and merges what a stage finds on them."""
 
     scope = "frame"
+
+    @abstractmethod
+    def tiles(self, view: View) -> tuple[View, ...]:
+        """The views that later stages see instead of `view`; one or more."""
+
+    @abstractmethod
+    def merge(self, found: Sequence[Found]) -> Found:
+        """One result from those of one stage on the tiles of one frame, in the order of `tiles`."""
+
+
+class FrameStage(Stage[OptionsT]):
+    """Looks at the pixels of a frame, and at what earlier stages found on it (crops).
+
+    A stage that looks at pixels over time says with `memory` how many frames back it needs: it is told to `begin` at
+    each chunk and gets so many of the frames before the chunk first.
+    """
+
+    scope = "frame"
+    memory: ClassVar[int] = 0
 
     def view(self, upstream: View) -> View:
         """The view this stage asks the decoder for. Default: what the steps before it made, as BGR."""
@@ -179,9 +206,14 @@ class FrameStage(Stage[OptionsT]):
         """What is found on each frame.
 
         frames: 1 to `batch` frames, images read-only and valid during the call only. found: for each frame, what
-        earlier stages found on it. The result for a frame does not depend on the frames it is batched with.
+        earlier stages found on it. The result for a frame does not depend on the frames it is batched with, but for
+        the `memory` frames looked at before it: frames come in order, and the results for those before a chunk are
+        dropped.
         Boxes in the result are pixels of the displayed source frame (`frame.view.to_source`).
         """
+
+    def begin(self) -> None:
+        """Forget all frames seen: what comes next is the beginning of a chunk. For stages with a `memory`."""
 
 
 class SequenceStage(Stage[OptionsT]):

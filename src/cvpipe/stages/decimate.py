@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from cvpipe.frames import Timeline
 from cvpipe.stages import Selector, StageOptions
 
 
@@ -23,8 +24,8 @@ class Decimate(Selector[DecimateOptions]):
 
     Options = DecimateOptions
 
-    def select(self, times: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:
         """Keep the first frame of each interval of 1/fps seconds, counted from the first frame of the video."""
         # A frame that lies a rounding error before a boundary belongs behind it: 1/3 s at 3 fps is tick 1, not 0.
-        ticks = np.floor(times * self.options.fps + 1e-6).astype(np.int64)
+        ticks = np.floor(frames.time * self.options.fps + 1e-6).astype(np.int64)
         return np.concatenate(([True], ticks[1:] != ticks[:-1])) if len(ticks) else np.zeros(0, bool)

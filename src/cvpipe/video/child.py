@@ -87,10 +87,9 @@ class Pulse:
 
 def _index(end: socket.socket, video: int, limits: Limits) -> None:
     index = scan(video, limits, Pulse(end, limits))
-    body = index.pts.astype("<i8").tobytes() + index.keyframe.tobytes()
+    body = index.pack()
     for offset in range(0, len(body), wire.MESSAGE_BYTES - 1):
         end.send(bytes((wire.PART,)) + body[offset : offset + wire.MESSAGE_BYTES - 1])
-    end.send(bytes((wire.FACTS,)) + json.dumps(index.facts.to_dict()).encode())
 
 
 class _Reading:

@@ -20,10 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe import errors
-from cvpipe.errors import CvpipeError, DecoderCrashed, DecodeTimeout, MediaUnreadable, NotFound, VideoError
+from cvpipe.errors import (
+    CvpipeError,
+    DecoderCrashed,
+    DecodeTimeout,
+    InvalidRequest,
+    MediaUnreadable,
+    NotFound,
+    VideoError,
+)
 from cvpipe.frames import Image, View
 from cvpipe.video import wire
-from cvpipe.video.index import VideoFacts, VideoIndex
+from cvpipe.video.index import VideoIndex
 from cvpipe.video.limits import Limits
 from cvpipe.video.spawning import ForkServer, Process
 
@@ -31,6 +39,7 @@ _ERRORS: Final[dict[str, type[CvpipeError]]] = {
     cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, VideoError)
 }
 _MAX_HOLD: Final = 128
+_INDEX_BYTES_A_FRAME: Final = 24
 _AHEAD_BYTES: Final = 32 * 2**20
 """The socket holds about 250 messages; a release must not wait."""
 
@@ -98,21 +107,17 @@ class Decoders:
         Raises: NotFound, VideoError, DecoderUnavailable.
         """
         order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict()}
-        parts = bytearray()
-        facts: VideoFacts | None = None
+        packed = bytearray()
         with self._order(path, order, (), (), 0) as (process, _, _):
             talk = _Talk(process, self.limits)
             while (message := talk.receive())[0] != wire.END:
-                if message[0] == wire.PART and len(parts) <= 9 * self.limits.max_frames:
-                    parts += message[1:]
-                elif message[0] == wire.FACTS:
-                    facts = VideoFacts.from_dict(json.loads(message[1:]))
-                else:
+                if message[0] != wire.PART or len(packed) > _INDEX_BYTES_A_FRAME * self.limits.max_frames:
                     raise talk.broken()
-        if facts is None or len(parts) != 9 * facts.frames:
-            raise DecoderCrashed("the decoder ended in the middle of the index")
-        pts = np.frombuffer(parts, "<i8", facts.frames).astype(np.int64)
-        return VideoIndex(facts=facts, pts=pts, keyframe=np.frombuffer(parts, np.bool_, offset=pts.nbytes).copy())
+                packed += message[1:]
+        try:
+            return VideoIndex.unpack(bytes(packed), max_frames=self.limits.max_frames)
+        except InvalidRequest as error:
+            raise DecoderCrashed(f"the decoder gave no index: {error}") from error
 
     def read(
         self,

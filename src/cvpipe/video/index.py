@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.errors import InvalidRequest
+from cvpipe.frames import Timeline
 
-_MAGIC = b"cvi1"
+_MAGIC = b"cvi2"
 _HEAD = struct.Struct("<4sIQ")
 
 
@@ -30,9 +31,15 @@ class VideoFacts:
     flipped left to right.
     frames: how many can be seen. duration_seconds: from the first frame to the end of the last. fps: their quotient.
     time_base: seconds per unit of pts, as "num/den". stream: index of the video stream in the file.
+    sample_aspect_ratio: width over height of one pixel, "num/den"; shown, not applied. field_order: "progressive",
+    "top" or "bottom" (the field of an interlaced frame that comes first).
+    colour: FFmpeg's names of `space`, `range`, `primaries` and `transfer`; "unknown" where the file does not say.
     timing: "file" where the frames have usable times of their own; "counted" where they were made up from the order
     of the frames, so that decoding must begin at the first one.
-    header: what the file claims, unchecked: frames, duration_seconds, fps, bit_rate; None where it claims nothing.
+    header: what the file claims, unchecked: frames, duration_seconds, fps, bit_rate, creation_time (ISO 8601, UTC);
+    None where it claims nothing.
+    streams: all streams of the file, as index, kind, codec, width and height (0 where not a video), is_default.
+    warnings: what is wrong with the file although it can be read, as code and message (`media_truncated`).
     """
 
     container: str
@@ -49,12 +56,21 @@ class VideoFacts:
     time_base: str
     stream: int
     mirrored: bool = False
+    sample_aspect_ratio: str = "1/1"
+    field_order: Literal["progressive", "top", "bottom"] = "progressive"
+    colour: Mapping[str, str] = field(default_factory=dict)
     timing: Literal["file", "counted"] = "file"
-    header: Mapping[str, float | int | None] = field(default_factory=dict)
+    header: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    streams: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[Mapping[str, str]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "header": dict(self.header)}
+        return {
+            **asdict(self),
+            "streams": [dict(s) for s in self.streams],
+            "warnings": [dict(w) for w in self.warnings],
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VideoFacts:
@@ -67,22 +83,27 @@ class VideoIndex:
     """Every frame of a video in display order, known without decoding.
 
     pts: (n,) int64, ascending and unique, in units of `facts.time_base`.
-    keyframe: (n,) bool, where decoding can begin.
+    keyframe: (n,) bool, where decoding can begin. reference: (n,) bool, whether other frames may be predicted from it.
+    size: (n,) int64, bytes of its packet; 0 where that is not known.
     """
 
     facts: VideoFacts
     pts: npt.NDArray[np.int64]
     keyframe: npt.NDArray[np.bool_]
+    reference: npt.NDArray[np.bool_]
+    size: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
         if self.pts.dtype != np.int64 or self.pts.ndim != 1 or not len(self.pts):
             raise ValueError(f"pts: wanted int64 (n,), n > 0, got {self.pts.dtype} {self.pts.shape}")
-        if self.keyframe.dtype != np.bool_ or self.keyframe.shape != self.pts.shape:
-            raise ValueError(f"keyframe: wanted bool {self.pts.shape}, got {self.keyframe.dtype} {self.keyframe.shape}")
+        for name, kind in (("keyframe", np.bool_), ("reference", np.bool_), ("size", np.int64)):
+            array = getattr(self, name)
+            if array.dtype != kind or array.shape != self.pts.shape:
+                raise ValueError(f"{name}: wanted {kind.__name__} {self.pts.shape}, got {array.dtype} {array.shape}")
+            array.flags.writeable = False
         if (np.diff(self.pts) <= 0).any():
             raise ValueError("pts must ascend")
         self.pts.flags.writeable = False
-        self.keyframe.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -99,6 +120,11 @@ class VideoIndex:
         times = ((self.pts - self.pts[0]) * base.numerator / base.denominator).round(6)
         times.flags.writeable = False
         return times
+
+    @property
+    def timeline(self) -> Timeline:
+        """What a stage that selects frames gets to know of them."""
+        return Timeline(np.arange(len(self), dtype=np.int64), self.times, self.keyframe, self.reference)
 
     def chunks(self, first: int, stop: int, seconds: float) -> list[tuple[int, int]]:
         """Cut the frames `first` <= number < `stop` into half-open ranges to be decoded independently.
@@ -120,24 +146,31 @@ class VideoIndex:
         return list(zip(cuts, [*cuts[1:], stop], strict=True))
 
     def pack(self) -> bytes:
-        """The index as bytes, compressed: about two bytes a frame."""
+        """The index as bytes, compressed: about four bytes a frame."""
         facts = json.dumps(self.facts.to_dict(), separators=(",", ":")).encode()
         # Differences of differences are nearly all zero where the frame rate is constant.
         steps = np.diff(self.pts, prepend=0)
-        body = np.diff(steps, prepend=0).astype("<i8").tobytes() + np.packbits(self.keyframe).tobytes()
+        body = np.diff(steps, prepend=0).astype("<i8").tobytes() + self.size.astype("<i8").tobytes()
+        body += np.packbits(self.keyframe).tobytes() + np.packbits(self.reference).tobytes()
         return _HEAD.pack(_MAGIC, len(facts), len(self)) + facts + zlib.compress(body, 6)
 
     @classmethod
-    def unpack(cls, raw: bytes) -> VideoIndex:
-        """The inverse of `pack`. Raises: InvalidRequest where `raw` is something else."""
+    def unpack(cls, raw: bytes, *, max_frames: int = 10_000_000) -> VideoIndex:
+        """The inverse of `pack`. Raises: InvalidRequest where `raw` is something else, or of more frames."""
         try:
             magic, length, count = _HEAD.unpack_from(raw)
             if magic != _MAGIC:
                 raise ValueError(f"it begins with {magic!r}")
+            if count > max_frames:
+                raise ValueError(f"it is of {count} frames")
             facts = VideoFacts.from_dict(json.loads(raw[_HEAD.size : _HEAD.size + length]))
-            body = zlib.decompress(raw[_HEAD.size + length :])
+            # What a decoder has sent must not unfold to more than it says.
+            body = zlib.decompressobj().decompress(raw[_HEAD.size + length :], 17 * count + 16)
             bends = np.frombuffer(body, "<i8", count)
-            bits = np.unpackbits(np.frombuffer(body, np.uint8, offset=count * 8), count=count)
-            return cls(facts=facts, pts=np.cumsum(np.cumsum(bends), dtype=np.int64), keyframe=bits.astype(bool))
+            sizes = np.frombuffer(body, "<i8", count, count * 8).astype(np.int64)
+            flags = np.frombuffer(body, np.uint8, offset=count * 16).reshape(2, -1)
+            keyframe, reference = np.unpackbits(flags, axis=1, count=count).astype(bool)
+            pts = np.cumsum(np.cumsum(bends), dtype=np.int64)
+            return cls(facts=facts, pts=pts, keyframe=keyframe, reference=reference, size=sizes)
         except (struct.error, zlib.error, ValueError, TypeError) as error:
             raise InvalidRequest(f"not a packed video index: {error}") from error

@@ -54,7 +54,13 @@ def scan(fd: int, limits: Limits, alive: Callable[[], None]) -> VideoIndex:
         times = _from_frames(source, limits, alive)
     facts = _facts(source, times)
     source.close()
-    return VideoIndex(facts=facts, pts=np.array(times.pts, np.int64), keyframe=np.array(times.key, np.bool_))
+    return VideoIndex(
+        facts=facts,
+        pts=np.array(times.pts, np.int64),
+        keyframe=np.array(times.key, np.bool_),
+        reference=np.ones(len(times.pts), np.bool_),
+        size=np.zeros(len(times.pts), np.int64),
+    )
 
 
 class _PacketTimes:

@@ -7,7 +7,6 @@ picture of every view.
     child -> parent   F frame number-in-request, slot     a frame is ready in a slot
                       D number-in-request, reason         a frame that could not be decoded
                       P bytes                             a part of an index
-                      J bytes                             facts of a video (JSON)
                       A                                   alive: working on something that takes long
                       E bytes                             an error: {"code", "message"}
                       Z                                   all is done
@@ -27,7 +26,7 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -38,7 +37,6 @@ from cvpipe.frames import View
 FRAME: Final = ord("F")
 DAMAGED: Final = ord("D")
 PART: Final = ord("P")
-FACTS: Final = ord("J")
 ALIVE: Final = ord("A")
 ERROR: Final = ord("E")
 END: Final = ord("Z")
@@ -111,7 +109,7 @@ def share(
     It is sealed against a change of size: a decoder taken over by its video could otherwise cut it under its parent's
     feet, who would die of SIGBUS.
     """
-    head = {**order, "arrays": [len(a) for a in arrays], "views": [asdict(view) for view in views], "slots": slots}
+    head = {**order, "arrays": [len(a) for a in arrays], "views": [view.to_dict() for view in views], "slots": slots}
     text = json.dumps(head).encode()
     text += b" " * (-(len(text) + _HEAD.size) % 8)
     start = _HEAD.size + len(text) + sum(a.nbytes for a in arrays)
@@ -139,5 +137,5 @@ def read_order(memory: mmap.mmap) -> tuple[dict[str, Any], list[npt.NDArray[np.i
     for count in order["arrays"]:
         arrays.append(np.frombuffer(memory, np.int64, count, offset))
         offset += count * 8
-    views = tuple(View(**{**v, "source": tuple(v["source"]), "content": tuple(v["content"])}) for v in order["views"])
+    views = tuple(View.from_dict(view) for view in order["views"])
     return order, arrays, Ring(views, order["slots"], start)
