@@ -9,7 +9,6 @@ import os
 import pkgutil
 import socket
 import time
-from typing import Any
 
 import av
 import numpy as np
@@ -18,7 +17,7 @@ from cvpipe.errors import CvpipeError, MediaUnreadable, TooMuchMemory
 from cvpipe.frames import View
 from cvpipe.video import sandbox, wire
 from cvpipe.video.decode import listen_for_errors
-from cvpipe.video.exact import ExactFrames
+from cvpipe.video.delivery import Delivery
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import Painter
 from cvpipe.video.scan import scan
@@ -53,7 +52,7 @@ def run(end: socket.socket, video: int, memory: int) -> None:
         if order["do"] == "index":
             _index(end, video, limits)
         else:
-            _Reading(end, ring, shared).run(video, limits, order, arrays)
+            Delivery(end, ring, shared, alive=Pulse(end, limits)).run(video, limits, order, arrays)
         end.send(bytes((wire.END,)))
     except (BrokenPipeError, ConnectionResetError):
         return  # nobody listens any more
@@ -90,47 +89,3 @@ def _index(end: socket.socket, video: int, limits: Limits) -> None:
     body = index.pack()
     for offset in range(0, len(body), wire.MESSAGE_BYTES - 1):
         end.send(bytes((wire.PART,)) + body[offset : offset + wire.MESSAGE_BYTES - 1])
-
-
-class _Reading:
-    """Decodes the frames wanted into free slots of the ring."""
-
-    def __init__(self, end: socket.socket, ring: wire.Ring, shared: mmap.mmap) -> None:
-        self._end, self._ring = end, ring
-        self._slots = ring.arrays(shared)
-        self._free = list(range(ring.slots))
-
-    def run(self, video: int, limits: Limits, order: dict[str, Any], arrays: list[Any]) -> None:
-        """Send all frames of the order."""
-        numbers, pts, key_numbers, key_pts = (array.tolist() for array in arrays)
-        painters = [Painter(v, rotation=order["rotation"], mirrored=order["mirrored"]) for v in self._ring.views]
-        for place, painter in enumerate(painters):
-            painter.prepare([slot[place] for slot in self._slots])
-        frames = ExactFrames(
-            video,
-            limits,
-            stream=order["stream"],
-            numbers=numbers,
-            pts=pts,
-            key_numbers=key_numbers,
-            key_pts=key_pts,
-            counted=order["counted"],
-            alive=Pulse(self._end, limits),
-        )
-        for at, frame, complaint in frames:
-            if frame is None:
-                reason = (complaint or "").encode()[:1000]
-                self._end.send(wire.damaged_message.pack(wire.DAMAGED, at) + reason)
-                continue
-            slot = self._take_slot()
-            for painter, canvas in zip(painters, self._slots[slot], strict=True):
-                painter.paint(frame, canvas)
-            self._end.send(wire.frame_message.pack(wire.FRAME, at, slot))
-
-    def _take_slot(self) -> int:
-        if not self._free:
-            data = self._end.recv(wire.MESSAGE_BYTES)
-            if not data:
-                raise BrokenPipeError  # the parent has gone
-            self._free += wire.unpack_slots(data)
-        return self._free.pop()
