@@ -41,14 +41,17 @@ def warm_up() -> None:
         Painter(view, rotation=0, mirrored=False).paint(picture, np.zeros(view.shape, np.uint8))
 
 
-def run(end: socket.socket, video: int, memory: int) -> None:
-    """Do the order that lies in `memory` on the opened file `video`, talking to the parent over `end`."""
+def run(end: socket.socket, video: int, memory: int, *, filtered: bool) -> None:
+    """Do the order that lies in `memory` on the opened file `video`, talking to the parent over `end`.
+
+    filtered: the kernel takes a filter of system calls.
+    """
     try:
         shared = mmap.mmap(memory, 0, mmap.MAP_SHARED)
         os.close(memory)
         order, arrays, ring = wire.read_order(shared)
         limits = Limits(**order["limits"])
-        sandbox.limit(limits, shared_bytes=ring.stop)
+        sandbox.close_in(limits, shared_bytes=ring.stop, filtered=filtered)
         if order["do"] == "index":
             _index(end, video, limits)
         else:

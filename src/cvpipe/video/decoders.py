@@ -33,7 +33,7 @@ from cvpipe.frames import Image, View
 from cvpipe.video import wire
 from cvpipe.video.index import VideoIndex
 from cvpipe.video.limits import Limits
-from cvpipe.video.spawning import ForkServer, Process
+from cvpipe.video.spawning import ForkServer, Process, Usage
 
 _ERRORS: Final[dict[str, type[CvpipeError]]] = {
     cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, VideoError)
@@ -100,6 +100,21 @@ class Decoders:
     def server_pid(self) -> int:
         """Of the fork-server, whose children the decoders are."""
         return self._server.pid
+
+    @property
+    def protection(self) -> tuple[str, ...]:
+        """What protects against a video that takes its decoder over: names of `cvpipe.video.sandbox.MEASURES`.
+
+        Raises: DecoderUnavailable.
+        """
+        return self._server.protection
+
+    def usage(self) -> Usage:
+        """Memory and processor time of the decoders that have ended since this was last asked.
+
+        Raises: DecoderUnavailable.
+        """
+        return self._server.usage()
 
     def index(self, path: Path) -> VideoIndex:
         """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.

@@ -14,11 +14,24 @@ import os
 import select
 import signal
 import socket
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from cvpipe.video import child, sandbox, wire
 
-_Kept = dict[int, socket.socket]
+
+@dataclass(slots=True)
+class _Server:
+    """silence: /dev/null, open. filtered: decoders get a filter of system calls. kept: by pid, our copy of the socket
+    of each child. peak_bytes, seconds: most memory and processor time of the children that ended since last asked.
+    """
+
+    requests: socket.socket
+    silence: int
+    filtered: bool
+    kept: dict[int, socket.socket] = field(default_factory=dict)
+    peak_bytes: int = 0
+    seconds: float = 0.0
 
 
 def main(fd: int, parent: int) -> None:
@@ -42,14 +55,14 @@ def main(fd: int, parent: int) -> None:
     gc.freeze()  # a collection in a child would copy every page of ours
     with contextlib.suppress(ConnectionError):  # a parent that is gone: Ctrl-C shows one line, not our traceback
         requests.send(json.dumps({"pid": os.getpid(), "confined": confined}).encode())
-        _serve(requests, parent_end, silence)
+        _serve(_Server(requests, silence, "few-system-calls" in confined), parent_end)
 
 
-def _serve(requests: socket.socket, parent_end: int, silence: int) -> None:
+def _serve(server: _Server, parent_end: int) -> None:
+    requests = server.requests
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    kept: _Kept = {}
     poll = select.poll()
     for fd in (requests.fileno(), parent_end, wake_read):
         poll.register(fd, select.POLLIN)
@@ -57,65 +70,76 @@ def _serve(requests: socket.socket, parent_end: int, silence: int) -> None:
         ready = {fd for fd, _ in poll.poll()}
         if wake_read in ready:
             os.read(wake_read, 4096)
-            _reap(kept)
+            _reap(server)
         if parent_end in ready:
             return
         if requests.fileno() in ready:
             data, fds, _, _ = socket.recv_fds(requests, 16, 3, socket.MSG_CMSG_CLOEXEC)
             if not data:
                 return
-            _answer(requests, fds, silence, kept)
+            if fds:
+                _answer(server, fds)
+            else:
+                _tell_usage(server)
 
 
-def _answer(requests: socket.socket, fds: list[int], silence: int, kept: _Kept) -> None:
+def _tell_usage(server: _Server) -> None:
+    _reap(server)
+    server.requests.send(wire.usage_message.pack(wire.USAGE, server.peak_bytes, server.seconds))
+    server.peak_bytes, server.seconds = 0, 0.0
+
+
+def _answer(server: _Server, fds: list[int]) -> None:
     """Fork a child for one request and hand back its pidfd. Only the child touches what the descriptors hold."""
-    server = os.getpid()
+    us = os.getpid()
     try:
         end, video, memory = fds
         pid = os.fork()
         if pid == 0:
-            _be_child(server, end, video, memory, silence)
+            _be_child(us, server, end, video, memory)
         pidfd = os.pidfd_open(pid)  # it can't have been reaped yet
     except (OSError, ValueError) as error:  # no more processes or memory; or our table of open files was full
-        requests.send(bytes((wire.REFUSED,)) + str(error).encode())
+        server.requests.send(bytes((wire.REFUSED,)) + str(error).encode())
         fds_to_close = fds
     else:
         # Our copy of the socket tells the requester how the child ended, after the last of the child's own words.
-        kept[pid] = socket.socket(fileno=end)
-        socket.send_fds(requests, [wire.started_message.pack(wire.STARTED, pid)], [pidfd])
+        server.kept[pid] = socket.socket(fileno=end)
+        socket.send_fds(server.requests, [wire.started_message.pack(wire.STARTED, pid)], [pidfd])
         fds_to_close = [video, memory, pidfd]
     for fd in fds_to_close:
         os.close(fd)
 
 
-def _be_child(server: int, end: int, video: int, memory: int, silence: int) -> NoReturn:
+def _be_child(parent: int, server: _Server, end: int, video: int, memory: int) -> NoReturn:
     """Be a decoder and end. Never returns."""
     status = 1
     try:
-        sandbox.die_with(server)
+        sandbox.die_with(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for stream in (0, 1, 2):
-            os.dup2(silence, stream)
+            os.dup2(server.silence, stream)
         mine = sorted((2, end, video, memory))
         for low, high in zip(mine, [*mine[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
             os.closerange(low + 1, high)
-        child.run(socket.socket(fileno=end), video, memory)
+        child.run(socket.socket(fileno=end), video, memory, filtered=server.filtered)
         status = 0
     finally:
         # Not sys.exit: nothing of the server may be unwound or flushed here.
         os._exit(status)
 
 
-def _reap(kept: _Kept) -> None:
+def _reap(server: _Server) -> None:
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             return
-        end = kept.pop(pid, None)
+        server.peak_bytes = max(server.peak_bytes, usage.ru_maxrss * 1024)
+        server.seconds += usage.ru_utime + usage.ru_stime
+        end = server.kept.pop(pid, None)
         if end is not None:
             # The requester may have gone, or its queue is full of the child's words: that it closes tells it as well.
             with contextlib.suppress(OSError):

@@ -1,17 +1,34 @@
 """Give up what decoding doesn't need: the network, the file system, privileges, unlimited memory and time.
 
-`confine` is for the fork-server, once; its children inherit it. What a kernel doesn't offer is left out: each
-measure stands by itself, and the process limits of `limit` work everywhere.
+`confine` is for the fork-server, once; its children inherit it, and add `limit` and the filter of `seccomp`. What a
+kernel doesn't offer is left out: each measure stands by itself, and the process limits of `limit` work everywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
+import tempfile
+from pathlib import Path
+from typing import Final
 
+from cvpipe.video import seccomp
 from cvpipe.video.limits import Limits
+
+MEASURES: Final = {
+    "limits": "memory, processor time, open files and processes of a decoder are bounded",
+    "undumpable": "no decoder can read the memory of another one",
+    "no-network": "a decoder has a network of its own, with nothing in it",
+    "empty-root": "a decoder's file system is an empty folder: it can't even tell which files there are",
+    "no-capabilities": "a decoder has no rights of root",
+    "no-new-privileges": "a decoder can't get rights by running a program",
+    "no-files": "Landlock: a decoder can open, make, change or run no file; it has the one it was handed",
+    "few-system-calls": "seccomp: a decoder reaches only the few parts of the kernel that decoding takes",
+}
+"""What may protect against a video that takes its decoder over, by name, and what each is good for."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -35,17 +52,19 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 def confine() -> list[str]:
-    """Cut this process (single-threaded) off from network and files; returns what worked, for the log.
+    """Cut this process (single-threaded) off from network and files; returns what worked: names of `MEASURES`.
 
     Everything it needs must be imported and opened before.
     """
-    done = []
+    done = ["limits"]
     # Without this, one decoder could read another's memory.
     if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0:
         done.append("undumpable")
     # An empty network namespace; the user namespace is what an ordinary user needs to make one.
     if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0 or _libc.unshare(_CLONE_NEWNET) == 0:
         done.append("no-network")
+    if _leave_files():
+        done.append("empty-root")
     # The new user namespace brought all capabilities inside it; root may have had some outside.
     nothing = (ctypes.c_uint32 * 6)()
     if _libc.capset(ctypes.byref(_CapabilityHeader(_CAPABILITY_VERSION_3, 0)), nothing) == 0:
@@ -54,7 +73,28 @@ def confine() -> list[str]:
         done.append("no-new-privileges")
         if _forbid_files():
             done.append("no-files")
+        if seccomp.is_offered():
+            done.append("few-system-calls")
     return done
+
+
+def _leave_files() -> bool:
+    """Make a folder that is gone the root: no path leads anywhere, and nothing can be made there.
+
+    Landlock lets a process ask whether a file exists; this does not.
+    """
+    for parent in ("/tmp", "/dev/shm", "/var/tmp"):  # noqa: S108 - nothing is kept there
+        with contextlib.suppress(OSError):
+            folder = tempfile.mkdtemp(prefix="cvpipe-", dir=parent)
+            try:
+                os.chdir(folder)
+            finally:
+                Path(folder).rmdir()
+            os.chroot(".")
+            return True
+    with contextlib.suppress(OSError):
+        os.chdir("/")
+    return False
 
 
 def _forbid_files() -> bool:
@@ -79,6 +119,17 @@ def die_with(parent: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)
+
+
+def close_in(limits: Limits, *, shared_bytes: int, filtered: bool) -> None:
+    """What a decoder does before it looks at its video: process limits, and the filter of system calls.
+
+    shared_bytes: of address space for the ring, on top of its memory. filtered: the filter is promised.
+    Raises: OSError where the filter is promised and not to be had.
+    """
+    limit(limits, shared_bytes=shared_bytes)
+    if filtered and not seccomp.forbid_other_calls():
+        raise PermissionError(ctypes.get_errno(), "the kernel takes no seccomp filter any more")
 
 
 def limit(limits: Limits, *, shared_bytes: int) -> None:

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cvpipe.errors import DecoderUnavailable, ExtraMissing
 from cvpipe.log import fields
@@ -54,6 +56,17 @@ class Process:
             os.close(self.pidfd)
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What decoders have used. peak_bytes: most memory (resident) of any one. seconds: of processor time, of all."""
+
+    peak_bytes: int
+    seconds: float
+
+
+_Answer = TypeVar("_Answer")
+
+
 class ForkServer:
     """A clean process that forks decoders; started when made, and again should it have died. Thread-safe."""
 
@@ -62,8 +75,17 @@ class ForkServer:
             raise ExtraMissing("reading videos needs PyAV: install cvpipe[cpu] or cvpipe[gpu]")
         self._lock = threading.Lock()
         self._closed = False
-        self._ready = False
+        self._protection: tuple[str, ...] | None = None
         self._process, self._socket = _launch()
+
+    @property
+    def protection(self) -> tuple[str, ...]:
+        """Names of the measures (`cvpipe.video.sandbox.MEASURES`) that work here. Raises: DecoderUnavailable."""
+        return self._retried(self._await_start)
+
+    def usage(self) -> Usage:
+        """Of the decoders that have ended since it was last asked. Raises: DecoderUnavailable."""
+        return self._retried(self._ask_usage)
 
     @property
     def pid(self) -> int:
@@ -75,20 +97,7 @@ class ForkServer:
 
         Raises: DecoderUnavailable where no process can be had.
         """
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the decoders are closed")
-            try:
-                return self._ask(video, memory)
-            except OSError as error:
-                _log.warning("the fork-server is gone, starting another %s", fields(error=repr(error)))
-            self._stop()
-            self._ready = False
-            self._process, self._socket = _launch()
-            try:
-                return self._ask(video, memory)
-            except OSError as error:
-                raise DecoderUnavailable(f"the process that starts decoders does not start: {error!r}") from error
+        return self._retried(lambda: self._ask(video, memory))
 
     def close(self) -> None:
         """End the fork-server, and with it its children."""
@@ -97,15 +106,46 @@ class ForkServer:
                 self._closed = True
                 self._stop()
 
-    def _ask(self, video: int, memory: int) -> Process:
-        if not self._ready:
+    def _retried(self, ask: Callable[[], _Answer]) -> _Answer:
+        """What the fork-server answers; another one is started should it have died."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the decoders are closed")
+            try:
+                return ask()
+            except OSError as error:
+                _log.warning("the fork-server is gone, starting another %s", fields(error=repr(error)))
+            self._stop()
+            self._protection = None
+            self._process, self._socket = _launch()
+            try:
+                return ask()
+            except OSError as error:
+                raise DecoderUnavailable(f"the process that starts decoders does not start: {error!r}") from error
+
+    def _await_start(self) -> tuple[str, ...]:
+        if self._protection is None:
             self._socket.settimeout(_START_SECONDS)
             hello = self._socket.recv(wire.MESSAGE_BYTES)
             if not hello:
-                raise EOFError("it ended while starting")
-            _log.debug("fork-server ready %s", fields(**json.loads(hello)))
+                raise ConnectionResetError("it ended while starting")
+            said = json.loads(hello)
+            _log.debug("fork-server ready %s", fields(**said))
             self._socket.settimeout(_FORK_SECONDS)
-            self._ready = True
+            self._protection = tuple(said["confined"])
+        return self._protection
+
+    def _ask_usage(self) -> Usage:
+        self._await_start()
+        self._socket.send(b"?")
+        answer = self._socket.recv(wire.MESSAGE_BYTES)
+        if not answer:
+            raise ConnectionResetError("it has ended")
+        _, peak_bytes, seconds = wire.usage_message.unpack(answer)
+        return Usage(peak_bytes, seconds)
+
+    def _ask(self, video: int, memory: int) -> Process:
+        self._await_start()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:

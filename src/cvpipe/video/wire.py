@@ -1,8 +1,8 @@
 """What a decoder process and its parent say to each other, and how the memory they share is laid out.
 
 A request is three descriptors handed to the fork-server: one end of a SOCK_SEQPACKET pair, the opened video, and a
-sealed memfd. The memfd holds the order (JSON, then arrays) and behind it the ring: slots, each with room for one
-picture of every view.
+sealed memfd; one without any asks for usage. The memfd holds the order (JSON, then arrays) and behind it the ring:
+slots, each with room for one picture of every view.
 
     child -> parent   F frame number-in-request, slot     a frame is ready in a slot
                       D number-in-request, reason         a frame that could not be decoded
@@ -15,6 +15,7 @@ picture of every view.
     fork-server -> parent, over the fork-server's socket
                       S pid (with a pidfd)                the child runs
                       R reason                            there is no child
+                      U peak bytes, processor seconds     of the children that have ended since that was last asked
     parent -> child   a slot                              the parent has no more use for the slot's pictures
 """
 
@@ -43,6 +44,7 @@ END: Final = ord("Z")
 STARTED: Final = ord("S")
 REFUSED: Final = ord("R")
 EXITED: Final = ord("X")
+USAGE: Final = ord("U")
 
 MESSAGE_BYTES: Final = 65536
 """No message is longer."""
@@ -51,6 +53,7 @@ frame_message: Final = struct.Struct("<BIH")
 damaged_message: Final = struct.Struct("<BI")
 started_message: Final = struct.Struct("<BI")
 exit_message: Final = struct.Struct("<Bi")
+usage_message: Final = struct.Struct("<BQd")
 _slot: Final = struct.Struct("<H")
 
 _HEAD = struct.Struct("<IQ")

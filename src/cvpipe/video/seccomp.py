@@ -1,0 +1,163 @@
+"""A seccomp filter for decoders: the few system calls that decoding takes, and no other.
+
+A call that is not on the list fails with EPERM. It is not answered with a kill: C libraries and OpenCV try calls that
+they can do without (and a newer one tries others), and a good video must not become a crash for that. To who has taken
+a decoder over, both refuse the same. A call by another architecture's table has no honest use, and kills.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+_ARCHITECTURES: Final = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}
+"""By the kernel's name: AUDIT_ARCH_*, the column in `_CALLS`, the number of seccomp(2)."""
+
+_CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
+    # Often called ones first: the kernel goes through the list from above, for each call.
+    "read": (0, 63),
+    "lseek": (8, 62),
+    "sendto": (44, 206),
+    "recvfrom": (45, 207),
+    "futex": (202, 98),
+    "munmap": (11, 215),
+    "brk": (12, 214),
+    "madvise": (28, 233),
+    "mremap": (25, 216),
+    "clock_gettime": (228, 113),
+    "pread64": (17, 67),
+    "readv": (19, 65),
+    "write": (1, 64),
+    "writev": (20, 66),
+    "close": (3, 57),
+    "dup": (32, 23),
+    "fcntl": (72, 25),
+    "fstat": (5, 80),
+    "poll": (7, None),
+    "ppoll": (271, 73),
+    "sched_yield": (24, 124),
+    "sched_getaffinity": (204, 123),
+    "getcpu": (309, 168),
+    "getpid": (39, 172),
+    "gettid": (186, 178),
+    "getuid": (102, 174),
+    "geteuid": (107, 175),
+    "getgid": (104, 176),
+    "getegid": (108, 177),
+    "getrusage": (98, 165),
+    "sysinfo": (99, 179),
+    "uname": (63, 160),
+    "getrandom": (318, 278),
+    "gettimeofday": (96, 169),
+    "time": (201, None),
+    "clock_getres": (229, 114),
+    "nanosleep": (35, 101),
+    "clock_nanosleep": (230, 115),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sigaltstack": (131, 132),
+    "restart_syscall": (219, 128),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+}
+_GUARDED: Final[dict[str, tuple[int, int]]] = {
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "newfstatat": (262, 79),
+    "tgkill": (234, 131),
+    "prlimit64": (302, 261),
+}
+
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JSET|K, BPF_RET|K
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # places in struct seccomp_data
+_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+_SET_MODE_FILTER = 1
+_SPEC_ALLOW = 1 << 2
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_PROT_EXEC = 4
+_AT_EMPTY_PATH = 0x1000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def allowed() -> tuple[str, ...]:
+    """Names of the system calls that a filter lets through, some only with harmless arguments."""
+    return (*_CALLS, *_GUARDED)
+
+
+def forbid_other_calls() -> bool:
+    """Let this thread make the calls of `allowed` and no other, for ever. False where that can't be had.
+
+    Needs PR_SET_NO_NEW_PRIVS to be set. Memory can't be made executable any more either: who takes a decoder over
+    brings no code of his own.
+    """
+    found = _ARCHITECTURES.get(platform.machine())
+    if found is None or struct.calcsize("P") != 8:
+        return False
+    code = b"".join(struct.pack("<HBBI", *step) for step in _steps(found[0], found[1], os.getpid()))
+    program = _Program(len(code) // 8, code)
+    # Older kernels (before 5.16) slow a filtered process down against a leak of its own secrets; it has none.
+    if _libc.syscall(found[2], _SET_MODE_FILTER, _SPEC_ALLOW, ctypes.byref(program)) == 0:
+        return True
+    return int(_libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0)) == 0
+
+
+def is_offered() -> bool:
+    """Does the kernel take the filter, and keep to it? Tried out in a child, for there is no way back."""
+    pid = os.fork()
+    if pid == 0:
+        works = False
+        try:
+            works = forbid_other_calls() and _is_refused()
+        finally:
+            os._exit(0 if works else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _is_refused() -> bool:
+    try:
+        os.pipe()
+    except PermissionError:
+        return True
+    return False
+
+
+_Step = tuple[int, int, int, int]
+
+
+def _steps(architecture: int, column: int, pid: int) -> Iterator[_Step]:
+    """The program: opcode, how far to jump if true, if false, operand."""
+    yield _LOAD, 0, 0, _ARCHITECTURE
+    yield _EQUAL, 1, 0, architecture
+    yield _RETURN, 0, 0, _KILL
+    yield _LOAD, 0, 0, _NUMBER
+    for numbers in _CALLS.values():
+        if (number := numbers[column]) is not None:
+            yield _EQUAL, 0, 1, number
+            yield _RETURN, 0, 0, _ALLOW
+    guards: Sequence[tuple[str, int, int, int, bool]] = (
+        # name, which argument, test, operand, whether the test is to be true
+        ("mmap", 2, _ANY_BIT, _PROT_EXEC, False),
+        ("mprotect", 2, _ANY_BIT, _PROT_EXEC, False),
+        # How the C library asks about a descriptor; with a name, it would tell what files there are.
+        ("newfstatat", 3, _EQUAL, _AT_EMPTY_PATH, True),
+        ("tgkill", 0, _EQUAL, pid, True),  # how abort() ends its own process
+        ("prlimit64", 0, _EQUAL, 0, True),  # of oneself, and no further up than the hard limits
+    )
+    for name, argument, test, operand, wanted in guards:
+        yield _EQUAL, 0, 4, _GUARDED[name][column]
+        yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument  # the lower half: both architectures are little-endian
+        yield test, *((0, 1) if wanted else (1, 0)), operand
+        yield _RETURN, 0, 0, _ALLOW
+        yield _RETURN, 0, 0, _REFUSE
+    yield _RETURN, 0, 0, _REFUSE
