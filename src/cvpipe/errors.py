@@ -32,6 +32,7 @@ CvpipeError
 │   └── WebhookUndelivered    the receiver did not take a webhook
 ├── DeviceUnavailable         a device was asked for by name and is not there
 ├── ExtraMissing              the feature needs packages of an extra that is not installed
+├── StageFailed               a stage raised what it should not have
 ├── AlreadyRunning            another `cvpipe up` owns the data directory
 ├── LeaseLost                 this worker no longer owns the task; it must write nothing more
 ├── WaitTimeout               the job did not end in the time the caller gave it (raised by the client)
@@ -249,6 +250,12 @@ class ExtraMissing(CvpipeError, ImportError):
     """The feature needs packages of an extra that is not installed."""
 
     code, status = "extra_missing", 501
+
+
+class StageFailed(CvpipeError, RuntimeError):
+    """A stage raised what it should not have; its cause is what that was."""
+
+    code, retryable = "stage_failed", True
 
 
 class AlreadyRunning(CvpipeError, RuntimeError):

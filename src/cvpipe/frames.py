@@ -9,8 +9,8 @@ that everything reported is in pixels of the displayed source frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ ResizeMode = Literal["fit", "fill", "letterbox", "stretch"]
 FilterKind = Literal["clahe", "equalise", "gamma", "median", "gaussian", "bilateral", "nlm"]
 Polygon = tuple[tuple[float, float], ...]
 Image = npt.NDArray[np.uint8]
+
+TIME_STEP: Final = 1e-6
+"""Times of frames are rounded to so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,16 +256,20 @@ class Timeline:
     """Frames of a video in display order, as far as they are known without their pixels; arrays of length n.
 
     number: int64. time: float64, seconds since the first frame of the video. keyframe: bool, decoding can begin there.
-    reference: bool, other frames may be predicted from it.
+    reference: bool, other frames may be predicted from it. stop: float64, the time at which it gives way to the next
+    frame of the video, in seconds; default: the next frame's of these, for the last one its own.
     """
 
     number: npt.NDArray[np.int64]
     time: npt.NDArray[np.float64]
     keyframe: npt.NDArray[np.bool_]
     reference: npt.NDArray[np.bool_]
+    stop: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
-        for name in ("time", "keyframe", "reference"):
+        if not len(self.stop):
+            object.__setattr__(self, "stop", np.append(self.time[1:], self.time[-1:]))
+        for name in ("time", "keyframe", "reference", "stop"):
             if len(getattr(self, name)) != len(self.number):
                 raise ValueError(f"{name}: wanted {len(self.number)} entries, got {len(getattr(self, name))}")
 
@@ -271,7 +278,9 @@ class Timeline:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Timeline:
         """The frames for which `keep`, (n,) bool, is true."""
-        return Timeline(self.number[keep], self.time[keep], self.keyframe[keep], self.reference[keep])
+        return Timeline(
+            self.number[keep], self.time[keep], self.keyframe[keep], self.reference[keep], self.stop[keep]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgpack
@@ -15,6 +16,7 @@ Status = Literal["ok", "decode_error", "failed"]
 
 _BOX_DECIMALS = 2
 _SCORE_DECIMALS = 4
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +145,8 @@ class FrameRecord:
     frame: number of the source frame in display order, from 0. pts: presentation time stamp in the stream's time base.
     time: seconds since the first frame of the video. status: `ok`; `decode_error`, the frame could not be decoded;
     `failed`, its chunk was given up. error: a code where status is not `ok`.
-    wall_time: seconds since the epoch (UTC), where the job or the file says when the recording began.
+    wall_time: seconds since the epoch (UTC), to the millisecond, where the job or the file says when the recording
+    began; in JSON ISO 8601.
     objects: what was found. values: named results of stages that find no objects, by stage name; plain JSON values.
     """
 
@@ -175,6 +178,7 @@ class FrameRecord:
             "frame": self.frame,
             "pts": self.pts,
             "time": self.time,
+            **({} if self.wall_time is None else {"wall_time": iso_time(self.wall_time)}),
             "status": self.status,
             "objects": self.objects.to_dicts(),
             "values": dict(self.values),
@@ -208,6 +212,7 @@ class FrameRecord:
             objects=objects,
             values=data["values"],
             error=data.get("error"),
+            wall_time=None if data.get("wall_time") is None else epoch_seconds(data["wall_time"]),
         )
 
     def pack(self) -> bytes:
@@ -218,6 +223,8 @@ class FrameRecord:
             _pack_pair("time", self.time),
             _pack_pair("status", self.status),
         ]
+        if self.wall_time is not None:
+            parts.append(_pack_pair("wall_time", self.wall_time))
         o = self.objects
         if len(o):
             columns: dict[str, Any] = {
@@ -264,6 +271,7 @@ class FrameRecord:
             objects=objects,
             values=body.get("values", {}),
             error=body.get("error"),
+            wall_time=body.get("wall_time"),
         )
 
 
@@ -280,6 +288,23 @@ class Found:
     objects: Objects | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     skip: bool = False
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond: `2026-01-01T10:00:00.120Z`."""
+    moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch_seconds(text: str) -> float:
+    """Seconds since the epoch, to the millisecond, of a time in ISO 8601 with its zone.
+
+    Raises: ValueError where it is no such time, or names no zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone; add Z (UTC) or an offset like +02:00")
+    return round((moment - _EPOCH) / timedelta(milliseconds=1)) / 1000
 
 
 def stream_ms(time: float) -> int:

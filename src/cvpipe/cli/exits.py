@@ -15,6 +15,7 @@ from cvpipe.errors import (
     InvalidRequest,
     LeaseLost,
     NotFound,
+    StageFailed,
     TooLarge,
     Unavailable,
     VideoError,
@@ -58,6 +59,7 @@ _BY_CLASS: tuple[tuple[type[CvpipeError], ExitCode], ...] = (
     (AlreadyRunning, ExitCode.conflict),
     (LeaseLost, ExitCode.conflict),
     (WaitTimeout, ExitCode.timed_out),
+    (StageFailed, ExitCode.failed),
 )
 
 _CONFLICT_STATUS = 409
