@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cvpipe.errors import Conflict
+from cvpipe.gaps import Gap
 
 
 class JobState(StrEnum):
@@ -22,16 +25,17 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Nothing leads out of this state."""
-        return not TRANSITIONS[self]
+        """The job is over: nothing works on it, unless somebody has it repaired."""
+        return self not in (JobState.queued, JobState.running)
 
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
-    JobState.queued: frozenset({JobState.running, JobState.failed, JobState.canceled}),
+    # From `queued` back to `succeeded_with_gaps`: a repair that is canceled before it began.
+    JobState.queued: frozenset({JobState.running, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}),
     JobState.running: frozenset({JobState.succeeded, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}),
     JobState.succeeded: frozenset(),
-    JobState.succeeded_with_gaps: frozenset(),
-    JobState.failed: frozenset(),
+    JobState.succeeded_with_gaps: frozenset({JobState.queued}),  # repair
+    JobState.failed: frozenset({JobState.queued}),  # repair, where chunks were given up
     JobState.canceled: frozenset(),
 }
 
@@ -40,6 +44,25 @@ def check_transition(old: JobState, new: JobState) -> None:
     """Raises: Conflict where a job in state `old` can't become `new`."""
     if new not in TRANSITIONS[old]:
         raise Conflict(f"the job is {old}; it can't become {new}")
+
+
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
+_YEARS: Final = range(1900, 2200)
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _DATE_TIME.fullmatch(value):
+            raise ValueError("wanted a date and time with its zone, such as 2026-01-01T10:00:00Z")
+        if int(value[:4]) not in _YEARS:
+            raise ValueError(f"wanted a year from {_YEARS[0]} to {_YEARS[-1]}")
+    elif not isinstance(value, datetime):
+        raise ValueError("wanted a date and time as text, such as 2026-01-01T10:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=str)]
+"""A point in time, with its zone."""
 
 
 class TimeRange(BaseModel):
@@ -89,6 +112,13 @@ class JobRequest(BaseModel):
     range: TimeRange | None = Field(default=None, description="Part of the video to look at. Default: all of it.")
     priority: int = Field(default=4, ge=0, le=9, description="9 goes first.")
     labels: dict[str, str] = Field(default_factory=dict, max_length=32, description="Your own words; kept, not read.")
+    starts_at: Moment | None = Field(
+        default=None,
+        description="When the first frame of the video was recorded, with its zone: records then tell their "
+        "`wall_time`. Default: what the file says, if it does.",
+        examples=["2026-01-01T10:00:00Z"],
+        json_schema_extra={"format": "date-time"},
+    )
     webhook: WebhookTarget | None = None
     annotate: bool = Field(default=False, description="Also make a copy of the video with the findings drawn on it.")
     chunk_seconds: float = Field(default=10, ge=0.2, le=120, description="Length of a unit of work and retry, about.")
@@ -123,6 +153,13 @@ class JobError(BaseModel):
     message: str
 
 
+class WallClock(BaseModel):
+    """When the first frame of a job's video was recorded."""
+
+    start: datetime = Field(description="UTC.")
+    source: Literal["job", "file"] = Field(description="Who says so: the job's `starts_at`, or the file's header.")
+
+
 class Delivery(BaseModel):
     """One attempt to deliver a webhook."""
 
@@ -144,6 +181,9 @@ class Job(BaseModel):
     pipeline: dict[str, Any] = Field(description="The pipeline as validated, with all defaults.")
     models: dict[str, str] = Field(default_factory=dict, description="sha256 of each model used, by `name@version`.")
     range: TimeRange | None = None
+    wall_clock: WallClock | None = Field(
+        default=None, description="Where `wall_time` of the records counts from; known once the video is indexed."
+    )
     priority: int
     labels: dict[str, str] = Field(default_factory=dict)
     webhook_url: str | None = None
@@ -151,6 +191,14 @@ class Job(BaseModel):
     chunk_seconds: float
     progress: Progress
     error: JobError | None = None
+    gaps: list[Gap] = Field(
+        default_factory=list, description="What there are no results for; told of one job, not in lists of jobs."
+    )
+    gaps_total: int = Field(default=0, description="How many gaps there are; `gaps` lists the first 1,000.")
+    repairs: int = Field(default=0, description="How often the job was repaired.")
+    summary: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="What stages say of the whole job, by the stage's name."
+    )
     created_at: float = Field(description="Seconds since the epoch, as all times of a job.")
     started_at: float | None = None
     finished_at: float | None = None

@@ -161,6 +161,8 @@ def test_the_sequence_runs_in_chunk_order_and_joins_the_streams(store: Store) ->
     assert run_chunk(store, job, 1, 1, stream=False) == [f"chunk:{job}:1:2"]
     assert run_chunk(store, job, 1, 2, stream=False) == [f"finish:{job}"]
     assert [record.frame for _, record in store.frames(job)[0]] == list(range(30))
+    assert len(store.chunk_records(job, 0, 0)) == 10  # a repair would need them
+    store.end_job(claim(store, f"finish:{job}"), job, JobState.succeeded, error=None, exports=[])
     assert store.chunk_records(job, 0, 0) == []
 
 
@@ -257,6 +259,18 @@ def test_a_released_task_waits_for_its_delay(store: Store) -> None:
     time.sleep(0.06)
     again = claim(store, "ingest:j1")
     assert (again.failures, again.crashes) == (1, 0)
+
+
+def test_a_task_that_got_on_before_it_was_handed_back_is_held_against_nothing(store: Store) -> None:
+    submit(store)
+    claim(store, "ingest:j1", lease_seconds=0.02)
+    time.sleep(0.03)
+    store.release(claim(store, "ingest:j1"), failed=True)
+    third = claim(store, "ingest:j1")
+    assert (third.crashes, third.failures) == (1, 1)
+    store.release(third, progressed=True)
+    fourth = claim(store, "ingest:j1")
+    assert (fourth.crashes, fourth.failures, fourth.attempts) == (0, 0, 4)
 
 
 def test_the_sweeper_rings_for_what_nobody_took_and_for_lost_leases_once_an_interval(store: Store) -> None:

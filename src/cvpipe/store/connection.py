@@ -29,6 +29,7 @@ _SCRIPTS: Final = (
     "finish_chunk",
     "end_job",
     "cancel",
+    "repair",
     "delete_job",
     "sweep",
 )
@@ -125,3 +126,8 @@ def frames_key(job_id: str) -> str:
 def chunk_key(job_id: str, segment: int, chunk: int) -> str:
     """Stream: the records that a segment has written of a chunk."""
     return f"{job_key(job_id)}:c:{segment}:{chunk}"
+
+
+def old_key(key: str) -> str:
+    """What a repair goes on from: what was at `key` before."""
+    return f"{key}:old"

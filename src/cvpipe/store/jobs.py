@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from cvpipe.errors import Conflict, NotFound
-from cvpipe.job import Delivery, Job, JobError, JobState, Progress
+from cvpipe.gaps import Gap
+from cvpipe.job import Delivery, Job, JobError, JobState, Progress, WallClock
 from cvpipe.store.connection import PREFIX, Connection, guarded, job_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 
@@ -47,7 +51,8 @@ class Jobs(Connection):
         found = self._existing([job_id])
         if not found:
             raise NotFound(f"there is no job {job_id!r}")
-        return found[0]
+        gaps = self._redis.get(job_key(job_id) + ":gaps") if found[0].gaps_total else None
+        return found[0] if gaps is None else found[0].model_copy(update={"gaps": _GAPS.validate_json(gaps)})
 
     @guarded
     def job_doc(self, job_id: str) -> dict[str, Any]:
@@ -129,6 +134,31 @@ class Jobs(Connection):
         return read_rings(rings)
 
     @guarded
+    def repair(self, job_id: str) -> list[Ring]:
+        """Have the frames of a job that have no results looked at again; it is queued then.
+
+        Raises: NotFound, Conflict (nothing to repair, or not in this state).
+        """
+        verdict, state, rings = self._commit("repair", [job_id, secrets.token_hex(8), GRACE_MS])
+        if verdict == b"none":
+            raise NotFound(f"there is no job {job_id!r}")
+        if verdict == b"state":
+            wanted = "only a job that ended with gaps can be repaired"
+            advice = "wait for its end" if not JobState(state.decode()).is_final else "submit it again instead"
+            raise Conflict(f"the job is {state.decode()}; {wanted}; {advice}")
+        if verdict == b"nothing":
+            raise Conflict(
+                f"the job is {state.decode()}, and none of its chunks has frames that could be tried again; "
+                "submit it again instead"
+            )
+        return read_rings(rings)
+
+    @guarded
+    def deliveries_before_repair(self, job_id: str) -> int:
+        """How many of the deliveries kept with a job tell of an end that a repair has undone."""
+        return int(self._redis.hget(job_key(job_id), "deliveries_before") or 0)
+
+    @guarded
     def delete_job(self, job_id: str) -> None:
         """Remove all of a job that is over. Raises: NotFound, Conflict."""
         verdict = self._scripts["delete_job"](args=[job_id])
@@ -149,6 +179,9 @@ class Jobs(Connection):
         pipe.execute()
 
 
+_GAPS = TypeAdapter(list[Gap])
+
+
 def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[bytes]) -> Job:
     text = {key.decode(): value for key, value in fields.items()}
     doc = json.loads(text["doc"])
@@ -167,6 +200,7 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         pipeline=doc["pipeline"],
         models=json.loads(text["models"]) if "models" in text else {},
         range=doc.get("range"),
+        wall_clock=WallClock.model_validate_json(text["wall_clock"]) if text.get("wall_clock") else None,
         priority=doc["priority"],
         labels=doc["labels"],
         webhook_url=doc.get("webhook_url"),
@@ -174,6 +208,9 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         chunk_seconds=doc["chunk_seconds"],
         progress=_progress(number, seconds("started_at"), seconds("finished_at")),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
+        gaps_total=number("gaps_total") or 0,
+        repairs=number("repairs") or 0,
+        summary=json.loads(text["summary"]) if "summary" in text else {},
         created_at=seconds("created_at") or 0,
         started_at=seconds("started_at"),
         finished_at=seconds("finished_at"),

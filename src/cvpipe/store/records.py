@@ -9,7 +9,7 @@ from typing import Any
 from cvpipe.errors import NotFound
 from cvpipe.job import JobState
 from cvpipe.results import FrameRecord, stream_ms
-from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key
+from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key, old_key
 
 _PAGE = 1000
 
@@ -80,6 +80,11 @@ class Records(Connection):
     def chunk_records(self, job_id: str, segment: int, chunk: int) -> list[FrameRecord]:
         """All records of a chunk that a segment has written so far."""
         return [record for _, record in self._between(chunk_key(job_id, segment, chunk), page=_PAGE)]
+
+    @guarded
+    def old_records(self, job_id: str, segment: int, chunk: int) -> list[FrameRecord]:
+        """The records of a chunk that is being repaired, as they were before; none where it is not."""
+        return [record for _, record in self._between(old_key(chunk_key(job_id, segment, chunk)), page=_PAGE)]
 
     @guarded
     def events(self, job_id: str, *, after: str = "0", limit: int = 200) -> list[tuple[str, dict[str, Any]]]:

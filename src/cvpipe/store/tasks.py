@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgpack
 
 from cvpipe.errors import LeaseLost, NotFound
-from cvpipe.job import JobError, JobState
+from cvpipe.gaps import Gap
+from cvpipe.job import JobError, JobState, WallClock
 from cvpipe.results import FrameRecord
 from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
 
@@ -66,9 +67,14 @@ class Tasks(Connection):
         return bool(self._scripts["renew"](args=[claim.task, claim.token, int(lease_seconds * 1000)]))
 
     @guarded
-    def release(self, claim: Claim, *, delay_seconds: float = 0, failed: bool = False) -> list[Ring]:
-        """Hand a task back, to be run again after the delay. Nothing happens where it is no longer ours."""
-        args = [claim.task, claim.token, int(delay_seconds * 1000), int(failed)]
+    def release(
+        self, claim: Claim, *, delay_seconds: float = 0, failed: bool = False, progressed: bool = False
+    ) -> list[Ring]:
+        """Hand a task back, to be run again after the delay. Nothing happens where it is no longer ours.
+
+        progressed: a part of it is done for good: crashes and failures up to here no longer count.
+        """
+        args = [claim.task, claim.token, int(delay_seconds * 1000), int(failed), int(progressed)]
         return read_rings(self._scripts["release"](args=args))
 
     @guarded
@@ -87,6 +93,7 @@ class Tasks(Connection):
         frames_total: int,
         video: str,
         models: Mapping[str, str],
+        wall_clock: WallClock | None = None,
     ) -> list[Ring]:
         """Commit a job's plan and its first tasks. chunks: (first frame, stop frame, ms of the first frame).
 
@@ -95,7 +102,7 @@ class Tasks(Connection):
         rings = self._scripts["plan"](
             args=[
                 job_id, claim.token, GRACE_MS, json.dumps(list(segments)), json.dumps(list(chunks)), frames_total,
-                video, json.dumps(dict(models)),
+                video, json.dumps(dict(models)), "" if wall_clock is None else wall_clock.model_dump_json(),
             ]
         )  # fmt: skip
         return read_rings(_held(rings, claim))
@@ -119,7 +126,8 @@ class Tasks(Connection):
         Raises: LeaseLost.
         """
         key = frames_key(job_id) if stream is None else chunk_key(job_id, *stream)
-        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, key, int(counted)]
+        gaps = any(record.status != "ok" for record in records)
+        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, key, int(counted), int(gaps)]
         for record in records:
             args += [record.stream_id, record.pack()]
         added = int(self._scripts["append"](args=args))
@@ -156,14 +164,25 @@ class Tasks(Connection):
 
     @guarded
     def end_job(
-        self, claim: Claim, job_id: str, state: JobState, *, error: JobError | None, exports: Sequence[str]
+        self,
+        claim: Claim,
+        job_id: str,
+        state: JobState,
+        *,
+        error: JobError | None,
+        exports: Sequence[str],
+        gaps: Sequence[Gap] = (),
+        gaps_total: int | None = None,
+        summary: Mapping[str, Any] | None = None,
     ) -> list[Ring]:
-        """Commit a job's final state. Raises: LeaseLost."""
+        """Commit a job's final state. gaps_total: where `gaps` lists only the first ones. Raises: LeaseLost."""
+        listed = [gap.model_dump(mode="json") for gap in gaps]
         rings = self._commit(
             "end_job",
             [
                 job_id, claim.task, claim.token, state.value, "" if error is None else error.model_dump_json(),
-                json.dumps(list(exports)), GRACE_MS,
+                json.dumps(list(exports)), json.dumps(listed) if listed else "",
+                len(gaps) if gaps_total is None else gaps_total, json.dumps(dict(summary or {})), GRACE_MS,
             ],
         )  # fmt: skip
         return read_rings(_held(rings, claim))

@@ -1,4 +1,5 @@
--- ARGV: task, token, lease ms, job, stream, counted (0/1), then id, record, id, record, ...
+-- ARGV: task, token, lease ms, job, stream, counted (0/1), with gaps (0/1), then id, record, id, record, ...
+-- with gaps: one of the records has no results; the chunk is then one that a repair looks at again.
 -- An id that is not above the stream's last one is skipped: a duplicate writes nothing twice.
 local task, job, stream = ARGV[1], ARGV[4], ARGV[5]
 if not owns(task, ARGV[2]) then return -1 end
@@ -11,7 +12,8 @@ local last_ms, last_seq = -1, -1
 local tail = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
 if tail[1] then last_ms, last_seq = parse(tail[1][1]) end
 local added = 0
-for i = 7, #ARGV, 2 do
+if ARGV[7] == '1' then redis.call('SADD', gapped_key(job), string.match(task, ':(%d+)$')) end
+for i = 8, #ARGV, 2 do
   local ms, seq = parse(ARGV[i])
   if ms > last_ms or (ms == last_ms and seq > last_seq) then
     redis.call('XADD', stream, ARGV[i], 'record', ARGV[i + 1])

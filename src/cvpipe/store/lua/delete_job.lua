@@ -8,9 +8,12 @@ local plan = get(key, 'plan')
 if plan then
   for s = 0, #cjson.decode(plan) - 1 do
     redis.call('DEL', state_key(job, s))
-    for c = 0, tonumber(get(key, 'chunks_total')) - 1 do redis.call('DEL', chunk_key(job, s, c)) end
+    for c = 0, tonumber(get(key, 'chunks_total')) - 1 do
+      redis.call('DEL', chunk_key(job, s, c), old(chunk_key(job, s, c)))
+    end
   end
 end
-redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), key .. ':deliveries')
+redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
+  old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), key .. ':deliveries')
 redis.call('ZREM', P .. 'jobs', job)
 return 1

@@ -5,7 +5,8 @@ local task = 'chunk:' .. job .. ':' .. segment .. ':' .. chunk
 local grace = tonumber(ARGV[8])
 if not owns(task, ARGV[4]) then return false end
 local key, done = job_key(job), done_key(job)
-local plan, total = cjson.decode(get(key, 'plan')), tonumber(get(key, 'chunks_total'))
+local made = plan_of(job)
+local plan, total = made.segments, made.chunks
 local priority = get(key, 'priority')
 local tasks = {}
 local function is_done(s, c) return redis.call('HEXISTS', done, s .. ':' .. c) == 1 end
@@ -19,8 +20,10 @@ drop(task)
 if plan[segment + 1]['kind'] == 'sequence' and ARGV[6] ~= '' then -- given up: the next chunk goes on from the last state
   redis.call('SET', state_key(job, segment), ARGV[6])
 end
-if segment > 0 then redis.call('DEL', chunk_key(job, segment - 1, chunk)) end
+if segment > 0 and segment ~= made.sequence then redis.call('DEL', chunk_key(job, segment - 1, chunk)) end
+if segment == made.frames then redis.call('DEL', old(chunk_key(job, segment, chunk))) end
 if ARGV[5] == 'failed' then
+  redis.call('SADD', gapped_key(job), chunk)
   local known = false -- a chunk that fails in two segments is one failed chunk
   for s = 0, segment - 1 do known = known or redis.call('HGET', done, s .. ':' .. chunk) == 'failed' end
   if not known then redis.call('HINCRBY', key, 'chunks_failed', 1) end

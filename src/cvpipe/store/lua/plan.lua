@@ -1,10 +1,10 @@
--- ARGV: job, token, grace ms, plan (json), chunks (json), frames total, video, models (json)
+-- ARGV: job, token, grace ms, plan (json), chunks (json), frames total, video, models (json), wall clock (json or '')
 local job, grace = ARGV[1], tonumber(ARGV[3])
 local task = 'ingest:' .. job
 if not owns(task, ARGV[2]) then return false end
 local chunks = cjson.decode(ARGV[5])
 redis.call('HSET', job_key(job), 'plan', ARGV[4], 'chunks', ARGV[5], 'chunks_total', #chunks,
-  'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8])
+  'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8], 'wall_clock', ARGV[9])
 drop(task)
 local plan, priority, tasks = cjson.decode(ARGV[4]), get(job_key(job), 'priority'), {}
 for chunk = 0, #chunks - 1 do

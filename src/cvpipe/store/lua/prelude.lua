@@ -15,6 +15,9 @@ local function done_key(job) return P .. 'job:' .. job .. ':done' end
 local function state_key(job, segment) return P .. 'job:' .. job .. ':state:' .. segment end
 local function chunk_key(job, segment, chunk) return P .. 'job:' .. job .. ':c:' .. segment .. ':' .. chunk end
 local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
+local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
+local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
+local function old(key) return key .. ':old' end -- what a repair goes on from
 local function task_key(task) return P .. 'task:' .. task end
 
 local function get(key, field)
@@ -49,6 +52,53 @@ local function extend(task, lease)
   redis.call('ZADD', DUE, until_ms, task)
 end
 
+-- What there is to know of a job's plan: {segments, chunks, number of the last frames segment, of the sequence or nil}.
+local function plan_of(job)
+  local raw = get(job_key(job), 'plan')
+  if not raw then return nil end
+  local segments = cjson.decode(raw)
+  local plan = { segments = segments, chunks = tonumber(get(job_key(job), 'chunks_total')), frames = #segments - 1 }
+  if segments[#segments]['kind'] == 'sequence' then plan.frames, plan.sequence = #segments - 2, #segments - 1 end
+  return plan
+end
+
+-- The records that a sequence was made from are kept as long as a repair may need them.
+local function drop_inputs(job)
+  local plan = plan_of(job)
+  if not plan or not plan.sequence then return end
+  for c = 0, plan.chunks - 1 do
+    redis.call('DEL', chunk_key(job, plan.frames, c), old(chunk_key(job, plan.frames, c)))
+  end
+end
+
+-- A repair is over: with its own results where all chunks are done, else with those that there were before.
+local function end_repair(job)
+  local key, plan = job_key(job), plan_of(job)
+  if not get(key, 'before') then return nil end
+  local before = cjson.decode(get(key, 'before'))
+  local whole = tonumber(get(key, 'chunks_done')) == plan.chunks
+  if whole then
+    redis.call('DEL', old(gapped_key(job)), old(done_key(job)), old(frames_key(job)))
+  else
+    for c = 0, plan.chunks - 1 do
+      local stream = chunk_key(job, plan.frames, c)
+      if redis.call('EXISTS', old(stream)) == 1 then redis.call('RENAME', old(stream), stream) end
+      for s = 0, plan.frames - 1 do redis.call('DEL', chunk_key(job, s, c)) end
+    end
+    for _, name in ipairs({ done_key(job), frames_key(job) }) do
+      if redis.call('EXISTS', old(name)) == 1 then redis.call('RENAME', old(name), name) end
+    end
+    redis.call('SUNIONSTORE', gapped_key(job), gapped_key(job), old(gapped_key(job)))
+    redis.call('DEL', old(gapped_key(job)))
+    redis.call('HDEL', key, 'error')
+    for _, field in ipairs({ 'error', 'frames_done', 'chunks_done', 'chunks_failed', 'started_at' }) do
+      if before[field] then redis.call('HSET', key, field, before[field]) end
+    end
+  end
+  redis.call('HDEL', key, 'before')
+  return before['state']
+end
+
 -- The one place where a job changes state: state, time, event and the webhook's task, in one atomic step.
 local function transition(job, state, grace)
   local key, at = job_key(job), now()
@@ -58,6 +108,8 @@ local function transition(job, state, grace)
   local event = redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
   if FINAL[state] then
     for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
+    end_repair(job)
+    if state == 'canceled' or redis.call('SCARD', gapped_key(job)) == 0 then drop_inputs(job) end
     if get(key, 'webhook') == '1' then
       redis.call('HSET', key, 'webhook_event', event)
       put('notify:' .. job, job, 'notify', get(key, 'priority'), grace)
