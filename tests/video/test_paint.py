@@ -11,9 +11,9 @@ import pytest
 
 from cvpipe.frames import View
 from tests.video.clips import make_clip
-from tests.video.reading import read, read_plainly
+from tests.video.reading import read
 
-BT709, BT601, FULL, LIMITED = 1, 6, 2, 1
+BT709, BT601, BT2020, BT2020_CONSTANT, YCGCO, FULL, LIMITED = 1, 6, 9, 10, 8, 2, 1
 CORNERS = ((220, 30, 40), (30, 200, 60), (40, 60, 210), (230, 220, 50))  # red, green, blue, yellow
 
 
@@ -101,14 +101,65 @@ def test_padding_stays_while_slots_are_used_again(decoders, clips):
         assert not (image[7:33] == 5).all()
 
 
-@pytest.mark.parametrize("size", [(96, 64), (48, 32), (33, 17), (200, 120)])
-def test_a_view_is_one_step_of_swscale(decoders, clips, size):
-    path = clips("closed.mp4")
+def by_ffmpeg(path, size, format="rgb24", *, shown=None):
+    """The first frame as the ffmpeg program makes it: as it is, or scaled to a size with bilinear interpolation."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg")
+    scaling = [] if shown is None else ["-vf", f"scale={size[0]}:{size[1]}:flags=bilinear,format={format}"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        path,
+        "-frames:v",
+        "1",
+        *scaling,
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        format,
+        "-",
+    ]
+    raw = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.uint8)
+    return raw.reshape(size[1], size[0]) if format == "gray" else raw.reshape(size[1], size[0], 3)
+
+
+COLOURED = [
+    pytest.param("yuv420p", "libx264", None, id="h264 untold"),
+    pytest.param("yuv420p", "libx264", (BT709, LIMITED), id="h264 bt709"),
+    pytest.param("yuv420p", "libx264", (BT601, FULL), id="h264 bt601 full"),
+    pytest.param("yuv420p", "ffv1", (BT2020, LIMITED), id="ffv1 bt2020"),
+    pytest.param("yuv420p", "ffv1", (BT2020_CONSTANT, LIMITED), id="bt2020 with constant luminance"),
+    pytest.param("yuv420p", "ffv1", (YCGCO, LIMITED), id="a space that is not known"),
+    pytest.param("yuv422p", "libx264", (BT709, FULL), id="h264 4:2:2 bt709 full"),
+    pytest.param("yuv444p", "libx264", (BT601, LIMITED), id="h264 4:4:4 bt601"),
+    pytest.param("yuv420p10le", "libx264", (BT2020, LIMITED), id="h264 10 bit bt2020"),
+    pytest.param("yuv422p10le", "ffv1", (BT709, LIMITED), id="ffv1 10 bit 4:2:2"),
+    pytest.param("yuv444p10le", "libx265", (BT709, FULL), id="hevc 10 bit 4:4:4 full"),
+    pytest.param("yuvj420p", "mjpeg", None, id="mjpeg"),
+    pytest.param("gray", "ffv1", None, id="ffv1 gray"),
+    pytest.param("gbrp10le", "ffv1", None, id="ffv1 rgb"),
+]
+
+
+@pytest.mark.parametrize(("pixel_format", "codec", "colour"), COLOURED)
+def test_pixels_are_those_of_the_ffmpeg_program(tmp_path, decoders, pixel_format, codec, colour):
+    size = (96, 64) if codec.startswith("libx26") else (97, 65)
+    options = {"qp": "0"} if codec == "libx264" else {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    path = tmp_path / "coloured.mkv"
+    make_clip(path, frames=1, codec=codec, options=options, pixel_format=pixel_format, colour=colour, size=size)
     index = decoders.index(path)
-    found = read(decoders, path, index, [5, 30], View.of(96, 64).resized(*size, mode="stretch"))
-    plain = read_plainly(path, size)
-    assert np.array_equal(found[5], plain[5])
-    assert np.array_equal(found[30], plain[30])
+    full = View.of(*size, format="rgb24")
+    for view in (full, full.resized(33, 18, mode="stretch"), full.resized(120, 100, mode="stretch")):
+        wanted = (view.width, view.height)
+        expected = by_ffmpeg(path, wanted, shown=None if view is full else wanted)
+        assert np.array_equal(one(decoders, path, index, view), expected), wanted
+        gray = one(decoders, path, index, view.with_format("gray"))
+        expected = by_ffmpeg(path, wanted, "gray", shown=wanted)
+        # The last bit of stretching limited to full range differs from one version of FFmpeg to another.
+        np.testing.assert_allclose(gray.astype(int), expected, atol=1)
+    assert np.array_equal(one(decoders, path, index, full.with_format("bgr24")), by_ffmpeg(path, size, "bgr24"))
 
 
 @pytest.mark.parametrize(

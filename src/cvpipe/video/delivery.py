@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import mmap
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any
 
 from cvpipe.video import wire
-from cvpipe.video.exact import ExactFrames
+from cvpipe.video.deinterlace import Deinterlacer
+from cvpipe.video.exact import ExactFrames, Wanted
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import Painter
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 
 class Delivery:
@@ -23,7 +28,7 @@ class Delivery:
 
     def run(self, video: int, limits: Limits, order: dict[str, Any], arrays: list[Any]) -> None:
         """Send all frames of the order."""
-        numbers, pts, key_numbers, key_pts = (array.tolist() for array in arrays)
+        numbers, pts, key_numbers, key_pts, wanted = (array.tolist() for array in arrays)
         painters = [Painter(v, rotation=order["rotation"], mirrored=order["mirrored"]) for v in self._ring.views]
         for place, painter in enumerate(painters):
             painter.prepare([slot[place] for slot in self._slots])
@@ -38,15 +43,31 @@ class Delivery:
             counted=order["counted"],
             alive=self._alive,
         )
-        for at, frame, complaint in frames:
-            if frame is None:
-                reason = (complaint or "").encode()[:1000]
-                self._end.send(wire.damaged_message.pack(wire.DAMAGED, at) + reason)
-                continue
-            slot = self._take_slot()
-            for painter, canvas in zip(painters, self._slots[slot], strict=True):
-                painter.paint(frame, canvas)
-            self._end.send(wire.frame_message.pack(wire.FRAME, at, slot))
+        places = {position: at for at, position in enumerate(wanted)}  # the others are neighbours of those wanted
+        deinterlacer = Deinterlacer() if any(view.deinterlace for view in self._ring.views) else None
+        pairs = pairwise(chain(frames, (None,))) if deinterlacer else ((item, None) for item in frames)
+        before: Wanted | None = None
+        for item, after in pairs:
+            assert item is not None
+            position, frame, complaint = item
+            if (at := places.get(position)) is not None:
+                if frame is None:
+                    self._end.send(wire.damaged_message.pack(wire.DAMAGED, at) + (complaint or "").encode()[:1000])
+                else:
+                    whole = frame
+                    if deinterlacer:
+                        number = numbers[position]
+                        neighbours = _frame(before, number - 1, numbers), _frame(after, number + 1, numbers)
+                        whole = deinterlacer.whole(neighbours[0], frame, neighbours[1])
+                    self._hand_over(at, frame, whole, painters)
+            before = item
+
+    def _hand_over(self, at: int, frame: VideoFrame, whole: VideoFrame, painters: Sequence[Painter]) -> None:
+        """Paint a frame into a free slot, and tell. whole: it as the views that deinterlace want it."""
+        slot = self._take_slot()
+        for view, painter, canvas in zip(self._ring.views, painters, self._slots[slot], strict=True):
+            painter.paint(whole if view.deinterlace else frame, canvas)
+        self._end.send(wire.frame_message.pack(wire.FRAME, at, slot))
 
     def _take_slot(self) -> int:
         if not self._free:
@@ -55,3 +76,8 @@ class Delivery:
                 raise BrokenPipeError  # the parent has gone
             self._free += wire.unpack_slots(data)
         return self._free.pop()
+
+
+def _frame(item: Wanted | None, number: int, numbers: Sequence[int]) -> VideoFrame | None:
+    """The frame of an item if it has this number."""
+    return item[1] if item is not None and numbers[item[0]] == number else None

@@ -1,23 +1,26 @@
-"""From the decoder's picture to a view, in one step of swscale. Runs in decoder processes only."""
+"""From the decoder's picture to a view: one resize, then what the view asks for. Runs in decoder processes only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from av.sidedata.sidedata import Type
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from cvpipe.frames import View
+from cvpipe.video.filters import Image, Straightener, make_filter, to_format
+from cvpipe.video.masks import fill
+from cvpipe.video.scaling import Packed, Rectangle, Scaler
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-_CONVERTIBLE: Final = frozenset((0, 1, 2, 4, 5, 6, 7, 9))
-"""AVColorSpace values that swscale can convert from; the others make it fail."""
-_UNSPECIFIED: Final = 2
+_LENS_MARGIN = 2
+"""Pixels of the source around what a straightened picture is made of, for interpolation."""
+_STRIDE = 8.0
+"""A straight edge under a lens is followed in steps of so many pixels."""
 
 
 class Painter:
@@ -27,8 +30,15 @@ class Painter:
         self._view = view
         self._turns = rotation // 90
         self._mirrored = mirrored
-        self._gray = view.format == "gray" or view.colourless
-        self._scaler = VideoReformatter()
+        self._filters = [make_filter(wanted) for wanted in view.filters]
+        self._is_gray = view.plane is None and (view.format == "gray" or view.colourless)
+        self._is_converted = bool(view.filters) or view.format in ("hsv", "lab", "ycrcb")
+        self._straighten: Straightener | None = None
+        if view.lens is None:
+            self._scaler = self._make_scaler(view.region, view.content[2:])
+        else:
+            self._prepare_lens(view)
+        self._mask = _mask(view)
 
     def prepare(self, canvases: Sequence[npt.NDArray[np.uint8]]) -> None:
         """Fill canvases with the padding, which `paint` leaves alone."""
@@ -36,35 +46,110 @@ class Painter:
             canvas.fill(self._view.pad)
 
     def paint(self, frame: VideoFrame, canvas: npt.NDArray[np.uint8]) -> None:
-        """Put the whole frame onto the content rectangle of a prepared canvas, uint8 of `view.shape`."""
-        x, y, width, height = self._view.content
-        coded = (height, width) if self._turns % 2 else (width, height)
-        picture = self._scale(frame, *coded)
+        """Put the frame onto the content rectangle of a prepared canvas, uint8 of `view.shape`."""
+        view = self._view
+        x, y, width, height = view.content
+        picture = self._turned(self._scaler.picture(frame))
+        if self._straighten is not None:
+            picture = self._straighten(np.ascontiguousarray(picture))
+        if self._filters:
+            picture = np.ascontiguousarray(picture)
+            for step in self._filters:
+                picture = step(picture)
+        if self._is_converted and not self._is_gray:
+            picture = to_format(picture, view.format)
+        if view.plane is not None:
+            picture = picture[:, :, view.plane]
+        content = canvas[y : y + height, x : x + width]
+        for place in np.moveaxis(content, -1, 0) if content.ndim > picture.ndim else (content,):
+            if self._mask is None:
+                place[:] = picture
+            else:
+                np.copyto(place, picture, where=self._mask if place.ndim == 2 else self._mask[:, :, None])
+
+    def _turned(self, picture: Image) -> Image:
+        """A coded picture as it is displayed."""
         if self._turns:
             picture = np.rot90(picture, -self._turns)
-        if self._mirrored:
-            picture = picture[:, ::-1]
-        content = canvas[y : y + height, x : x + width]
-        if self._gray and content.ndim == 3:
-            for channel in range(3):
-                content[:, :, channel] = picture
-        else:
-            content[:] = picture
+        return picture[:, ::-1] if self._mirrored else picture
 
-    def _scale(self, frame: VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
-        if frame.colorspace not in _CONVERTIBLE:
-            frame.colorspace = _UNSPECIFIED
-        scaled = self._scaler.reformat(
-            frame,
-            width,
-            height,
-            "gray" if self._gray else self._view.format,
-            interpolation=Interpolation.BILINEAR,
-            threads=1,
+    def _make_scaler(self, region: Rectangle, size: tuple[int, int]) -> Scaler:
+        """What makes pictures of `size` from a part of the displayed frame, before they are turned."""
+        width, height = self._view.source
+        is_turned = self._turns % 2 == 1
+        packed: Packed = "gray" if self._is_gray else "rgb24"
+        if not self._is_gray and (self._is_converted or self._view.format == "bgr24"):
+            packed = "bgr24"
+        return Scaler(
+            _coded(region, (width, height), self._turns, mirrored=self._mirrored),
+            (height, width) if is_turned else (width, height),
+            *(size[::-1] if is_turned else size),
+            packed,
         )
-        plane = scaled.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return rows[:, :width] if self._gray else rows[:, : width * 3].reshape(height, width, 3)
+
+    def _prepare_lens(self, view: View) -> None:
+        """Paint what the lens recorded of the view's region, as large as it will be, and straighten that."""
+        assert view.lens is not None
+        x, y, width, height = view.region
+        grid = np.stack(np.meshgrid(np.linspace(x, x + width, 65), np.linspace(y, y + height, 65)), axis=-1)
+        recorded = view.lens.distort(grid).reshape(-1, 2)
+        low = np.clip(np.floor(recorded.min(axis=0)) - _LENS_MARGIN, 0, np.array(view.source) - 1)
+        high = np.clip(np.ceil(recorded.max(axis=0)) + _LENS_MARGIN, low + 1, view.source)
+        left, top, right, bottom = (int(value) for value in (*low, *high))
+        part_w, part_h = right - left, bottom - top
+        size = view.content[2:]
+        # Larger than it was recorded, it is made by the straightening alone.
+        inner = (
+            max(1, round(part_w * min(1, size[0] / width))),
+            max(1, round(part_h * min(1, size[1] / height))),
+        )
+        self._scaler = self._make_scaler((left, top, part_w, part_h), inner)
+        self._straighten = Straightener(
+            view.lens,
+            shown=view.region,
+            size=size,
+            recorded=(left, top, part_w, part_h),
+            recorded_size=inner,
+            pad=view.pad,
+        )
+
+
+def _coded(region: Rectangle, size: tuple[int, int], turns: int, *, mirrored: bool) -> Rectangle:
+    """Where a part of a displayed frame of `size` lies in the coded picture, which is turned, then mirrored."""
+    x, y, width, height = region
+    if mirrored:
+        x = size[0] - x - width
+    if turns == 1:
+        return y, size[0] - x - width, height, width
+    if turns == 2:
+        return size[0] - x - width, size[1] - y - height, width, height
+    if turns == 3:
+        return size[1] - y - height, x, height, width
+    return x, y, width, height
+
+
+def _mask(view: View) -> npt.NDArray[np.bool_] | None:
+    """Which pixels of the view's content lie in its polygons: (height, width) bool; None where it has none."""
+    if not view.polygons:
+        return None
+    x, y, width, height = view.region
+    shown_w, shown_h = view.content[2:]
+    placed = []
+    for polygon in view.polygons:
+        corners = np.array(polygon, np.float64)
+        if view.lens is not None:
+            corners = view.lens.straighten(_followed(corners))
+        placed.append((corners - (x, y)) * (shown_w / width, shown_h / height))
+    return fill(placed, shown_w, shown_h)
+
+
+def _followed(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The corners of a polygon with points between them: its edges are straight in the recorded picture only."""
+    points = []
+    for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        steps = max(1, int(np.ceil(np.hypot(*(last - first)) / _STRIDE)))
+        points.append(first + (last - first) * (np.arange(steps)[:, None] / steps))
+    return np.concatenate(points)
 
 
 def orientation(frame: VideoFrame) -> tuple[int, bool]:
