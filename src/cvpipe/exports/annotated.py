@@ -14,6 +14,7 @@ import numpy as np
 from cvpipe.frames import Image, View
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.video import Decoders, VideoIndex, Writer
+from cvpipe.video.lettering import Lettering
 
 MAX_SIZE: Final = (1920, 1080)
 """A larger video is drawn smaller: it is for looking at, and encoding takes longer than all the rest."""
@@ -22,7 +23,6 @@ _TRAIL_SECONDS: Final = 1.5
 _WHITE: Final = (255, 255, 255)
 _BLACK: Final = (16, 16, 16)
 _RED: Final = (50, 50, 220)
-_WEIGHT: Final = 500
 
 _PALETTE: Final = tuple(
     (int(code[4:], 16), int(code[2:4], 16), int(code[:2], 16))
@@ -99,7 +99,7 @@ class Annotator:
 
     def __init__(self, cv2: Any, view: View) -> None:
         self._cv2, self._view = cv2, view
-        self._text = _Text(cv2, size=max(11, round(min(view.width, view.height) / 30)))
+        self._text = Lettering(cv2, size=max(11, round(min(view.width, view.height) / 30)))
         self._line = max(1, round(min(view.width, view.height) / 270))
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
         self._drawn: FrameRecord | None = None
@@ -192,45 +192,6 @@ class Annotator:
                 age = (time - then) / _TRAIL_SECONDS
                 thickness = max(1, round(self._line * 1.5 * (1 - age)))
                 self._cv2.line(image, (x1, y1), (x2, y2), _palette(track), thickness, self._cv2.LINE_AA)
-
-
-class _Text:
-    """Writes text of one size with OpenCV: any script with OpenCV 5, Latin letters without accents with OpenCV 4."""
-
-    def __init__(self, cv2: Any, *, size: int) -> None:
-        self._cv2, self._size = cv2, size
-        self._font = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
-        self._pad = max(3, size // 4)
-        self._sizes: dict[str, tuple[int, int]] = {}
-
-    def chip_size(self, text: str) -> tuple[int, int]:
-        """Width and height in pixels of a rectangle around the text."""
-        if text not in self._sizes:
-            if len(self._sizes) > 10_000:  # captions with scores are many
-                self._sizes.clear()
-            if self._font is not None:
-                width = self._cv2.getTextSize((0, 0), text, (0, 0), self._font, self._size, _WEIGHT)[2]
-            else:
-                width = self._cv2.getTextSize(text, self._cv2.FONT_HERSHEY_SIMPLEX, self._scale, self._thickness)[0][0]
-            self._sizes[text] = int(width) + 2 * self._pad, round(self._size * 1.25) + self._pad
-        return self._sizes[text]
-
-    def write(self, image: Image, text: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
-        """Write with the upper left corner of the text's rectangle at x, y."""
-        base = x + self._pad, y + round(self._size * 0.95) + self._pad // 2
-        if self._font is not None:
-            self._cv2.putText(image, text, base, colour, self._font, self._size, _WEIGHT)
-        else:
-            font, line = self._cv2.FONT_HERSHEY_SIMPLEX, self._cv2.LINE_AA
-            self._cv2.putText(image, text, base, font, self._scale, colour, self._thickness, line)
-
-    @property
-    def _scale(self) -> float:
-        return self._size / 30
-
-    @property
-    def _thickness(self) -> int:
-        return max(1, round(self._size / 18))
 
 
 def _caption(objects: Objects, n: int) -> str:

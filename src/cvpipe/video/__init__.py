@@ -1,4 +1,4 @@
-"""The only door to PyAV: index, read and write videos.
+"""The only door to PyAV: index, read, look at, cut and write videos.
 
 Importing it does not import PyAV; `VideoIndex` and `VideoFacts` are plain data for every part to read.
 """
@@ -6,6 +6,7 @@ Importing it does not import PyAV; `VideoIndex` and `VideoFacts` are plain data 
 from cvpipe.video.decoders import Decoded, Decoders, Reading
 from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
+from cvpipe.video.video import Video, VideoFrame
 from cvpipe.video.write import Writer
 
-__all__ = ["Decoded", "Decoders", "Limits", "Reading", "VideoFacts", "VideoIndex", "Writer"]
+__all__ = ["Decoded", "Decoders", "Limits", "Reading", "Video", "VideoFacts", "VideoFrame", "VideoIndex", "Writer"]

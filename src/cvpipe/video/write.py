@@ -16,7 +16,8 @@ import numpy.typing as npt
 from cvpipe.errors import ExtraMissing
 from cvpipe.frames import PixelFormat
 
-_TIME_BASE: Final = Fraction(1, 90_000)
+TIME_BASE: Final = Fraction(1, 90_000)
+"""Of the files written, in seconds."""
 _BT709: Final = 1
 _LIMITED: Final = 1
 
@@ -25,7 +26,7 @@ class Writer:
     """Writes pictures, each with its time, to an MP4 file; times need not be evenly spaced.
 
     A context manager. The file appears when the context ends well, whole and ready to be streamed; until then, and
-    where it ends with an error, nothing is at `path` that was not there before.
+    where it ends with an error, nothing is at `path` that was not there before. `frames` counts what was written.
 
         with Writer(path, width=1280, height=720, fps=25) as writer:
             for number, image in enumerate(images):
@@ -42,12 +43,14 @@ class Writer:
         format: PixelFormat = "bgr24",
         quality: int = 21,
         threads: int = 0,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         """Open a file beside `path`.
 
         width, height: of the pictures, in pixels; H.264 needs even sizes, so an odd one is one pixel larger there.
         fps: about; how long the last picture is shown, and what the encoder expects. format: of the pictures.
         quality: x264's crf, less is better, 18 to 28 is usual. threads: of the encoder, 0 for as many as it likes.
+        pixel_aspect: width over height of one pixel.
         Raises: ExtraMissing where PyAV is not installed.
         """
         try:
@@ -68,22 +71,24 @@ class Writer:
             interpolation=Interpolation.BILINEAR,
             threads=1,
         )
+        self.frames = 0
         self._last_ticks = -1
         self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         try:
             rate = Fraction(fps).limit_denominator(1001)
-            self._duration = max(1, round(1 / (rate * _TIME_BASE)))
+            self._duration = max(1, round(1 / (rate * TIME_BASE)))
             stream = self._container.add_stream(
                 "libx264", rate=rate, options={"preset": "veryfast", "crf": str(quality)}
             )
             context = stream.codec_context
             context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-            context.time_base = stream.time_base = _TIME_BASE
+            context.time_base = stream.time_base = TIME_BASE
             context.gop_size = max(1, round(2 * rate))
             context.color_primaries = context.color_trc = context.colorspace = _BT709
             context.color_range = _LIMITED
             context.thread_count = threads
+            context.sample_aspect_ratio = pixel_aspect
             self._stream = stream
         except BaseException:
             self._abandon()
@@ -110,11 +115,12 @@ class Writer:
         if image.shape[0] % 2 or image.shape[1] % 2:
             around = ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0))
             image = np.pad(image, around[: image.ndim], mode="edge")
-        ticks = max(round(time_seconds / _TIME_BASE), self._last_ticks + 1)
+        ticks = max(round(time_seconds / TIME_BASE), self._last_ticks + 1)
         self._last_ticks = ticks
         frame = self._to_video(self._make(image, format=self._format))
-        frame.pts, frame.time_base, frame.duration = ticks, _TIME_BASE, self._duration
+        frame.pts, frame.time_base, frame.duration = ticks, TIME_BASE, self._duration
         self._container.mux(self._stream.encode(frame))
+        self.frames += 1
 
     def close(self) -> None:
         """Finish the file and put it at its path. Called at the end of the context."""
