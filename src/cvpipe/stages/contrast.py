@@ -1,0 +1,50 @@
+"""`contrast`: later stages see a picture with more contrast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cvpipe.frames import Filter, View
+from cvpipe.stages import Reshaper, StageOptions
+
+_OPTIONS_OF = {"clahe": ("clip_limit", "tiles"), "equalise": (), "gamma": ("gamma",)}
+
+
+class ContrastOptions(StageOptions):
+    """Options of `contrast`."""
+
+    type: Literal["contrast"] = "contrast"
+    method: Literal["clahe", "equalise", "gamma"] = Field(
+        default="clahe",
+        description="clahe: equalise the histogram of each part of the picture, within a limit (Zuiderveld 1994); "
+        "equalise: that of the whole picture; both change the luma of colour pictures and leave the hues. gamma: raise "
+        "all channels to a power.",
+    )
+    clip_limit: float = Field(
+        default=2, gt=0, le=100, description="clahe: how much contrast may grow; 1 is none, 2 to 4 is usual."
+    )
+    tiles: int = Field(default=8, ge=1, le=64, description="clahe: parts on each side of the picture.")
+    gamma: float = Field(
+        default=0.5, ge=0.05, le=20, description="gamma: the exponent; below 1 makes shadows brighter, above 1 darker."
+    )
+
+    @model_validator(mode="after")
+    def _belong(self) -> ContrastOptions:
+        for name in self.model_fields_set & {name for names in _OPTIONS_OF.values() for name in names}:
+            if name not in _OPTIONS_OF[self.method] and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` does nothing with `method: {self.method}`")
+        return self
+
+
+class Contrast(Reshaper[ContrastOptions]):
+    """Raise the contrast of the picture that later stages see, at the size that they see."""
+
+    Options = ContrastOptions
+
+    def reshape(self, view: View) -> View:
+        """The view with the filter."""
+        o = self.options
+        values = tuple(float(getattr(o, name)) for name in _OPTIONS_OF[o.method])
+        return view.filtered(Filter(o.method, values))
