@@ -167,15 +167,16 @@ class View:
         *,
         mode: ResizeMode = "fit",
         anchor: Literal["centre", "top-left"] = "centre",
-        pad: int = 114,
+        pad: int | None = None,
         multiple_of: int = 1,
     ) -> View:
         """This view resized to at most (`fit`), inside (`letterbox`) or exactly (`fill`, `stretch`) width x height.
 
         `fit` keeps the aspect ratio and returns a canvas no larger than asked; `letterbox` keeps it and fills the rest
         of the canvas with `pad`; `fill` keeps it and cuts off what is too long, on both sides alike; `stretch` ignores
-        it. `multiple_of` rounds the canvas up with padding.
+        it. `multiple_of` rounds the canvas up with padding. pad: grey level of all padding; default: as it was.
         """
+        pad = self.pad if pad is None else pad
         if mode == "fill":
             return self._cut_to(width, height).resized(width, height, mode="stretch", pad=pad, multiple_of=multiple_of)
         if mode == "stretch":

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from cvpipe.frames import View
+from cvpipe.frames import Filter, View
+from cvpipe.lens import Lens
+from cvpipe.video.filters import make_filter
 from tests.video.clips import make_clip
 from tests.video.reading import read
 
@@ -237,3 +241,206 @@ def test_the_colour_space_of_the_file_is_honoured(tmp_path, decoders, space, ran
     expected = np.clip(np.array([r, g, b]) * 255, 0, 255)
     image = one(decoders, path, decoders.index(path), View.of(32, 32, format="rgb24"))
     np.testing.assert_allclose(image[16, 16], expected, atol=3)
+
+
+def full_of(decoders, path, index, format="rgb24"):
+    return one(decoders, path, index, View.of(index.facts.display_width, index.facts.display_height, format=format))
+
+
+REGIONS = [(0, 0, 40, 30), (31, 17, 20, 24), (33, 20, 63, 45), (95, 64, 1, 1), (0, 10, 97, 11)]
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "codec", "size", "turned"),
+    [
+        pytest.param("yuv420p", "ffv1", (97, 65), None, id="odd size"),
+        pytest.param("yuv420p10le", "libx264", (128, 96), None, id="10 bit"),
+        pytest.param("yuvj420p", "mjpeg", (128, 96), None, id="mjpeg"),
+        pytest.param("yuv420p", "libx264", (128, 98), (-90, {}), id="quarter turn clockwise"),
+        pytest.param("yuv420p", "libx264", (128, 98), (180, {}), id="upside down"),
+        pytest.param("yuv422p", "libx264", (128, 98), (90, {"vflip": True}), id="turned and mirrored"),
+        pytest.param("yuv420p", "libx264", (128, 98), (0, {"hflip": True}), id="mirrored"),
+    ],
+)
+def test_a_region_at_its_own_size_is_cut_from_the_whole_picture(tmp_path, decoders, pixel_format, codec, size, turned):
+    path = tmp_path / ("cut.mkv" if turned is None else "cut.mp4")
+    make_clip(path, frames=1, codec=codec, pixel_format=pixel_format, size=size, turned=turned)
+    index = decoders.index(path)
+    shown = (index.facts.display_width, index.facts.display_height)
+    assert shown == (size[::-1] if turned and abs(turned[0]) == 90 else size)
+    for colours in ("rgb24", "gray"):
+        whole = full_of(decoders, path, index, colours)
+        for x, y, width, height in REGIONS:
+            view = View.of(*shown, format=colours).cropped(x, y, width, height)
+            x, y, width, height = view.region
+            cut = one(decoders, path, index, view)
+            assert np.array_equal(cut, whole[y : y + height, x : x + width]), view.region
+
+
+def smooth(number, width, height):
+    """Waves 48 pixels long: half a pixel is up to four grey levels."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    waves = [np.sin(x * np.pi / 24), np.sin(y * np.pi / 24), np.sin((x + y) * np.pi / 34)]
+    return np.stack([128 + 60 * wave for wave in waves], axis=-1).round().astype(np.uint8)
+
+
+def looked_up(whole, view):
+    """What a view must show of the whole picture, by its own `to_source`; and which pixels are off its border."""
+    height, width = whole.shape[:2]
+    middles = np.stack(np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5), axis=-1)
+    x, y = np.moveaxis(view.to_source(middles), -1, 0)
+    inside = (x > 4) & (x < width - 4) & (y > 4) & (y < height - 4)
+    return cv2.remap(whole, x - 0.5, y - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), inside
+
+
+def unlike(found, expected):
+    """How far grey pictures lie apart, in grey levels."""
+    return np.abs(found.astype(float) - expected).mean()
+
+
+@pytest.mark.parametrize("turned", [None, (-90, {}), (90, {"hflip": True})], ids=["as it is", "turned", "and mirrored"])
+@pytest.mark.parametrize("region", [(0, 0, 80, 60), (33, 21, 81, 63), (41, 30, 38, 51)])
+def test_a_resized_region_shows_what_lies_there(tmp_path, decoders, region, turned):
+    path = make_clip(
+        tmp_path / "smooth.mp4", frames=1, size=(160, 128), options={"qp": "1"}, draw=smooth, turned=turned
+    )
+    index = decoders.index(path)
+    shown = (index.facts.display_width, index.facts.display_height)
+    # Grey, because swscale gives small RGB pictures half the colours across.
+    whole = full_of(decoders, path, index, "gray")
+    for size in ((24, 20), (200, 160)):
+        view = View.of(*shown, format="gray").cropped(*region).resized(*size, mode="stretch")
+        found = one(decoders, path, index, view)
+        expected, _ = looked_up(whole, view)
+        assert unlike(found, expected) < 1
+
+
+def test_an_odd_cut_does_not_move_the_colours(tmp_path, decoders):
+    """Two colours of one brightness meet at x = 80: enlarged from an odd place, they still meet where they do."""
+
+    def halves(number, width, height):
+        image = np.zeros((height, width, 3), np.uint8)
+        image[:, : width // 2], image[:, width // 2 :] = (200, 60, 60), (60, 131, 60)
+        return image
+
+    path = make_clip(tmp_path / "halves.mp4", frames=1, size=(160, 128), options={"qp": "0"}, draw=halves)
+    index = decoders.index(path)
+    meets = []
+    for left in (60, 61, 62, 63):
+        view = View.of(160, 128, format="rgb24").cropped(left, 30, 40, 40).resized(640, 640, mode="stretch")
+        row = one(decoders, path, index, view)[320, :, 0].astype(int)
+        meets.append(float(view.to_source(np.array([np.argmin(np.abs(row - 130)), 320.0]))[0]))
+    assert max(meets) - min(meets) < 0.2
+    assert meets[0] == pytest.approx(80, abs=1)
+
+
+def test_a_picture_with_colours_of_its_own_space_has_its_planes(decoders, quarters):
+    whole = View.of(96, 64, format="hsv")
+    hsv = one(decoders, *quarters, whole)
+    assert np.array_equal(hsv, cv2.cvtColor(one(decoders, *quarters, View.of(96, 64)), cv2.COLOR_BGR2HSV))
+    np.testing.assert_allclose(np.array(centres(hsv))[:, 0], [178, 65, 116, 28], atol=2)
+    hue = replace(whole, plane=0)
+    assert np.array_equal(one(decoders, *quarters, hue), hsv[:, :, 0])
+    three = one(decoders, *quarters, hue.with_format("bgr24"))
+    assert np.array_equal(three, np.repeat(hsv[:, :, :1], 3, axis=2))
+    blue = one(decoders, *quarters, replace(View.of(96, 64, format="bgr24"), plane=0))
+    np.testing.assert_allclose(centres(blue), np.array(CORNERS)[:, 2], atol=3)
+
+
+def test_filters_work_on_the_resized_picture_in_the_order_written(decoders, quarters):
+    small = View.of(96, 64).resized(50, 50, mode="letterbox", pad=9)
+    x, y, width, height = small.content
+    plain = one(decoders, *quarters, small)[y : y + height, x : x + width]
+    done = one(decoders, *quarters, small.filtered(Filter("gamma", (0.5,)), Filter("median", (5,))))
+    expected = cv2.medianBlur(make_filter(Filter("gamma", (0.5,)))(plain), 5)
+    assert np.array_equal(done[y : y + height, x : x + width], expected)
+    assert (done[:y] == 9).all()
+    gray = one(decoders, *quarters, small.with_format("gray").filtered(Filter("equalise")))
+    assert gray[y : y + height].min() == 0
+    assert gray[y : y + height].max() == 255
+
+
+def test_what_lies_outside_of_the_polygons_is_padding(decoders, clips):
+    path = clips("closed.mp4")
+    index = decoders.index(path)
+    view = replace(
+        View.of(96, 64), polygons=(((10, 10), (50, 10), (50, 40), (10, 40)), ((90, 50), (96, 50), (96, 64))), pad=7
+    )
+    mask = np.zeros((64, 96), bool)
+    mask[10:40, 10:50] = True
+    plain = read(decoders, path, index)
+    for number, image in read(decoders, path, index, view=view).items():
+        assert np.array_equal(image[mask], plain[number][mask])
+        assert (image[:50][~mask[:50]] == 7).all()
+        assert (image[50:, :90] == 7).all()
+        assert not (image[51:58, 93:] == 7).all(axis=-1).any()
+    half = one(decoders, path, index, view.with_format("gray").cropped(0, 0, 96, 40).resized(48, 20, mode="stretch"))
+    assert (half[:5] == 7).all()
+    assert (half[5:20, 25:] == 7).all()
+    assert not (half[5:20, 5:25] == 7).all()
+
+
+LENS = Lens(fx=110, fy=112, cx=77.5, cy=66, coefficients=(-0.2, 0.04, 0.001, -0.001, 0))
+
+
+def test_a_straightened_view_shows_what_the_lens_recorded_elsewhere(tmp_path, decoders):
+    path = make_clip(tmp_path / "smooth.mp4", frames=1, size=(160, 128), options={"qp": "1"}, draw=smooth)
+    index = decoders.index(path)
+    whole = full_of(decoders, path, index)
+    straight = replace(View.of(160, 128, format="rgb24"), lens=LENS)
+    camera = np.array([[LENS.fx, 0, LENS.cx], [0, LENS.fy, LENS.cy], [0, 0, 1]])
+    expected = cv2.undistort(whole, camera, np.array(LENS.coefficients))
+    found = one(decoders, path, index, straight)
+    recorded = (LENS.distort(np.stack(np.meshgrid(np.arange(160) + 0.5, np.arange(128) + 0.5), -1)) - (80, 64)) / (
+        80,
+        64,
+    )
+    inside = (np.abs(recorded) < 0.97).all(axis=-1)
+    assert inside.mean() > 0.9
+    assert np.array_equal(found[inside], expected[inside])
+    for view in (
+        straight.resized(70, 50, mode="stretch"),
+        straight.cropped(31, 20, 90, 71).resized(200, 150, mode="stretch"),
+    ):
+        image = one(decoders, path, index, view.with_format("gray"))
+        expected, shown = looked_up(full_of(decoders, path, index, "gray"), view)
+        assert unlike(image[shown], expected[shown]) < 1
+
+
+def test_what_a_lens_did_not_record_is_padding(decoders, quarters):
+    pincushion = Lens(fx=60, fy=60, cx=48, cy=32, coefficients=(0.3, 0, 0, 0, 0))
+    image = one(decoders, *quarters, replace(View.of(96, 64, format="rgb24"), lens=pincushion, pad=3))
+    assert (image[:4, :4] == 3).all()
+    np.testing.assert_allclose(centres(image), CORNERS, atol=3)
+
+
+def test_polygons_under_a_lens_are_those_of_the_recorded_frame(tmp_path, decoders):
+    path = make_clip(tmp_path / "smooth.mp4", frames=1, size=(160, 128), draw=smooth)
+    index = decoders.index(path)
+    view = replace(
+        View.of(160, 128, format="gray"), lens=LENS, polygons=(((20, 20), (140, 20), (140, 110), (20, 110)),), pad=0
+    )
+    image = one(decoders, path, index, view)
+    x, y = np.moveaxis(LENS.distort(np.stack(np.meshgrid(np.arange(160) + 0.5, np.arange(128) + 0.5), -1)), -1, 0)
+    inside = (x > 20) & (x < 140) & (y > 20) & (y < 110)
+    assert ((image > 0) == inside).mean() > 0.998
+
+
+def test_views_of_one_frame_do_not_disturb_each_other(decoders, clips):
+    path = clips("closed.mp4")
+    index = decoders.index(path)
+    base = View.of(96, 64)
+    views = [
+        base,
+        base.cropped(11, 9, 50, 40),
+        base.with_format("gray"),
+        replace(base, lens=Lens(fx=90, fy=90, cx=48, cy=32, coefficients=(-0.1, 0, 0, 0, 0))),
+        base.filtered(Filter("clahe", (2, 4))),
+        replace(base, format="lab"),
+    ]
+    alone = [read(decoders, path, index, view=view) for view in views]
+    with decoders.read(path, index, np.arange(len(index)), views) as frames:
+        for frame in frames:
+            for image, expected in zip(frame.images, alone, strict=True):
+                assert np.array_equal(image, expected[frame.number])
+            frame.release()

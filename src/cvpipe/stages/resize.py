@@ -38,7 +38,9 @@ class ResizeOptions(StageOptions):
         le=256,
         description="Pad the picture on the right and below until both sides are a multiple of so many pixels.",
     )
-    pad: int = Field(default=114, ge=0, le=255, description="Grey level of padding.")
+    pad: int | None = Field(
+        default=None, ge=0, le=255, description="Grey level of padding. Default: that of the stages before, else 114."
+    )
 
     @model_validator(mode="after")
     def _one_size(self) -> ResizeOptions:
