@@ -1,11 +1,16 @@
 """Views: geometry of pre-processing, and the way back to source pixels."""
 
+import json
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cvpipe.frames import Frame, ResizeMode, View
+from cvpipe.frames import Filter, Frame, ResizeMode, View
+from cvpipe.lens import Lens
 
 sizes = st.tuples(st.integers(16, 4000), st.integers(16, 4000))
 
@@ -80,3 +85,112 @@ def test_a_view_that_leaves_its_canvas_is_refused() -> None:
 def test_a_frame_shows_its_shape_and_not_its_pixels() -> None:
     frame = Frame(3, 30, 0.12, View.of(64, 48), np.zeros((48, 64, 3), np.uint8))
     assert repr(frame) == "Frame(number=3, time=0.120, image=uint8[48, 64, 3])"
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "region"),
+    [
+        pytest.param((1920, 1080), (640, 640), (420, 0, 1080, 1080), id="sides cut off"),
+        pytest.param((1080, 1920), (640, 360), (0, 656, 1080, 608), id="top and bottom cut off"),
+        pytest.param((640, 360), (1280, 720), (0, 0, 640, 360), id="nothing to cut off"),
+    ],
+)
+def test_a_filled_canvas_shows_the_middle(source: tuple[int, int], size: tuple[int, int], region: Any) -> None:
+    view = View.of(*source).resized(*size, mode="fill")
+    assert (view.region, view.content) == (region, (0, 0, *size))
+
+
+modes = st.sampled_from(["fit", "letterbox", "stretch", "fill"])
+fractions = st.tuples(*[st.floats(0, 0.7)] * 2, *[st.floats(0.05, 1)] * 2)
+
+
+def cut(view: View, part: tuple[float, float, float, float]) -> View:
+    """A part of a view, in fractions of what it shows."""
+    x, y, width, height = view.region
+    left, top = int(x + part[0] * width), int(y + part[1] * height)
+    return view.cropped(left, top, max(1, int(part[2] * width)), max(1, int(part[3] * height)))
+
+
+@given(source=sizes, parts=st.tuples(fractions, fractions), size=sizes, mode=modes, first=st.booleans())
+def test_source_points_come_back_through_crops_and_resizes(
+    source: tuple[int, int], parts: Any, size: tuple[int, int], mode: ResizeMode, first: bool
+) -> None:
+    view = View.of(*source)
+    steps = [lambda v: cut(v, parts[0]), lambda v: v.resized(*size, mode=mode), lambda v: cut(v, parts[1])]
+    for step in steps if first else steps[::-1]:
+        view = step(view)
+    assert min(view.content[2:]) >= 1
+    x, y, width, height = view.region
+    assert 0 <= x < x + width <= source[0]
+    assert 0 <= y < y + height <= source[1]
+    points = np.array([[x, y], [x + width / 3, y + height / 2], [x + width, y + height]], dtype=np.float64)
+    assert np.allclose(view.to_source(view.from_source(points)), points, atol=0.01)
+    box = np.array([[x, y, x + width, y + height]], np.float64)
+    assert np.allclose(view.to_source(view.from_source(box)), box, atol=0.01)
+    canvas = view.from_source(points)
+    assert np.allclose(canvas[0], view.content[:2], atol=0.01)
+
+
+lenses = st.builds(
+    Lens,
+    fx=st.floats(800, 2000),
+    fy=st.floats(800, 2000),
+    cx=st.floats(500, 800),
+    cy=st.floats(300, 420),
+    coefficients=st.tuples(
+        st.floats(-0.2, 0.2), st.floats(0, 0.05), st.floats(-0.002, 0.002), st.floats(-0.002, 0.002), st.just(0.0)
+    ),
+)
+
+
+@given(lens=lenses, part=fractions, size=sizes)
+def test_source_points_come_back_through_a_lens_a_crop_and_a_resize(lens: Lens, part: Any, size: Any) -> None:
+    view = cut(replace(View.of(1280, 720), lens=lens), part).resized(*size, mode="stretch")
+    x, y, width, height = view.content
+    inner = np.array([[x + width * a, y + height * b] for a in (0.1, 0.5, 0.9) for b in (0.2, 0.8)])
+    points = view.to_source(inner)
+    shown = ((points > 0) & (points < (1280, 720))).all(axis=-1)
+    assert np.allclose(view.from_source(points)[shown], inner[shown], atol=0.02 * max(1, *size) / 100)
+    box = view.to_source(np.array([x, y, x + width, y + height], np.float64))
+    assert (box[:2] <= points.min(axis=0) + 0.01).all()
+    assert (box[2:] >= points.max(axis=0) - 0.01).all()
+
+
+def test_a_crop_of_a_letterbox_leaves_the_padding_out() -> None:
+    view = View.of(768, 432).resized(416, 416, mode="letterbox").cropped(384, 0, 384, 432)
+    assert (view.width, view.height, view.content, view.region) == (208, 234, (0, 0, 208, 234), (384, 0, 384, 432))
+
+
+def test_a_crop_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="10x10 at 700, 0 lies outside of the picture"):
+        View.of(640, 360).cropped(700, 0, 10, 10)
+
+
+def test_a_view_goes_over_the_wire_whole() -> None:
+    view = replace(
+        View.of(640, 360, format="hsv")
+        .cropped(10, 20, 300, 200)
+        .filtered(Filter("clahe", (2.0, 8.0)), Filter("equalise")),
+        plane=1,
+        polygons=(((0.0, 0.5), (10.0, 0.5), (5.0, 90.25)),),
+        lens=Lens(fx=500, fy=501.5, cx=320, cy=180, coefficients=(-0.1, 0.01, 0, 0, 0)),
+        deinterlace=True,
+        pad=3,
+    )
+    back = View.from_dict(json.loads(json.dumps(view.to_dict())))
+    assert back == view
+    assert hash(back) == hash(view)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"region": (0, 0, 641, 360)}, "the region .* leaves the 640x360 frame"),
+        ({"region": (0, 0, 0, 360)}, "positive sizes"),
+        ({"format": "gray", "plane": 0}, "gray has no plane 0"),
+        ({"plane": 3}, "bgr24 has no plane 3"),
+    ],
+)
+def test_views_of_what_is_not_there_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(View.of(640, 360), **changes)

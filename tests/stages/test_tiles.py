@@ -215,7 +215,7 @@ def people(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return results
 
 
-@pytest.mark.parametrize(("way", "at_least"), [("crop", 0.8), ("lens", 0.8), ("tiles", 0.75)])
+@pytest.mark.parametrize(("way", "at_least"), [("crop", 0.9), ("lens", 0.95), ("tiles", 0.9)])
 def test_a_real_network_finds_the_same_people_in_source_pixels(
     people: dict[str, list[Objects]], way: str, at_least: float
 ) -> None:
