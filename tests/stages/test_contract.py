@@ -20,7 +20,11 @@ from tests.modelcards import write_yolox_card
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "decimate": [{"fps": 5}],
     "resize": [{"width": 64, "height": 64}],
-    "channels": [{"to": "gray"}],
+    "channels": [{"to": "gray"}, {"to": "hsv", "only": "v"}],
+    "crop": [{"width": 320, "height": 180}],
+    "roi": [{"polygons": [[[0, 0], [320, 0], [160, 180]]]}],
+    "undistort": [{"fx": 300, "fy": 300, "cx": 160, "cy": 90, "coefficients": [0.1]}],
+    "tiles": [{"columns": 2, "rows": 2}],
     "detect": [{"model": "yolox-nano", "score": 0.05}],
     "read_text": [{}, {"of": "things"}],
 }

@@ -9,7 +9,6 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from cvpipe.frames import View
 from cvpipe.video import Decoders, VideoIndex
@@ -29,15 +28,19 @@ def read(
 
 
 def read_plainly(path: Path, size: tuple[int, int], format: str = "bgr24") -> list[np.ndarray]:
-    """All frames of a video as PyAV alone reads them, in this process."""
-    scaler = VideoReformatter()
+    """All frames of a video as PyAV and FFmpeg's `scale` alone read them, in this process, at their own size."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
-        return [
-            scaler.reformat(frame, *size, format, interpolation=Interpolation.BILINEAR).to_ndarray()
-            for frame in container.decode(stream)
-        ]
+        assert (stream.width, stream.height) == size
+        graph = av.filter.Graph()
+        steps = graph.add_buffer(template=stream), graph.add("scale"), graph.add("format", format)
+        graph.link_nodes(*steps, graph.add("buffersink")).configure()
+        pictures = []
+        for frame in container.decode(stream):
+            graph.push(frame)
+            pictures.append(graph.pull().to_ndarray())
+        return pictures
 
 
 def different(some: dict[int, np.ndarray | None], others: dict[int, np.ndarray | None]) -> list[int]:
