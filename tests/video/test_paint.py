@@ -374,6 +374,11 @@ def test_what_lies_outside_of_the_polygons_is_padding(decoders, clips):
         assert (image[:50][~mask[:50]] == 7).all()
         assert (image[50:, :90] == 7).all()
         assert not (image[51:58, 93:] == 7).all(axis=-1).any()
+    boxed = view.resized(48, 48, mode="letterbox", pad=3)
+    image = one(decoders, path, index, boxed)
+    shown = ~(image == 3).all(axis=-1)
+    assert np.argwhere(shown[:, :30]).min(axis=0).tolist() == [8 + 5, 5]
+    assert np.argwhere(shown[:, :30]).max(axis=0).tolist() == [8 + 19, 24]
     half = one(decoders, path, index, view.with_format("gray").cropped(0, 0, 96, 40).resized(48, 20, mode="stretch"))
     assert (half[:5] == 7).all()
     assert (half[5:20, 25:] == 7).all()

@@ -41,6 +41,12 @@ def to_format(picture: Image, format: PixelFormat) -> Image:
     return picture[:, :, ::-1] if format == "rgb24" else picture
 
 
+def paste(picture: Image, mask: npt.NDArray[np.bool_], place: Image) -> None:
+    """Copy a picture to a place of its shape, (height, width, 3), where the mask is true."""
+    # 50 times as fast as np.copyto with a mask for three channels. OpenCV writes to `place`, whose rows may lie apart.
+    cv2.copyTo(np.ascontiguousarray(picture), mask.view(np.uint8), place)
+
+
 def _clahe(clip_limit: float, tiles: float) -> Step:
     equaliser = cv2.createCLAHE(clip_limit, (int(tiles), int(tiles)))
     return _on_luma(lambda luma: np.asarray(equaliser.apply(luma), np.uint8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from av.sidedata.sidedata import Type
 
 from cvpipe.frames import View
-from cvpipe.video.filters import Image, Straightener, make_filter, to_format
+from cvpipe.video.filters import Image, Straightener, make_filter, paste, to_format
 from cvpipe.video.masks import fill
 from cvpipe.video.scaling import Packed, Rectangle, Scaler
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LENS_MARGIN = 2
 """Pixels of the source around what a straightened picture is made of, for interpolation."""
+_STEP = 16
 _STRIDE = 8.0
 """A straight edge under a lens is followed in steps of so many pixels."""
 
@@ -64,8 +66,10 @@ class Painter:
         for place in np.moveaxis(content, -1, 0) if content.ndim > picture.ndim else (content,):
             if self._mask is None:
                 place[:] = picture
+            elif place.ndim == 2:
+                np.copyto(place, picture, where=self._mask)
             else:
-                np.copyto(place, picture, where=self._mask if place.ndim == 2 else self._mask[:, :, None])
+                paste(picture, self._mask, place)
 
     def _turned(self, picture: Image) -> Image:
         """A coded picture as it is displayed."""
@@ -98,11 +102,8 @@ class Painter:
         left, top, right, bottom = (int(value) for value in (*low, *high))
         part_w, part_h = right - left, bottom - top
         size = view.content[2:]
-        # Larger than it was recorded, it is made by the straightening alone.
-        inner = (
-            max(1, round(part_w * min(1, size[0] / width))),
-            max(1, round(part_h * min(1, size[1] / height))),
-        )
+        # At most as large as it was recorded: the straightening can enlarge it.
+        inner = (_inner(part_w, size[0] / width), _inner(part_h, size[1] / height))
         self._scaler = self._make_scaler((left, top, part_w, part_h), inner)
         self._straighten = Straightener(
             view.lens,
@@ -112,6 +113,12 @@ class Painter:
             recorded_size=inner,
             pad=view.pad,
         )
+
+
+def _inner(length: int, scale: float) -> int:
+    """How long a picture to be straightened is, for a scale of the straightened one."""
+    # swscale takes three times as long for widths that are no multiple of what it does at once.
+    return length if scale >= 1 else min(length, math.ceil(length * scale / _STEP) * _STEP)
 
 
 def _coded(region: Rectangle, size: tuple[int, int], turns: int, *, mirrored: bool) -> Rectangle:
