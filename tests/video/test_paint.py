@@ -449,3 +449,44 @@ def test_views_of_one_frame_do_not_disturb_each_other(decoders, clips):
             for image, expected in zip(frame.images, alone, strict=True):
                 assert np.array_equal(image, expected[frame.number])
             frame.release()
+
+
+def test_decoder_processes_can_do_all_that_a_view_may_ask_for(decoders, quarters):
+    plain = View.of(96, 64)
+    filters = [
+        *(Filter("clahe", (2, 8)), Filter("equalise"), Filter("gamma", (0.5,)), Filter("median", (5,))),
+        *(Filter("gaussian", (1.5,)), Filter("bilateral", (5, 25, 2)), Filter("nlm", (3,))),
+    ]
+    path, index = quarters
+    with decoders.read(path, index, [0], [plain, *(plain.filtered(one) for one in filters)]) as frames:
+        for frame in frames:
+            for done, wanted in zip(frame.images[1:], filters, strict=True):
+                assert np.array_equal(done, make_filter(wanted)(frame.images[0])), wanted
+            frame.release()
+
+
+def test_a_frame_of_another_size_shows_the_same_part(tmp_path, decoders):
+    """A stream that changes from 160x128 to 80x64 in the middle."""
+    path = tmp_path / "changes.ts"
+    parts = [
+        make_clip(
+            tmp_path / f"{n}.ts", frames=4, size=size, options={"qp": "1", "g": "1"}, draw=draw, container="mpegts"
+        )
+        for n, (size, draw) in enumerate(
+            [((160, 128), smooth), ((80, 64), lambda n, w, h: smooth(n, 160, 128)[::2, ::2])]
+        )
+    ]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    index = decoders.index(path)
+    view = View.of(160, 128, format="gray").cropped(33, 21, 80, 60)
+    lens = replace(View.of(160, 128, format="gray"), lens=LENS).resized(80, 64, mode="stretch")
+    shown = {}
+    with decoders.read(path, index, np.arange(len(index)), [view, lens]) as frames:
+        for frame in frames:
+            if frame.images is not None:
+                shown[frame.number] = [image.copy() for image in frame.images]
+            frame.release()
+    assert len(shown) >= 6
+    for images in shown.values():
+        for image, first in zip(images, shown[0], strict=True):
+            assert unlike(image[2:-2, 2:-2], first[2:-2, 2:-2]) < 6
