@@ -5,6 +5,7 @@ Pictures are BGR, (height, width, 3), or grey, (height, width), uint8.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -27,6 +28,7 @@ def be_alone() -> None:
     """One thread, no GPU: many decoders work at once. For the whole process; before the first picture."""
     cv2.setNumThreads(1)
     cv2.ocl.setUseOpenCL(False)
+    os.environ.pop("LD_LIBRARY_PATH", None)  # OpenCV's loader sets it; a decoder's environment is empty
 
 
 def make_filter(filter: Filter) -> Step:
