@@ -18,6 +18,7 @@ from cvpipe.frames import View
 from cvpipe.video import sandbox, wire
 from cvpipe.video.decode import listen_for_errors
 from cvpipe.video.delivery import Delivery
+from cvpipe.video.filters import be_alone
 from cvpipe.video.limits import Limits
 from cvpipe.video.paint import Painter
 from cvpipe.video.scan import scan
@@ -32,6 +33,7 @@ def warm_up() -> None:
         if module.name not in ("av.__main__", "av.datasets"):
             importlib.import_module(module.name)
     listen_for_errors()
+    be_alone()
     for name in ("h264", "hevc", "vp9", "mpeg4", "mjpeg"):
         context = av.CodecContext.create(name, "r")
         context.thread_count = 1

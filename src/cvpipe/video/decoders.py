@@ -235,7 +235,8 @@ class Reading:
             "mirrored": index.facts.mirrored,
             "counted": index.facts.timing == "counted",
         }
-        arrays = (numbers, index.pts[numbers], keys, index.pts[keys])
+        decoded = _with_neighbours(numbers, len(index)) if any(view.deinterlace for view in distinct) else numbers
+        arrays = (decoded, index.pts[decoded], keys, index.pts[keys], np.searchsorted(decoded, numbers))
         self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + self._ahead)
         process, ring, shared = self._context.__enter__()
         self._talk = _Talk(process, self._decoders.limits)
@@ -293,6 +294,12 @@ class Reading:
         talk = self._talk
         if talk is not None:
             talk.give_back(slots)
+
+
+def _with_neighbours(numbers: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+    """The numbers of frames, of the ones before and of the ones after them, of a video of `length` frames."""
+    near = np.unique(np.concatenate((numbers - 1, numbers, numbers + 1)))
+    return near[(near >= 0) & (near < length)]
 
 
 def _frames_ahead(frame_bytes: int) -> int:
