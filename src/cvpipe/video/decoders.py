@@ -236,7 +236,10 @@ class Reading:
             "counted": index.facts.timing == "counted",
         }
         decoded = _with_neighbours(numbers, len(index)) if any(view.deinterlace for view in distinct) else numbers
-        arrays = (decoded, index.pts[decoded], keys, index.pts[keys], np.searchsorted(decoded, numbers))
+        # The times of all frames from the first one that has to be decoded: what is not wanted can be left out.
+        needed = int(keys[keys <= decoded[0]][-1:].sum())
+        around = index.pts[needed : int(decoded[-1]) + 1]
+        arrays = (decoded, index.pts[decoded], keys, index.pts[keys], np.searchsorted(decoded, numbers), around)
         self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + self._ahead)
         process, ring, shared = self._context.__enter__()
         self._talk = _Talk(process, self._decoders.limits)

@@ -28,7 +28,7 @@ class Delivery:
 
     def run(self, video: int, limits: Limits, order: dict[str, Any], arrays: list[Any]) -> None:
         """Send all frames of the order."""
-        numbers, pts, key_numbers, key_pts, wanted = (array.tolist() for array in arrays)
+        numbers, pts, key_numbers, key_pts, wanted, around = (array.tolist() for array in arrays)
         painters = [Painter(v, rotation=order["rotation"], mirrored=order["mirrored"]) for v in self._ring.views]
         for place, painter in enumerate(painters):
             painter.prepare([slot[place] for slot in self._slots])
@@ -40,6 +40,7 @@ class Delivery:
             pts=pts,
             key_numbers=key_numbers,
             key_pts=key_pts,
+            around=around,
             counted=order["counted"],
             alive=self._alive,
         )

@@ -4,32 +4,32 @@ A frame is what its pts says it is: seeks land where they like, so what comes ou
 it looks like must not depend on where decoding began, so that chunks equal a sequential reading bit for bit:
 
 - A picture decoded without complaint depends only on what the codec says it depends on, so a decoder may run on
-  across keyframes, and may begin at any keyframe that proves to be one: its own picture comes first and is whole.
+  across keyframes, may begin at any keyframe that proves to be one (its own picture comes first and is whole), and may
+  leave out what neither is wanted nor needed: pictures that no other is predicted from, and those between the last one
+  wanted of a group and the keyframe of the next one wanted.
 - Where there is damage, FFmpeg paints over it what it finds in older pictures, which it may have or not have. So from
-  the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture, makes of it.
+  the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture and given
+  everything, makes of it.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import av.error
-
-from cvpipe.video.decode import decode, packets
 from cvpipe.video.limits import Limits
-from cvpipe.video.source import open_source
+from cvpipe.video.reel import Reel
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_SKIP_FRAMES = 32
-"""Where so many frames lie between one wanted and the keyframe of the next, seeking is faster than decoding them."""
+_NEAR_FRAMES = 16
+"""So many packets are read sooner than a seek is done."""
 _KEYFRAMES_BACK = (0, 1, 3, 8)
 """How many keyframes before the right one to aim at, should a seek land behind it (MPEG-TS)."""
 _START = -1
@@ -43,6 +43,8 @@ class ExactFrames:
     """The frames wanted of a video, in order.
 
     numbers: frame numbers, ascending. pts: their pts. key_numbers, key_pts: of all keyframes of the video, ascending.
+    around: pts of all frames, wanted or not, from the first one needed to the last one wanted; empty: not known, and
+    then everything is decoded.
     counted: the frames have no usable times: count them from the first.
     """
 
@@ -56,18 +58,22 @@ class ExactFrames:
         pts: Sequence[int],
         key_numbers: Sequence[int],
         key_pts: Sequence[int],
+        around: Sequence[int] = (),
         counted: bool,
         alive: Callable[[], None],
     ) -> None:
-        self._fd, self._limits, self._stream, self._alive = fd, limits, stream, alive
+        self._alive = alive
         self._numbers = numbers
         self._clock = numbers if counted else pts
         self._counted = counted
         keys = [] if counted else [(n, t) for n, t in zip(key_numbers, key_pts, strict=True) if n > 0]
         self._key_numbers, self._key_pts = [n for n, _ in keys], [t for _, t in keys]
         self._false_keys: set[int] = set()
-        self._source = open_source(fd, limits, stream=stream)
-        self._is_new = True  # the source: nothing has been read or decoded
+        self._around = around
+        self._is_choosy = len(around) > 0 and not counted  # decode no more than is needed
+        self._spoilt: set[int] = set()  # keyframes after which everything is to be decoded
+        self._reel = Reel(fd, limits, stream=stream, alive=alive)
+        self._reached = 0  # the number of the frame that the packet before the next one about belongs to
 
     def __iter__(self) -> Iterator[Wanted]:
         at = 0
@@ -76,12 +82,12 @@ class ExactFrames:
             at = yield from self._run(at, jumps[bisect_right(jumps, at)])
 
     def _find_jumps(self) -> list[int]:
-        """The positions for which it is better to seek than to decode up to them, and the end."""
+        """The positions whose keyframe lies behind frames that are not wanted, and the end."""
         jumps = []
         for at, (before, number) in enumerate(pairwise(self._numbers), 1):
-            if number - before > _SKIP_FRAMES:
+            if number > before + 1:
                 key = self._key_before(at)
-                if key != _START and self._key_numbers[key] - before > _SKIP_FRAMES:
+                if key != _START and self._key_numbers[key] > before + 1:
                     jumps.append(at)
         return [*jumps, len(self._numbers)]
 
@@ -98,21 +104,19 @@ class ExactFrames:
         return next(later, math.inf)
 
     def _renew(self) -> None:
-        """A decoder that remembers nothing. Flushing it is not enough: it keeps its old pictures' memory."""
-        self._source.close()
-        self._source = open_source(self._fd, self._limits, stream=self._stream)
-        self._is_new = True
+        self._reel.renew()
+        self._reached = 0
 
     def _run(self, at: int, stop: int) -> Generator[Wanted, None, int]:  # noqa: C901 - one decoder's life, in order
         """Decode for the positions from `at` to `stop` with one decoder. Returns where the next one has to go on."""
         key = self._key_before(at)
-        if key == _START and not self._is_new:
-            self._renew()
-        is_new, self._is_new = self._is_new, False
+        first = self._go_to(key)
+        is_new = self._reel.is_new
         is_proven = key == _START
+        is_choosy = self._is_choosy and key not in self._spoilt
         end: float | None = None  # once there was damage: this decoder's pictures count up to here
         reason: str | None = None
-        for clock, frame, trouble in self._decode_from(key):
+        for clock, frame, trouble in self._decode_from(key, first, at, stop, is_choosy=is_choosy):
             reason = trouble or reason
             is_whole = frame is not None and not frame.is_corrupt
             if frame is not None and not is_proven:
@@ -120,7 +124,8 @@ class ExactFrames:
                     break
                 is_proven = True
             if end is None and (not is_whole or clock > self._clock[at]):
-                if not is_new or key != self._key_before(at):
+                if not is_new or is_choosy or key != self._key_before(at):
+                    self._spoilt.add(self._key_before(at))
                     self._renew()
                     return at
                 end = self._end_of_key(key)
@@ -132,15 +137,18 @@ class ExactFrames:
                 yield (at, frame, None) if is_whole else (at, None, reason or "the decoder calls the picture corrupt")
                 at += 1
             if at == stop:
+                self._reached = self._numbers[at - 1]
                 return at
             if end is not None and clock >= end:
                 break
             reason = reason if at == before else None
         else:
             # The file has ended, and nothing says that an older decoder would not have seen more.
-            if is_proven and is_new and key == self._key_before(at):
+            if is_proven and is_new and not is_choosy and key == self._key_before(at):
                 at = yield from self._give_up(at, stop, self._end_of_key(key), reason)
-        if not is_proven and is_new:
+        if at < stop and is_choosy:
+            self._spoilt.add(self._key_before(at))
+        elif not is_proven and is_new:
             self._false_keys.add(key)
         self._renew()
         return at
@@ -152,13 +160,44 @@ class ExactFrames:
             at += 1
         return at
 
-    def _decode_from(self, key: int) -> Iterator[tuple[int, VideoFrame | None, str | None]]:
-        """Decode from a keyframe: (pts or count, frame, None), or (0, None, complaint)."""
+    def _go_to(self, key: int) -> Packet[VideoStream] | None:
+        """Go to where a decoder has to begin. Returns the keyframe's packet, None at the start or if there is none."""
+        if key == _START:
+            self._reel.to_start()
+            return None
+        earlier = [self._key_pts[key - back] for back in _KEYFRAMES_BACK if back <= key]
+        is_near = 0 <= self._key_numbers[key] - self._reached <= _NEAR_FRAMES
+        return self._reel.to_key(self._key_pts[key], earlier, is_near=is_near)
+
+    def _decode_from(
+        self, key: int, first: Packet[VideoStream] | None, at: int, stop: int, *, is_choosy: bool
+    ) -> Iterator[tuple[int, VideoFrame | None, str | None]]:
+        """Decode from a keyframe: (pts or count, frame, None), or (0, None, complaint).
+
+        is_choosy: leave out what is not needed for the frames wanted from `at` to `stop`.
+        """
+        if key != _START and first is None:
+            return
         beginning = None if key == _START else self._key_pts[key]
+        unsent = stop - at
+        can_skip = is_choosy and self._reel.can_skip()
+        self._reel.skip(False)
         count = 0
-        for packet in packets(self._source) if beginning is None else self._packets_from(key):
+        packet = self._reel.next() if first is None else first
+        while True:
             self._alive()
-            frames, trouble = decode(self._source, packet)
+            if is_choosy and packet is not None:
+                if not self._is_a_frame(packet):
+                    self._is_choosy = False
+                    return
+                if not unsent:  # had it been a part of the last frame wanted, it would have been needed
+                    self._reel.put_back(packet)
+                    packet = None
+                else:
+                    is_wanted = _has(self._clock, packet.pts, at, stop)
+                    self._reel.skip(can_skip and not is_wanted)
+                    unsent -= is_wanted
+            frames, trouble = self._reel.decode(packet)
             # What is shown before the keyframe may be predicted from what we have not seen.
             is_early = (
                 beginning is not None and packet is not None and packet.pts is not None and packet.pts < beginning
@@ -170,34 +209,21 @@ class ExactFrames:
                 count += 1
                 if clock is not None and (beginning is None or clock >= beginning):
                     yield clock, frame, None
-
-    def _packets_from(self, key: int) -> Iterator[Packet[VideoStream] | None]:
-        """The packets from a keyframe's own; none where it can't be found."""
-        wanted = self._key_pts[key]
-        for back in _KEYFRAMES_BACK:
-            if key - back < 0 or not self._seek(self._key_pts[key - back]):
-                continue
-            if (found := self._skip_to(wanted)) is not None:
-                yield from found
-                return
-        self._renew()
-        self._is_new = False
-        yield from self._skip_to(wanted) or ()
-
-    def _seek(self, pts: int) -> bool:
-        try:
-            self._source.container.seek(pts, stream=self._source.stream)
-        except (av.error.FFmpegError, OSError):
-            return False
-        return True
-
-    def _skip_to(self, pts: int) -> Iterator[Packet[VideoStream] | None] | None:
-        """The packets from the keyframe with this pts, None where reading has begun behind it."""
-        following = packets(self._source)
-        for packet in following:
-            self._alive()
             if packet is None:
-                return None
-            if packet.is_keyframe and packet.pts is not None and packet.pts >= pts:
-                return chain((packet,), following) if packet.pts == pts else None
-        return None
+                return
+            packet = self._reel.next()
+
+    def _is_a_frame(self, packet: Packet[VideoStream]) -> bool:
+        """Is it, for all that the index says, one whole frame? A field of one may have a packet of its own."""
+        if packet.pts is None or not self._reel.is_shown(packet):
+            return packet.pts is not None
+        return not self._around[0] <= packet.pts <= self._around[-1] or _has(self._around, packet.pts)
+
+
+def _has(ascending: Sequence[int], value: int | None, first: int = 0, stop: int | None = None) -> bool:
+    """Is the value among those at `first` to `stop`?"""
+    if value is None:
+        return False
+    stop = len(ascending) if stop is None else stop
+    place = bisect_left(ascending, value, first, stop)
+    return place < stop and ascending[place] == value
