@@ -1,0 +1,61 @@
+"""Small videos of every kind, made by Debian's ffmpeg: each of about 60 frames of 96x64 unless its kind forbids it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+_X264 = "-c:v libx264 -preset veryfast -g 12 -keyint_min 12 -sc_threshold 0 -bf 3"
+_X265 = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=12:min-keyint=12:bframes=3:pools=1"
+_COLOUR = "-color_primaries {0} -color_trc {0} -colorspace {1} -color_range {2}"
+
+KINDS: dict[str, str] = {
+    "closed.mp4": f"{_X264} -pix_fmt yuv420p",
+    "closed.mov": f"{_X264} -pix_fmt yuv420p",
+    "open.mkv": f"{_X264} -x264-params open-gop=1 -pix_fmt yuv420p",
+    "open.ts": f"{_X264} -x264-params open-gop=1 -pix_fmt yuv420p",
+    "pyramid.mp4": f"{_X264} -x264-params b-pyramid=normal:b-adapt=0 -pix_fmt yuv420p",
+    "strict-pyramid.ts": f"{_X264} -x264-params b-pyramid=strict:b-adapt=0:open-gop=1 -pix_fmt yuv420p",
+    "refresh.mp4": f"{_X264} -x264-params intra-refresh=1 -bf 0 -pix_fmt yuv420p",
+    "one-key.mp4": "-c:v libx264 -preset veryfast -g 999 -pix_fmt yuv420p",
+    "all-intra.mp4": "-c:v libx264 -preset veryfast -g 1 -pix_fmt yuv420p",
+    "b-frames.avi": f"{_X264} -pix_fmt yuv420p",
+    "ten-bit.mp4": f"{_X264} -pix_fmt yuv420p10le",
+    "422.mp4": f"{_X264} -pix_fmt yuv422p",
+    "444.mkv": f"{_X264} -pix_fmt yuv444p",
+    "full-709.mp4": f"{_X264} -pix_fmt yuv420p {_COLOUR.format('bt709', 'bt709', 'pc')}",
+    "limited-601.mp4": f"{_X264} -pix_fmt yuv420p {_COLOUR.format('smpte170m', 'smpte170m', 'tv')}",
+    "limited-2020.mp4": f"{_X264} -pix_fmt yuv420p10le -color_primaries bt2020 -color_trc bt2020-10 "
+    "-colorspace bt2020nc -color_range tv",
+    "interlaced.ts": f"{_X264} -flags +ilme+ildct -x264-params tff=1 -pix_fmt yuv420p",
+    "hevc.mp4": f"{_X265} -pix_fmt yuv420p",
+    "hevc-ten.mkv": f"{_X265}:open-gop=1 -pix_fmt yuv420p10le",
+    "vp8.webm": "-c:v libvpx -g 12 -auto-alt-ref 1 -lag-in-frames 10 -deadline realtime -cpu-used 8",
+    "vp9.webm": "-c:v libvpx-vp9 -g 12 -auto-alt-ref 1 -lag-in-frames 10 -deadline realtime -cpu-used 8 "
+    "-pix_fmt yuv420p",
+    "av1.mp4": "-c:v libsvtav1 -preset 12 -g 12 -pix_fmt yuv420p",
+    "mpeg2.ts": "-c:v mpeg2video -g 12 -bf 2 -pix_fmt yuv420p",
+    "mpeg2-interlaced.mpg": "-c:v mpeg2video -g 12 -bf 2 -flags +ilme+ildct -pix_fmt yuv422p",
+    "mpeg4.avi": "-c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
+    "mpeg4.mp4": "-c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
+    "mjpeg.avi": "-c:v mjpeg -pix_fmt yuvj420p",
+    "mjpeg.mov": "-c:v mjpeg -pix_fmt yuvj444p",
+    "prores.mov": "-c:v prores_ks -pix_fmt yuv422p10le",
+    "uneven.mp4": "-vf setpts=PTS+mod(N*N*7\\,31)/2000/TB -fps_mode passthrough -video_track_timescale 12800 "
+    f"{_X264} -pix_fmt yuv420p",
+    "late.mkv": f"-output_ts_offset 7.5 {_X264} -pix_fmt yuv420p",
+    "wrapping.ts": f"-output_ts_offset 95442.7 {_X264} -pix_fmt yuv420p",
+    "one-frame.mp4": f"-frames:v 1 {_X264} -pix_fmt yuv420p",
+    "odd.mkv": f"-vf crop=95:63:0:0 {_X264} -pix_fmt yuv444p",
+}
+"""What is told to ffmpeg to make each."""
+
+
+def make_video(folder: Path, name: str) -> Path:
+    """The video of a kind, made where it is not there yet."""
+    path = folder / name
+    if not path.exists():
+        source = "testsrc2=size=96x64:rate=25:duration=2.4,noise=alls=20:allf=t:all_seed=3"
+        command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *KINDS[name].split(), "-threads", "1"]
+        subprocess.run([*command, "-fflags", "+bitexact", str(path)], check=True, timeout=60)
+    return path
