@@ -75,10 +75,10 @@ def warm_engine_ms(settings: Settings, video: Path, rounds: int) -> list[float]:
     times = []
     with Decoders(limits=Limits.of(settings)) as decoders:
         index = decoders.index(video)
-        numbers = select_frames(spec, index, TimeRange.model_validate(SHORT))
+        selection = select_frames(spec, index, TimeRange.model_validate(SHORT))
         for _ in range(rounds):
             started = time.perf_counter()
-            assert len(list(runner.run(decoders, video, index, numbers))) == 20
+            assert len(list(runner.run(decoders, video, index, selection, selection.numbers))) == 20
             times.append(1000 * (time.perf_counter() - started))
     return times
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cvpipe.engine import run_local
-from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound
+from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound, StageFailed
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.settings import Settings
@@ -87,6 +87,6 @@ def test_a_run_that_fails_leaves_no_half_written_results(
         raise ZeroDivisionError
 
     monkeypatch.setattr(Edges, "process", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(StageFailed, match="^stage 'edges' failed: ZeroDivisionError$"):
         run(video, tmp_path, *EDGES)
     assert list(tmp_path.iterdir()) == []

@@ -5,35 +5,43 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cvpipe.errors import InvalidPipeline, NotFound
-from cvpipe.frames import Timeline
 from cvpipe.job import TimeRange
-from cvpipe.pipeline import PipelineSpec, list_pipelines, load_pipeline, parse_pipeline, plan_segments, select_frames
+from cvpipe.pipeline import (
+    PipelineSpec,
+    job_stages,
+    list_pipelines,
+    load_pipeline,
+    parse_pipeline,
+    part_of,
+    plan_segments,
+    select_frames,
+)
 from cvpipe.settings import Settings
-from cvpipe.stages.decimate import Decimate, DecimateOptions
+from cvpipe.stages.decimate import DecimateOptions
+from cvpipe.video import VideoFacts, VideoIndex
 
 EDGES = {"type": "edges"}
 DETECT = {"type": "detect", "model": "m"}
 TRACK = {"type": "track"}
+SCENES = {"type": "scenes"}
 
 
 def make_pipeline(*stages: dict[str, Any]) -> dict[str, Any]:
     return {"name": "p", "stages": list(stages)}
 
 
-class FakeIndex:
-    """Times only: all that frame selection looks at."""
-
-    def __init__(self, times: Any) -> None:
-        self.times = np.asarray(times, dtype=np.float64)
-        yes = np.ones(len(self.times), np.bool_)
-        self.timeline = Timeline(np.arange(len(self.times)), self.times, yes, yes)
-
-    def __len__(self) -> int:
-        return len(self.times)
+def make_index(times: Any, *, creation_time: str | None = None) -> VideoIndex:
+    """An index of frames at these times, every fifth a keyframe, every second a reference; the last lasts 0.1 s."""
+    pts = np.round(np.asarray(times) * 1e6).astype(np.int64)
+    facts = VideoFacts(
+        container="mp4", codec="h264", pixel_format="yuv420p", width=64, height=48, display_width=64, display_height=48,
+        rotation=0, frames=len(pts), duration_seconds=round(float(pts[-1] - pts[0]) / 1e6 + 0.1, 6), fps=10.0,
+        time_base="1/1000000", stream=0, header={"creation_time": creation_time},
+    )  # fmt: skip
+    number = np.arange(len(pts))
+    return VideoIndex(facts, pts, number % 5 == 0, number % 2 == 0, np.ones(len(pts), np.int64))
 
 
 def test_every_built_in_pipeline_is_valid_and_named_after_its_file(tmp_path: Path) -> None:
@@ -49,7 +57,8 @@ def test_a_stage_is_named_after_its_type_unless_it_has_a_name() -> None:
 
 
 def test_a_pipeline_written_out_reads_as_the_same() -> None:
-    spec = parse_pipeline(make_pipeline({"type": "decimate", "fps": 5}, DETECT, {**TRACK, "of": "detect"}))
+    spec = parse_pipeline(make_pipeline({"type": "range", "from": 2.5}, {"type": "decimate", "fps": 5}, DETECT, TRACK))
+    assert spec.model_dump(mode="json")["stages"][0]["from"] == 2.5
     assert parse_pipeline(spec.model_dump(mode="json")) == spec
 
 
@@ -58,7 +67,45 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
     [
         pytest.param([{"type": "edgse"}], "pipeline.stages.0.type", "did you mean 'edges'", id="unknown type"),
         pytest.param([{}], "pipeline.stages.0.type", "needs a `type`", id="no type"),
-        pytest.param([{"type": "decimate", "fsp": 5}], "pipeline.stages.0.fps", "Field required", id="missing option"),
+        pytest.param([{"type": "constant_rate"}], "pipeline.stages.0.fps", "Field required", id="missing option"),
+        pytest.param([{"type": "decimate"}], "pipeline.stages.0", "give exactly one of", id="none of several"),
+        pytest.param(
+            [{"type": "decimate", "fps": 1, "every": 2}],
+            "pipeline.stages.0",
+            "got `fps` and `every`",
+            id="two of several",
+        ),
+        pytest.param([{"type": "range"}], "pipeline.stages.0", "give `from` and `to`", id="a range without bounds"),
+        pytest.param(
+            [{"type": "range", "from": 1, "to_frame": 9}], "pipeline.stages.0", "or `from_frame`", id="a mixed range"
+        ),
+        pytest.param(
+            [{"type": "range", "from": 2, "to": 2}], "pipeline.stages.0", "greater than `from`", id="empty range"
+        ),
+        pytest.param(
+            [{"type": "range", "form": 2, "to": 2}],
+            "pipeline.stages.0.form",
+            "did you mean 'from'",
+            id="an aliased option",
+        ),
+        pytest.param(
+            [EDGES, TRACK, {"type": "range", "from": 1}], "pipeline.stages.2", "chooses frames", id="range last"
+        ),
+        pytest.param(
+            [EDGES, {**TRACK, "reset_at": "edges"}],
+            "pipeline.stages.1",
+            "no earlier stage that finds any",
+            id="no cuts",
+        ),
+        pytest.param(
+            [SCENES, {**TRACK, "reset_at": "scene"}], "pipeline.stages.1", "did you mean 'scenes'", id="cuts misspelt"
+        ),
+        pytest.param(
+            [{**DETECT, "queue": "gpu-b"}, SCENES],
+            "pipeline.stages.1",
+            "must run where 'detect' does",
+            id="memory apart",
+        ),
         pytest.param(
             [{"type": "decimate", "fps": 5, "fsp": 1}],
             "pipeline.stages.0.fsp",
@@ -124,20 +171,74 @@ def test_neighbours_on_one_queue_are_fused(stages: list[Any], expected: list[Any
 
 def test_the_range_and_then_the_decimation_choose_the_frames() -> None:
     spec = parse_pipeline(make_pipeline({"type": "decimate", "fps": 2}, EDGES))
-    index = FakeIndex(np.arange(40) / 10)
-    assert select_frames(spec, index).tolist() == [0, 5, 10, 15, 20, 25, 30, 35]  # type: ignore[arg-type]
-    chosen = select_frames(spec, index, TimeRange(start=0.7, stop=2.0))  # type: ignore[arg-type]
-    assert chosen.tolist() == [7, 10, 15]
+    index = make_index(np.arange(40) / 10)
+    assert select_frames(spec, index).numbers.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    chosen = select_frames(spec, index, TimeRange(start=0.7, stop=2.0))
+    assert chosen.numbers.tolist() == [7, 10, 15]
 
 
-@given(
-    times=st.lists(st.floats(0, 60, allow_nan=False), min_size=1, max_size=200).map(lambda values: sorted(set(values))),
-    fps=st.floats(0.1, 60),
+def test_what_selectors_say_is_in_the_records_of_the_frames_that_stay() -> None:
+    spec = parse_pipeline(make_pipeline({"type": "constant_rate", "fps": 5}, {"type": "range", "from_frame": 4}, EDGES))
+    selection = select_frames(spec, make_index(np.arange(8) / 10))
+    assert selection.numbers.tolist() == [4, 6]
+    assert selection.summary == {"constant_rate": {"ticks": 4, "frames": 4, "repeated": 0, "dropped": 4}}
+    assert selection.record(6).to_dict() == {
+        "frame": 6, "pts": 600000, "time": 0.6, "status": "ok", "objects": [],
+        "values": {"constant_rate": {"first_tick": 3, "ticks": 1}},
+    }  # fmt: skip
+
+
+def test_the_frames_before_one_are_those_that_are_looked_at() -> None:
+    spec = parse_pipeline(make_pipeline({"type": "decimate", "every": 3}, EDGES))
+    selection = select_frames(spec, make_index(np.arange(20) / 10))
+    assert selection.before(9, 2).tolist() == [3, 6]
+    assert selection.before(3, 2).tolist() == [0]
+    assert selection.before(0, 2).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("creation_time", "given", "expected"),
+    [
+        pytest.param(None, None, None, id="not known"),
+        pytest.param("2026-01-01T10:00:00.000000Z", None, "2026-01-01T10:00:00.300Z", id="the file's"),
+        pytest.param("2026-01-01T10:00:00Z", 0.5, "1970-01-01T00:00:00.800Z", id="the job's goes first"),
+        pytest.param("1904-01-01T00:00:00.000000Z", None, None, id="a camera without a clock"),
+        pytest.param("1970-01-01T00:00:00Z", None, None, id="nor this one"),
+        pytest.param("yesterday", None, None, id="no time"),
+        pytest.param("2026-01-01T10:00:00", None, None, id="no zone"),
+    ],
 )
-def test_decimation_keeps_the_first_frame_of_every_interval_and_no_other(times: list[float], fps: float) -> None:
-    kept = Decimate(DecimateOptions(fps=fps)).select(FakeIndex(times).timeline)
-    ticks = [int(np.floor(time * fps + 1e-6)) for time in times]
-    assert kept.tolist() == [n == 0 or ticks[n] != ticks[n - 1] for n in range(len(times))]
+def test_wall_time_counts_from_what_the_job_or_else_the_file_says(
+    creation_time: str | None, given: float | None, expected: str | None
+) -> None:
+    index = make_index(np.arange(8) / 10, creation_time=creation_time)
+    selection = select_frames(parse_pipeline(make_pipeline(EDGES)), index, starts_at=given)
+    assert selection.record(3).to_dict().get("wall_time") == expected
+
+
+def test_copies_of_a_video_are_of_its_range_but_not_decimated() -> None:
+    index = make_index(np.arange(40) / 10)
+    spec = parse_pipeline(
+        make_pipeline(
+            {"type": "range", "from": 1, "to": 3},
+            {"type": "decimate", "every": 7},
+            {"type": "range", "name": "r", "to_frame": 25},
+            EDGES,
+        )
+    )
+    assert part_of(spec, index) == range(10, 25)
+    assert part_of(spec, index, TimeRange(start=2.0)) == range(20, 25)
+    assert part_of(spec, index, TimeRange(start=3.5)) == range(0)
+    assert part_of(parse_pipeline(make_pipeline(EDGES)), index) == range(40)
+
+
+def test_a_stage_that_makes_a_file_is_in_no_segment_and_may_come_last() -> None:
+    resize = {"type": "resize", "width": 32, "height": 24}
+    spec = parse_pipeline(make_pipeline(resize, DETECT, TRACK, {"type": "normalise", "fps": 5}))
+    assert [s.stages for s in plan_segments(spec)] == [(1,), (2,)]
+    ((stage, view),) = job_stages(spec, 64, 48)
+    assert stage.files() == ("normalised.mp4", "normalised.map.ndjson")
+    assert (view.width, view.height, view.format) == (32, 24, "rgb24")
 
 
 def test_a_pipeline_made_in_python_is_checked_the_same() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from cvpipe.errors import MediaTruncated
 from cvpipe.results import FrameRecord
+
+if TYPE_CHECKING:
+    from cvpipe.job import TimeRange
+    from cvpipe.video import VideoIndex
 
 MAX_LISTED: Final = 1000
 
@@ -18,7 +23,11 @@ class Gap(BaseModel):
     last: int = Field(ge=0, description="Number of the last frame.")
     start: float = Field(ge=0, description="Time of the first one: seconds since the first frame of the video.")
     stop: float = Field(ge=0, description="Time of the last one.")
-    frames: int = Field(ge=1, description="How many frames the job wanted of them.")
+    frames: int = Field(
+        ge=0,
+        description="How many frames the job wanted of them; of missing ones, how many the file claims, 0 where it "
+        "does not say.",
+    )
     status: Literal["decode_error", "failed", "missing"] = Field(
         description="`decode_error`: they can't be decoded; `failed`: their part of the video was given up; `missing`: "
         "the file is cut off before them."
@@ -55,3 +64,30 @@ class GapFinder:
         )
         if len(self.gaps) < MAX_LISTED:
             self.gaps.append(self._open)
+
+
+def missing(index: VideoIndex, part: range, time_range: TimeRange | None = None) -> Gap | None:
+    """What is not there of a file that is cut off, as far as a job wants it.
+
+    part: numbers of all frames of the part of the video that the job looks at. time_range: the job's.
+    """
+    facts = index.facts
+    if part.stop < len(index) or all(warning.get("code") != MediaTruncated.code for warning in facts.warnings):
+        return None
+    if time_range is not None and time_range.stop is not None and time_range.stop <= facts.duration_seconds:
+        return None
+    claimed_frames, claimed_seconds = facts.header.get("frames"), facts.header.get("duration_seconds")
+    frames, stop = 0, facts.duration_seconds
+    if isinstance(claimed_seconds, int | float) and claimed_seconds > stop:
+        frames, stop = round((claimed_seconds - stop) * facts.fps), float(claimed_seconds)
+    if isinstance(claimed_frames, int) and claimed_frames > len(index):
+        frames = claimed_frames - len(index)
+    return Gap(
+        first=len(index),
+        last=len(index) + max(frames, 1) - 1,
+        start=facts.duration_seconds,
+        stop=stop,
+        frames=frames,
+        status="missing",
+        error=MediaTruncated.code,
+    )

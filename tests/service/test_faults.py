@@ -90,7 +90,7 @@ def test_a_chunk_that_kills_its_worker_three_times_is_given_up_and_the_others_ar
     assert done.state == "succeeded_with_gaps", deployment.logs()
     assert done.error is not None
     assert deaths == (3 if how == "die" else 0)
-    assert done.error.code == ("worker_crashed" if how == "die" else "internal")
+    assert done.error.code == ("worker_crashed" if how == "die" else "stage_failed")
     assert done.progress.chunks_failed == 1
     assert [record.frame for record in records] == list(range(50))
     failed = [record.frame for record in records if record.status == "failed"]

@@ -6,11 +6,13 @@ A plug-in imports numpy, pydantic and cvpipe's nouns only. What is heavy (OpenCV
 To add a stage, write `cvpipe/stages/NAME.py` (or `cvpipe_stages/NAME.py` in a folder on Python's path) with an options
 model and a subclass of one of
 
-- `Selector`     decides which frames are looked at (`decimate`);
+- `Selector`     decides which frames are looked at (`range`, `decimate`, `constant_rate`);
 - `Reshaper`     changes the picture that later stages see (`resize`, `channels`, `crop`);
 - `Tiler`        lets later stages see a frame in several pictures, and merges what they find (`tiles`);
-- `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`);
-- `SequenceStage` looks at records in order, without pixels (`track`).
+- `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`),
+  maybe at some frames before it too (`scenes`, `motion_gate`);
+- `SequenceStage` looks at records in order, without pixels (`track`);
+- `JobStage`     makes a file of the whole video (`normalise`).
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ import importlib
 import importlib.util
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe.errors import InvalidPipeline, InvalidStage
+from cvpipe.errors import CvpipeError, InvalidPipeline, InvalidStage, StageFailed
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.results import Found, FrameRecord, Objects
 
@@ -133,6 +137,10 @@ class Stage(ABC, Generic[OptionsT]):
         """Names of earlier stages whose objects this one needs."""
         return ()
 
+    def boundaries(self) -> tuple[str, ...]:
+        """Names of earlier stages at whose cuts (values `cut: true`) this one begins anew."""
+        return ()
+
     def models(self) -> tuple[str, ...]:
         """Names of the models this stage needs."""
         return ()
@@ -145,6 +153,8 @@ class Selector(Stage[OptionsT]):
     """Decides which frames are looked at, from what is known without their pixels."""
 
     scope = "frame"
+    is_span: ClassVar[bool] = False
+    """Whether it picks an uninterrupted part of the video: copies of the video that a job makes are then of it only."""
 
     @abstractmethod
     def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:
@@ -152,6 +162,13 @@ class Selector(Stage[OptionsT]):
 
     def values(self, frames: Timeline) -> Mapping[int, Any]:  # noqa: ARG002 - most have nothing to say
         """What to say, under the stage's name, in the records of frames that stay in: by frame number.
+
+        frames: those that `select` was asked about.
+        """
+        return {}
+
+    def summary(self, frames: Timeline) -> Mapping[str, Any]:  # noqa: ARG002 - most have nothing to say
+        """What the job says of the selection as a whole, under the stage's name; plain JSON values.
 
         frames: those that `select` was asked about.
         """
@@ -190,7 +207,16 @@ class FrameStage(Stage[OptionsT]):
     """
 
     scope = "frame"
-    memory: ClassVar[int] = 0
+    skips: ClassVar[bool] = False
+    """Whether it may return `Found.skip`; its value is then a mapping with `skipped: true`, for stages that run
+    elsewhere."""
+    tallies: ClassVar[tuple[str, ...]] = ()
+    """True-or-false entries of its values that the finished job reports: on how many frames, and as a share."""
+
+    @property
+    def memory(self) -> int:
+        """How many frames before a frame, of those that the job looks at, the result for it may depend on."""
+        return 0
 
     def view(self, upstream: View) -> View:
         """The view this stage asks the decoder for. Default: what the steps before it made, as BGR."""
@@ -213,13 +239,24 @@ class FrameStage(Stage[OptionsT]):
         """
 
     def begin(self) -> None:
-        """Forget all frames seen: what comes next is the beginning of a chunk. For stages with a `memory`."""
+        """Forget all frames seen. For stages with a `memory`.
+
+        What comes next is the beginning of a chunk, or what follows a frame that was damaged or that an earlier stage
+        had skipped.
+        """
 
 
 class SequenceStage(Stage[OptionsT]):
     """Looks at the records of a video in order, without pixels; keeps state between them."""
 
     scope = "sequence"
+    gates: tuple[str, ...] = ()
+    """Names of the stages that may have frames skipped that this stage's `references` then do not look at; set by the
+    engine."""
+
+    def looked(self, record: FrameRecord) -> bool:
+        """Whether the stages that this one refers to have looked at the frame: it is whole, and was not skipped."""
+        return record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self.gates)
 
     @abstractmethod
     def update(self, record: FrameRecord) -> FrameRecord:
@@ -232,6 +269,50 @@ class SequenceStage(Stage[OptionsT]):
     @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` returned, maybe in another process."""
+
+
+class Footage(Protocol):
+    """The part of a video that a job looks at, as earlier steps show it, for a stage that makes a file of it."""
+
+    def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
+        """Write a copy at a constant rate (H.264 in MP4), and beside it which source frame each of its frames shows.
+
+        path: `NAME.mp4`; the mapping is `NAME.map.ndjson`. max_side: longest side in pixels at most.
+        Raises: VideoError.
+        """
+        ...
+
+
+class JobStage(Stage[OptionsT]):
+    """Makes files of the whole video, once its frames are done; adds nothing to records."""
+
+    scope = "job"
+
+    @abstractmethod
+    def files(self) -> tuple[str, ...]:
+        """Names of the files it makes."""
+
+    @abstractmethod
+    def make(self, footage: Footage, folder: Path) -> None:
+        """Make its `files` in the folder."""
+
+
+@contextmanager
+def blaming(stage: Stage[Any]) -> Iterator[None]:
+    """What is raised inside is the stage's fault. Raises: StageFailed; errors of cvpipe go through as they are."""
+    try:
+        yield
+    except CvpipeError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise StageFailed(f"stage {stage.name!r} failed: {what}") from error
+
+
+def is_true(record: FrameRecord, stage: str, entry: str) -> bool:
+    """Whether a stage's value for a frame has a true entry of this name (`cut`, `skipped`)."""
+    value = record.values.get(stage)
+    return isinstance(value, Mapping) and value.get(entry) is True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from cvpipe.results import FrameRecord, Objects
-from cvpipe.stages import SequenceStage, StageOptions, Tools
+from cvpipe.stages import SequenceStage, StageOptions, Tools, is_true
 from cvpipe.tracking import ByteTracker, Thresholds
 from cvpipe.tracking.overlap import from_corners
 
@@ -71,6 +71,12 @@ class TrackOptions(StageOptions):
         description="Objects of different labels are never one track. False: a label may change in a track.",
     )
 
+    reset_at: str | None = Field(
+        default=None,
+        description="Name of a stage that finds cuts (`scenes`): all tracks end where it finds one. Numbers are never "
+        "used again.",
+    )
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.low > self.high:
@@ -97,8 +103,8 @@ class TrackOptions(StageOptions):
 class Track(SequenceStage[TrackOptions]):
     """Number objects so that one thing keeps its number: ByteTrack, by time, so that any frame rate will do.
 
-    Writes `track`, from 1, into objects that are there; drops and adds none. Records that are not `ok` pass by
-    unchanged: to the tracks it is time in which nobody looked.
+    Writes `track`, from 1, into objects that are there; drops and adds none. Records that are not `ok`, or whose frame
+    was skipped, pass by unchanged: to the tracks it is time in which nobody looked.
     """
 
     Options = TrackOptions
@@ -112,13 +118,19 @@ class Track(SequenceStage[TrackOptions]):
         """The stage whose objects are tracked."""
         return () if self.options.of is None else (self.options.of,)
 
+    def boundaries(self) -> tuple[str, ...]:
+        """The stage at whose cuts all tracks end."""
+        return () if self.options.reset_at is None else (self.options.reset_at,)
+
     def open(self, tools: Tools) -> None:
         """Take the assignment solver."""
         self._tracker = ByteTracker(self.options.thresholds, tools.linear_sum_assignment)
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with track numbers; -1 in objects that have none."""
-        if record.status != "ok":
+        if self.options.reset_at is not None and is_true(record, self.options.reset_at, "cut"):
+            self._opened.reset()
+        if not self.looked(record):
             return record
         objects = record.objects
         if self.options.of is None:

@@ -99,6 +99,11 @@ class ByteTracker:
             ids[new] = self._begin(boxes[new], kinds[new], time, confirmed=first or self._limits.min_hits <= 1)
         return ids
 
+    def reset(self) -> None:
+        """End all tracks: what comes next is a new scene, as at the beginning. Ids go on."""
+        self._time = None
+        self._keep(np.zeros(0, np.intp))
+
     def _associate(
         self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.intp]:

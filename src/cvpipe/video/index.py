@@ -124,7 +124,8 @@ class VideoIndex:
     @property
     def timeline(self) -> Timeline:
         """What a stage that selects frames gets to know of them."""
-        return Timeline(np.arange(len(self), dtype=np.int64), self.times, self.keyframe, self.reference)
+        stop = np.append(self.times[1:], max(self.facts.duration_seconds, float(self.times[-1])))
+        return Timeline(np.arange(len(self), dtype=np.int64), self.times, self.keyframe, self.reference, stop)
 
     def chunks(self, first: int, stop: int, seconds: float) -> list[tuple[int, int]]:
         """Cut the frames `first` <= number < `stop` into half-open ranges to be decoded independently.

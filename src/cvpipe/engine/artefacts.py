@@ -1,0 +1,68 @@
+"""Artefacts: the files that job stages make of a whole video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvpipe.frames import View
+from cvpipe.pipeline import PipelineSpec, job_stages
+from cvpipe.stages import blaming
+
+if TYPE_CHECKING:
+    from cvpipe.video import Decoders, VideoIndex
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFootage:
+    """A part of a video, read in this process. `stages.Footage` says what it is for."""
+
+    decoders: Decoders
+    video: Path
+    index: VideoIndex
+    part: range
+    view: View
+    on_progress: OnProgress | None = None
+
+    def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
+        """Write a copy at a constant rate, and beside it which source frame each of its frames shows."""
+        from cvpipe.exports.normalised import write_normalised
+
+        write_normalised(
+            path,
+            self.decoders,
+            self.video,
+            self.index,
+            fps=fps,
+            max_side=max_side,
+            view=self.view,
+            numbers=self.part,
+            on_progress=self.on_progress,
+        )
+
+
+def write_artefacts(
+    spec: PipelineSpec,
+    folder: Path,
+    decoders: Decoders,
+    video: Path,
+    index: VideoIndex,
+    *,
+    part: range,
+    on_progress: OnProgress | None = None,
+) -> list[str]:
+    """Make the files of all job stages of a pipeline in a folder; returns their names.
+
+    part: numbers of the frames that the video is taken to consist of. on_progress gets (frames done, frames in all) of
+    each file, and may raise to stop. Raises: VideoError, DecoderUnavailable, StageFailed.
+    """
+    names: list[str] = []
+    for stage, view in job_stages(spec, index.facts.display_width, index.facts.display_height):
+        with blaming(stage):
+            stage.make(LocalFootage(decoders, video, index, part, view, on_progress), folder)
+        names += stage.files()
+    return names

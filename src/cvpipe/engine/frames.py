@@ -1,0 +1,102 @@
+"""Run a frames segment: each stage looks at the frames of a chunk, as the decoder hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.engine.looking import Look, Post
+from cvpipe.pipeline import PipelineSpec, Segment, Selection, gates_before, plan_segments, sights_of
+from cvpipe.results import FrameRecord
+from cvpipe.stages import FrameStage, Tools, blaming, is_true
+
+if TYPE_CHECKING:
+    from cvpipe.video import Decoded, Decoders, VideoIndex
+
+
+class FramesRunner:
+    """A frames segment, its stages opened, ready to run chunks. One per thread: stages may keep scratch space."""
+
+    def __init__(self, spec: PipelineSpec, segment: Segment, tools: Tools) -> None:
+        """Raises: NotFound, InvalidModel, StageFailed."""
+        self._made = spec.make_stages()
+        self._numbers = segment.stages
+        for number in segment.stages:
+            with blaming(self._made[number]):
+                self._made[number].open(tools)
+        self._gates = gates_before(self._made, min(segment.stages)) if segment.stages else ()
+
+    def run(
+        self,
+        decoders: Decoders,
+        path: Path,
+        index: VideoIndex,
+        selection: Selection,
+        numbers: npt.NDArray[np.int64],
+        *,
+        upstream: Mapping[int, FrameRecord] | None = None,
+    ) -> Iterator[FrameRecord]:
+        """The records of the frames `numbers`, in order.
+
+        selection: all frames that the job looks at. numbers: consecutive ones of them, a chunk or the rest of one.
+        upstream: records of an earlier segment by frame number, to be added to.
+        Raises: VideoError, DecoderUnavailable, StageFailed.
+        """
+        known = upstream or {}
+        if not self._numbers or not len(numbers):
+            yield from (known.get(n) or selection.record(n) for n in numbers.tolist())
+            return
+        posts = self._posts(index)
+        before = selection.before(int(numbers[0]), max(post.reach for post in posts))
+        wanted = list(dict.fromkeys(view for post in posts for view in post.sight.views))
+        places = {view: place for place, view in enumerate(wanted)}
+        hold = max(-(-post.stage.batch // len(post.sight.views)) for post in posts)
+        position = -len(before)
+        with decoders.read(path, index, np.concatenate((before, numbers)), wanted, hold=hold) as decoded:
+            for batch in _batches(decoded, hold):
+                looks = []
+                for item in batch:
+                    record = known.get(item.number) or selection.record(item.number)
+                    looks.append(self._look(position, item, record, selection))
+                    position += 1
+                try:
+                    for post in posts:
+                        post.see([look for look in looks if look.is_open], places)
+                finally:
+                    for item in batch:
+                        item.release()
+                yield from (look.record for look in looks if look.position >= 0)
+
+    def _posts(self, index: VideoIndex) -> list[Post]:
+        sights = sights_of(self._made, index.facts.display_width, index.facts.display_height)
+        posts: list[Post] = []
+        reach = 0
+        for number in reversed(self._numbers):
+            stage = self._made[number]
+            assert isinstance(stage, FrameStage)
+            # What comes later may look at this stage's results on every frame that it is shown.
+            reach += stage.memory
+            posts.insert(0, Post(stage, sights[number], reach))
+        return posts
+
+    def _look(self, position: int, item: Decoded, record: FrameRecord, selection: Selection) -> Look:
+        if item.images is None:
+            record = replace(selection.record(item.number), status="decode_error", error=item.error)
+        is_open = record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self._gates)
+        return Look(position, item.images or (), record, is_open)
+
+
+def open_runners(spec: PipelineSpec, tools: Tools) -> list[FramesRunner]:
+    """The frames segments of a pipeline, opened. Raises: NotFound, InvalidModel, StageFailed."""
+    return [FramesRunner(spec, segment, tools) for segment in plan_segments(spec) if segment.kind == "frames"]
+
+
+def _batches(decoded: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
+    while batch := list(islice(decoded, size)):
+        yield batch

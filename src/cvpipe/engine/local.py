@@ -1,0 +1,194 @@
+"""A whole job in this process: `cvpipe run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvpipe import gaps
+from cvpipe.engine.artefacts import write_artefacts
+from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
+from cvpipe.engine.digest import sha256_of
+from cvpipe.engine.frames import FramesRunner, open_runners
+from cvpipe.engine.sequence import SequenceRunner
+from cvpipe.engine.summary import Summary
+from cvpipe.errors import InvalidRequest
+from cvpipe.exports.ndjson import write_ndjson
+from cvpipe.pipeline import PipelineSpec, Selection, check_fit, part_of, plan_segments, select_frames
+from cvpipe.results import FrameRecord, iso_time
+from cvpipe.stages import JobStage, Tools
+
+if TYPE_CHECKING:
+    from cvpipe.job import TimeRange
+    from cvpipe.settings import Settings
+    from cvpipe.video import Decoders, VideoIndex
+
+OnProgress = Callable[[int, int], None]
+
+
+def run_local(
+    video: Path,
+    pipeline: PipelineSpec,
+    out: Path,
+    *,
+    settings: Settings,
+    chunk_seconds: float = 10,
+    annotate: bool = False,
+    range: TimeRange | None = None,
+    starts_at: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Run a pipeline on a video in this process and write `out/frames.ndjson`, `out/job.json` (and `annotated.mp4`).
+
+    starts_at: seconds since the epoch at which the video's first frame was taken. Default: what the file says.
+    Returns the job document. on_progress gets (frames done, frames in all), from any thread, in order.
+    Raises: InvalidRequest, VideoError, InvalidModel, NotFound, DeviceUnavailable, StageFailed.
+    """
+    from cvpipe.inference import OnnxTools
+    from cvpipe.video import Decoders, Limits
+
+    if not video.is_file():
+        raise InvalidRequest(f"no video file {str(video)!r}")
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    started = time.time()
+    tools = OnnxTools(settings.models_path, device=settings.device)
+    out.mkdir(parents=True, exist_ok=True)
+    with Decoders(limits=Limits.of(settings)) as decoders, ThreadPoolExecutor(1) as aside:
+        indexing = aside.submit(decoders.index, video)
+        runners = open_runners(pipeline, tools)  # takes as long as starting decoders; a wrong model is told first
+        index = indexing.result()
+        check_fit(pipeline, index.facts.display_width, index.facts.display_height)
+        selection = select_frames(pipeline, index, range, starts_at=starts_at)
+        if not len(selection):
+            raise InvalidRequest("no frame of the video lies in the range, or is left by the stages that choose frames")
+        part = part_of(pipeline, index, range)
+        chunks = plan_chunks(index, selection.numbers, chunk_seconds)
+        for old in ("job.json", "annotated.mp4", *_artefacts(pipeline)):  # of an earlier run into the same folder
+            (out / old).unlink(missing_ok=True)
+        counts = {"ok": 0, "decode_error": 0, "failed": 0}
+        summary, finder = Summary(pipeline, selection), gaps.GapFinder()
+        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners])
+
+        def counted() -> Iterator[FrameRecord]:
+            for record in run.records(chunks, threads):
+                counts[record.status] += 1
+                summary.add(record)
+                finder.add(record)
+                yield record
+
+        write_ndjson(out / "frames.ndjson", counted())
+        processed = time.time()
+        exports = ["frames.ndjson"]
+        if annotate:
+            _annotate_local(out, run, part)
+            exports.append("annotated.mp4")
+        exports += write_artefacts(pipeline, out, decoders, video, index, part=part)
+    seconds = processed - started
+    missing = gaps.missing(index, part, range)
+    found = finder.gaps + ([missing] if missing else [])
+    job = {
+        "state": "succeeded_with_gaps" if found else "succeeded",
+        "video": {"path": str(video), "sha256": sha256_of(video), **index.facts.to_dict()},
+        "pipeline": pipeline.model_dump(mode="json"),
+        "models": tools.used_models(),
+        "starts_at": None if selection.starts_at is None else iso_time(selection.starts_at),
+        "chunk_seconds": chunk_seconds,
+        "chunks": len(chunks),
+        "frames": {"total": len(selection), **counts},
+        "summary": summary.to_dict(),
+        "gaps": [gap.model_dump(mode="json") for gap in found],
+        "seconds": round(seconds, 3),
+        "fps": round(len(selection) / seconds, 2),
+        "exports": exports,
+    }
+    (out / "job.json").write_text(json.dumps(job, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return job
+
+
+def _artefacts(pipeline: PipelineSpec) -> list[str]:
+    return [name for stage in pipeline.make_stages() if isinstance(stage, JobStage) for name in stage.files()]
+
+
+@dataclass
+class _LocalRun:
+    """A pipeline on a video in this process: frames segments chunk-parallel, then the sequence segment in order."""
+
+    spec: PipelineSpec
+    tools: Tools
+    decoders: Decoders
+    video: Path
+    index: VideoIndex
+    selection: Selection
+    on_progress: OnProgress | None
+    spare: list[list[FramesRunner]]
+    _done: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _mine: threading.local = field(default_factory=threading.local)
+
+    def records(self, chunks: Sequence[Chunk], threads: int) -> Iterator[FrameRecord]:
+        """All records in order. Memory: records of at most 2 x threads + 1 chunks; pixels stay in the rings."""
+        segments = plan_segments(self.spec)
+        ordered = [SequenceRunner(self.spec, s, self.tools) for s in segments if s.kind == "sequence"]
+        pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chunk")
+        pending: deque[Future[list[FrameRecord]]] = deque()
+        waiting = deque(chunks)
+        try:
+            while waiting or pending:
+                while waiting and len(pending) < 2 * threads + 1:
+                    pending.append(pool.submit(self._run_chunk, waiting.popleft()))
+                records: Iterable[FrameRecord] = pending.popleft().result()
+                for runner in ordered:
+                    records = runner.run(records)
+                yield from records
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
+        inside = frames_of(chunk, self.selection.numbers)
+        records: list[FrameRecord] = []
+        upstream: dict[int, FrameRecord] | None = None
+        for runner in (runners := self._runners()):
+            records = []
+            for record in runner.run(self.decoders, self.video, self.index, self.selection, inside, upstream=upstream):
+                if self._stop.is_set():
+                    return records
+                records.append(record)
+                if runner is runners[-1]:
+                    self._count()
+            upstream = {record.frame: record for record in records}
+        return records
+
+    def _runners(self) -> list[FramesRunner]:
+        """This thread's own; the first thread takes those that checked the models."""
+        if not hasattr(self._mine, "runners"):
+            with self._lock:
+                ready = self.spare.pop() if self.spare else None
+            self._mine.runners = ready or open_runners(self.spec, self.tools)
+        runners: list[FramesRunner] = self._mine.runners
+        return runners
+
+    def _count(self) -> None:
+        with self._lock:
+            self._done += 1
+            if self.on_progress is not None:
+                self.on_progress(self._done, len(self.selection))
+
+
+def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int]) -> None:
+    from cvpipe.exports.annotated import write_annotated
+
+    with (out / "frames.ndjson").open(encoding="utf-8") as lines:
+        records = (FrameRecord.from_dict(json.loads(line)) for line in lines)
+        write_annotated(
+            out / "annotated.mp4", run.decoders, run.video, run.index, records, run.tools.cv2, numbers=shown
+        )

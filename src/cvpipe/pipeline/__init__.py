@@ -1,0 +1,26 @@
+"""From what a user writes to what runs: specification -> validated graph -> frames and plan of segments."""
+
+from cvpipe.pipeline.named import list_pipelines, load_pipeline
+from cvpipe.pipeline.plan import Segment, Sight, check_fit, gates_before, gates_of, job_stages, plan_segments, sights_of
+from cvpipe.pipeline.selection import Selection, frames_in_range, part_of, select_frames
+from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
+
+__all__ = [
+    "MAX_STAGES",
+    "PipelineSpec",
+    "Segment",
+    "Selection",
+    "Sight",
+    "check_fit",
+    "frames_in_range",
+    "gates_before",
+    "gates_of",
+    "job_stages",
+    "list_pipelines",
+    "load_pipeline",
+    "parse_pipeline",
+    "part_of",
+    "plan_segments",
+    "select_frames",
+    "sights_of",
+]

@@ -1,0 +1,125 @@
+"""What runs where, and what it sees: the segments of a pipeline, and the views of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cvpipe.errors import CvpipeError, InvalidPipeline
+from cvpipe.frames import View
+from cvpipe.pipeline.spec import PipelineSpec, sees_tiles
+from cvpipe.stages import FrameStage, JobStage, Reshaper, SequenceStage, Stage, Tiler, blaming
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive stages that run in one actor.
+
+    stages: positions in the pipeline. queue: logical name of the queue its tasks go to.
+    """
+
+    kind: Literal["frames", "sequence"]
+    queue: str
+    stages: tuple[int, ...]
+
+
+def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
+    """The segments of a pipeline, in order: one or more of frames, then at most one of sequence.
+
+    Stages without a queue of their own are fused with their neighbours: one decode serves them all.
+    """
+    made = spec.make_stages()
+    groups: list[tuple[str | None, list[int]]] = []
+    for number, stage in enumerate(made):
+        if not isinstance(stage, FrameStage):
+            continue
+        queue = stage.options.queue
+        if not groups or groups[-1][0] != queue:
+            groups.append((queue, []))
+        groups[-1][1].append(number)
+    if not groups:
+        groups.append((None, []))
+    segments = [
+        Segment("frames", queue or ("gpu" if any(made[n].device == "gpu" for n in numbers) else "cpu"), tuple(numbers))
+        for queue, numbers in groups
+    ]
+    ordered = tuple(number for number, stage in enumerate(made) if isinstance(stage, SequenceStage))
+    if ordered:
+        queues = {made[number].options.queue for number in ordered} - {None}
+        segments.append(Segment("sequence", str(queues.pop()) if len(queues) == 1 else "sequence", ordered))
+    return tuple(segments)
+
+
+def gates_before(made: Sequence[Stage[Any]], position: int) -> tuple[str, ...]:
+    """Names of the stages before a position that may have frames skipped."""
+    return tuple(stage.name for stage in made[:position] if isinstance(stage, FrameStage) and stage.skips)
+
+
+def gates_of(made: Sequence[Stage[Any]], stage: SequenceStage[Any]) -> tuple[str, ...]:
+    """Names of the stages that may keep those it refers to from looking; all of them where it refers to none."""
+    names = stage.references()
+    sources = [n for n, s in enumerate(made) if isinstance(s, FrameStage) and (not names or s.name in names)]
+    return gates_before(made, max(sources)) if sources else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a stage sees of each frame: one view, or one for each tile of a `Tiler`, which merges the results."""
+
+    views: tuple[View, ...]
+    tiler: Tiler[Any] | None = None
+
+
+def sights_of(made: Sequence[Stage[Any]], width: int, height: int) -> dict[int, Sight]:
+    """What each frame stage asks to see, by its position.
+
+    made: all stages of the pipeline, opened. width, height: of the displayed source frame, in pixels.
+    Raises: StageFailed, InvalidPipeline where a step does not fit the picture.
+    """
+    sights: dict[int, Sight] = {}
+    for number, (stage, whole, tiled) in enumerate(_pictures(made, width, height)):
+        if isinstance(stage, FrameStage):
+            seen = tiled if tiled is not None and sees_tiles(stage) else whole
+            with blaming(stage):
+                sights[number] = Sight(tuple(map(stage.view, seen.views)), seen.tiler)
+    return sights
+
+
+def job_stages(spec: PipelineSpec, width: int, height: int) -> list[tuple[JobStage[Any], View]]:
+    """The stages that make a file of the whole video, and the view (rgb24) that the steps before each made.
+
+    width, height: of the displayed source frame, in pixels. Raises: StageFailed, InvalidPipeline.
+    """
+    pictures = _pictures(spec.make_stages(), width, height)
+    return [(stage, whole.views[0]) for stage, whole, _ in pictures if isinstance(stage, JobStage)]
+
+
+def check_fit(spec: PipelineSpec, width: int, height: int) -> None:
+    """See whether the steps that change the picture fit frames of this size.
+
+    Raises: StageFailed, InvalidPipeline where one does not.
+    """
+    for _ in _pictures(spec.make_stages(), width, height):
+        pass
+
+
+def _pictures(made: Sequence[Stage[Any]], width: int, height: int) -> Iterator[tuple[Stage[Any], Sight, Sight | None]]:
+    """Each stage with what the steps up to it made of the whole frame, and of its tiles where there are any."""
+    whole = Sight((View.of(width, height, format="rgb24"),))
+    tiled: Sight | None = None
+    for stage in made:
+        with blaming(stage):
+            try:
+                if isinstance(stage, Reshaper):
+                    whole = Sight(tuple(map(stage.reshape, whole.views)))
+                    tiled = tiled and Sight(tuple(map(stage.reshape, tiled.views)), tiled.tiler)
+                elif isinstance(stage, Tiler):
+                    tiled = Sight(tuple(stage.tiles(whole.views[0])), stage)
+            except ValueError as error:
+                if isinstance(error, CvpipeError):
+                    raise
+                raise InvalidPipeline(
+                    f"{stage.name!r} does not fit the video's {width}x{height} pixels: {error}"
+                ) from error
+        yield stage, whole, tiled

@@ -1,0 +1,185 @@
+"""What a user writes, validated: a pipeline is a name and its stages, which fit together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Union
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError, model_validator
+
+from cvpipe import stages as stage_plugins
+from cvpipe.errors import InvalidPipeline
+from cvpipe.stages import FrameStage, JobStage, Selector, SequenceStage, Stage, StageOptions, Tiler
+
+MAX_STAGES = 32
+
+
+@cache
+def _options_adapter() -> TypeAdapter[StageOptions]:
+    """Validates the options of any stage by its `type`."""
+    options = tuple(cls.Options for cls in stage_plugins.discover().values())
+    union: Any = Annotated[Union[options], Field(discriminator="type")]  # noqa: UP007 - built at run time
+    return TypeAdapter(union)
+
+
+class PipelineSpec(BaseModel):
+    """A pipeline as written: a name and its stages, in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: int = Field(default=1, ge=1)
+    description: str = Field(default="", max_length=2000)
+    stages: tuple[SerializeAsAny[StageOptions], ...] = Field(min_length=1, max_length=MAX_STAGES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_stages(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("stages"), Sequence):
+            return data
+        if isinstance(data["stages"], str):
+            return data
+        read = []
+        for number, stage in enumerate(data["stages"]):
+            if isinstance(stage, StageOptions):
+                options = stage
+            else:
+                try:
+                    options = _options_adapter().validate_python(stage)
+                except ValidationError as error:
+                    raise _readable(error, f"stages.{number}", stage) from None
+            read.append(
+                options if options.name else options.model_copy(update={"name": stage_plugins.kind_of(options)})
+            )
+        return {**data, "stages": tuple(read)}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineSpec:
+        _check_graph(self.stages)
+        return self
+
+    def make_stages(self) -> list[Stage[Any]]:
+        """A fresh instance of every stage, not opened."""
+        return [stage_plugins.make(options) for options in self.stages]
+
+    def models(self) -> tuple[str, ...]:
+        """References (`name` or `name@version`) of all models the pipeline needs, without repeats."""
+        return tuple(dict.fromkeys(model for stage in self.make_stages() for model in stage.models()))
+
+
+def _check_graph(options: Sequence[StageOptions]) -> None:
+    seen: dict[str, Stage[Any]] = {}
+    for number, option in enumerate(options):
+        stage, where = stage_plugins.make(option), f"stages.{number}"
+        if option.name in seen:
+            raise InvalidPipeline(
+                f"two stages are called {option.name!r}; give one of them a `name`", field=f"{where}.name"
+            )
+        if (wrong := _misplaced(stage, list(seen.values()))) is not None:
+            raise InvalidPipeline(f"{option.name!r} {wrong}", field=where)
+        for reference in stage.references():
+            if not isinstance(seen.get(reference), FrameStage | SequenceStage):
+                earlier = [name for name, known in seen.items() if isinstance(known, FrameStage)]
+                raise InvalidPipeline(
+                    f"{option.name!r} refers to {reference!r}, which is no earlier stage that finds objects"
+                    + hint(reference, earlier),
+                    field=where,
+                )
+        for reference in stage.boundaries():
+            if not _cuts(seen.get(reference)):
+                raise InvalidPipeline(
+                    f"{option.name!r} begins anew at cuts of {reference!r}, which is no earlier stage that finds any"
+                    + hint(reference, [name for name, known in seen.items() if _cuts(known)]),
+                    field=where,
+                )
+        seen[option.name] = stage
+    for number, stage in enumerate(seen.values()):
+        later = list(seen.values())[number + 1 :]
+        if isinstance(stage, Tiler) and not any(map(sees_tiles, later)):
+            raise InvalidPipeline(
+                f"{stage.name!r} cuts the picture into tiles, but no later stage looks at them; put it before one that "
+                "finds something by itself",
+                field=f"stages.{number}",
+            )
+
+
+def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
+    """Why a stage can't come after these, as the end of a sentence about it."""
+    frame_stages = [s for s in earlier if isinstance(s, FrameStage)]
+    if not isinstance(stage, SequenceStage | JobStage) and any(isinstance(s, SequenceStage) for s in earlier):
+        does = "chooses frames" if isinstance(stage, Selector) else "looks at pixels"
+        return f"{does}; put it before the stages that look at the sequence"
+    if isinstance(stage, Selector) and frame_stages:
+        return f"chooses frames; put it before {frame_stages[0].name!r}, which looks at them"
+    if isinstance(stage, Tiler):
+        other = next((s.name for s in earlier if isinstance(s, Tiler)), None)
+        if other is not None:
+            return f"cuts the picture into tiles, which {other!r} has done already; leave one of them out"
+    if isinstance(stage, FrameStage) and stage.memory:
+        other = next((s.name for s in frame_stages if s.options.queue != stage.options.queue), None)
+        if other is not None:
+            return (
+                f"looks back at earlier frames, so it must run where {other!r} does; give both the same `queue`, or "
+                f"put it before {other!r}"
+            )
+    return None
+
+
+def _cuts(stage: Stage[Any] | None) -> bool:
+    return isinstance(stage, FrameStage) and "cut" in stage.tallies
+
+
+def sees_tiles(stage: Stage[Any]) -> bool:
+    """Whether a stage behind a `Tiler` gets the tiles.
+
+    Those that look back at earlier frames, or at what other stages found, get the whole frame.
+    """
+    return isinstance(stage, FrameStage) and not stage.memory and not stage.references()
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or the list of what there is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (there is: {', '.join(known)})" if known else ""
+
+
+def _readable(error: ValidationError, where: str, stage: Any) -> InvalidPipeline:
+    """One clear error, with the path of the value, from pydantic's list."""
+    first = error.errors()[0]
+    kinds = stage_plugins.discover()
+    kind = stage.get("type") if isinstance(stage, Mapping) else None
+    path = [str(part) for part in first["loc"]]
+    if path and path[0] == kind:  # pydantic puts the union's tag into the path
+        path = path[1:]
+    field = ".".join([where, *path])
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        what = "a stage needs a `type`" if kind is None else f"there is no stage type {kind!r}"
+        return InvalidPipeline(what + hint(str(kind), kinds), field=f"{where}.type")
+    if first["type"] == "extra_forbidden" and kind in kinds:
+        known = [field.alias or name for name, field in kinds[kind].Options.model_fields.items() if name != "type"]
+        return InvalidPipeline(f"{kind!r} has no option {path[-1]!r}" + hint(path[-1], known), field=field)
+    return InvalidPipeline(first["msg"].removeprefix("Value error, "), field=field)
+
+
+def parse_pipeline(data: Any, *, field: str | None = None) -> PipelineSpec:
+    """A validated pipeline from plain data. Raises: InvalidPipeline, its `field` below `field`."""
+    if not isinstance(data, Mapping):
+        raise InvalidPipeline("a pipeline is a mapping with `name` and `stages`", field=field)
+    try:
+        return PipelineSpec.model_validate(data)
+    except InvalidPipeline as error:
+        path = ".".join(part for part in (field, error.field) if part)
+        raise InvalidPipeline(error.message, field=path or None) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        inner = first.get("ctx", {}).get("error")
+        if isinstance(inner, InvalidPipeline):  # pydantic wraps a ValueError raised by a validator
+            path = ".".join(part for part in (field, inner.field) if part)
+            raise InvalidPipeline(inner.message, field=path or None) from None
+        path = ".".join(part for part in (field, *map(str, first["loc"])) if part)
+        raise InvalidPipeline(first["msg"], field=path or None) from None
