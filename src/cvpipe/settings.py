@@ -38,8 +38,12 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=1, gt=0, description="How often the sweeper looks.")
     ring_again_seconds: float = Field(default=5, gt=0, description="A task nobody took is rung for again after this.")
     max_pixels: int = Field(default=8192 * 4320, gt=0, description="Largest frame a decoder accepts.")
+    max_file_bytes: int = Field(default=2**40, gt=0, description="Largest file a decoder opens, uploaded or not.")
     decoder_memory_bytes: int = Field(default=2 * 2**30, gt=0, description="Address space of a decoder process.")
     decoder_timeout_seconds: float = Field(default=30, gt=0, description="A decoder silent for longer is killed.")
+    media_keep_seconds: float = Field(default=24 * 3600, gt=0, description="Pictures and clips unused for longer go.")
+    media_max_bytes: int = Field(default=10 * 2**30, gt=0, description="Pictures and clips kept, at most about.")
+    media_wait_seconds: float = Field(default=20, gt=0, description="How long a request waits for a picture or clip.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_url", "broker_url")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import mmap
 import os
 import select
 import signal
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,25 +20,21 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe import errors
 from cvpipe.errors import (
     CvpipeError,
     DecoderCrashed,
+    DecoderUnavailable,
     DecodeTimeout,
-    InvalidRequest,
     MediaUnreadable,
     NotFound,
-    VideoError,
+    TooLarge,
 )
 from cvpipe.frames import Image, View
-from cvpipe.video import wire
+from cvpipe.video import untrusted, wire
 from cvpipe.video.index import VideoIndex
 from cvpipe.video.limits import Limits
 from cvpipe.video.spawning import ForkServer, Process, Usage
 
-_ERRORS: Final[dict[str, type[CvpipeError]]] = {
-    cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, VideoError)
-}
 _MAX_HOLD: Final = 128
 _INDEX_BYTES_A_FRAME: Final = 24
 _AHEAD_BYTES: Final = 32 * 2**20
@@ -119,20 +116,45 @@ class Decoders:
     def index(self, path: Path) -> VideoIndex:
         """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.
 
-        Raises: NotFound, VideoError, DecoderUnavailable.
+        Raises: NotFound, TooLarge, VideoError, DecoderUnavailable.
         """
         order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict()}
         packed = bytearray()
+        most = _INDEX_BYTES_A_FRAME * self.limits.max_frames
         with self._order(path, order, (), (), 0) as (process, _, _):
             talk = _Talk(process, self.limits)
             while (message := talk.receive())[0] != wire.END:
-                if message[0] != wire.PART or len(packed) > _INDEX_BYTES_A_FRAME * self.limits.max_frames:
+                if message[0] != wire.PART or len(message) == 1 or len(packed) > most:
                     raise talk.broken()
                 packed += message[1:]
-        try:
-            return VideoIndex.unpack(bytes(packed), max_frames=self.limits.max_frames)
-        except InvalidRequest as error:
-            raise DecoderCrashed(f"the decoder gave no index: {error}") from error
+        return untrusted.index(bytes(packed), self.limits)
+
+    def copy(
+        self, path: Path, index: VideoIndex, first: int, stop: int, out: int, *, table_bytes: int, max_bytes: int
+    ) -> None:
+        """Write the packets of the frames first <= number < stop to the file `out` (a descriptor), as MP4.
+
+        table_bytes: room for the tables, which come first. max_bytes: of the whole.
+        Raises: VideoError, also where these packets alone don't make these frames, and no others.
+        """
+        order: dict[str, Any] = {
+            "do": "copy",
+            "limits": self.limits.to_dict(),
+            "stream": index.facts.stream,
+            "first_pts": int(index.pts[first]),
+            "stop_pts": int(index.pts[stop - 1]) + 1,
+            "frames": stop - first,
+            "table_bytes": table_bytes,
+        }
+        with self._order(path, order, (), (), 0) as (process, _, _):
+            talk = _Talk(process, self.limits)
+            while (message := talk.receive())[0] != wire.END:
+                if message[0] != wire.WRITE or len(message) < wire.write_message.size:
+                    raise talk.broken()
+                _, offset = wire.write_message.unpack_from(message)
+                if offset + len(message) > max_bytes:
+                    raise DecoderCrashed(f"the decoder wanted to write more than {max_bytes} bytes and was ended")
+                os.pwrite(out, message[wire.write_message.size :], offset)
 
     def read(
         self,
@@ -150,7 +172,7 @@ class Decoders:
         Exact: what is read of a frame does not depend on the other frames asked for. Every frame asked for comes;
         one that can't be decoded comes without images.
         Memory: (hold + 2) x the bytes of the views, shared with the decoder; up to 32 MiB more if they are small.
-        Raises, when entered or iterated: NotFound, VideoError, DecoderUnavailable.
+        Raises, when entered or iterated: NotFound, TooLarge, VideoError, DecoderUnavailable.
         """
         wanted = np.ascontiguousarray(numbers, np.int64)
         if wanted.ndim != 1 or (np.diff(wanted) <= 0).any():
@@ -177,7 +199,7 @@ class Decoders:
         slots: int,
     ) -> Iterator[tuple[Process, wire.Ring, mmap.mmap]]:
         """A process at work on an order; it is dead when the context ends."""
-        video = _open(path)
+        video = _open(path, self.limits)
         try:
             memory, ring = wire.share(order, arrays, views, slots)
             try:
@@ -279,7 +301,7 @@ class Reading:
             _, given = wire.damaged_message.unpack_from(message)
             if given == at:
                 self._next += 1
-                return Decoded(number, None, message[wire.damaged_message.size :].decode(errors="replace"))
+                return Decoded(number, None, untrusted.words(message[wire.damaged_message.size :]))
         raise self._talk.broken()
 
     def _give_back(self, slot: int) -> None:
@@ -326,6 +348,9 @@ class _Talk:
 
     def receive(self) -> bytes:
         """The next message that is neither a sign of life nor an error."""
+        # Signs of life cost nothing: who has taken the decoder over could send them for ever, where processor time
+        # runs out. A busy machine gives a decoder half a core.
+        last_call = time.monotonic() + 2 * self._limits.cpu_seconds
         while True:
             try:
                 message = self.process.socket.recv(wire.MESSAGE_BYTES)
@@ -338,16 +363,21 @@ class _Talk:
             if not message:
                 raise DecoderCrashed("the decoder has ended without a word")
             if message[0] == wire.ERROR:
-                raise _error(message)
+                raise untrusted.error(message[1:])
             if message[0] == wire.EXITED:
                 raise self._exited(message)
             if message[0] != wire.ALIVE:
                 return message
+            if time.monotonic() > last_call:
+                raise DecodeTimeout(f"decoding it takes more than {2 * self._limits.cpu_seconds} s")
 
     def give_back(self, slots: Sequence[int]) -> None:
         """Tell the decoder that slots are free."""
-        with contextlib.suppress(OSError):  # it has ended; whoever waits for its next frame gets to know
-            self.process.socket.send(wire.pack_slots(slots))
+        # It has ended: whoever waits for its next frame gets to know. Or it has not read what it was told before, which
+        # is all that the socket holds, more than there are slots: it is not ours any more, and nobody waits for it.
+        with contextlib.suppress(OSError):
+            # Not socket.send: that waits for room, up to the socket's time limit.
+            os.write(self.process.socket.fileno(), wire.pack_slots(slots))
 
     def broken(self) -> DecoderCrashed:
         """The error for a decoder that says what it can't mean: it is not ours any more."""
@@ -362,7 +392,9 @@ class _Talk:
             if number == signal.SIGXCPU:
                 return DecodeTimeout(f"decoding it takes more than {self._limits.cpu_seconds} s of processor time")
             return DecoderCrashed(f"the decoder was ended by {_signal_name(number)}")
-        return DecoderCrashed(f"the decoder ended with status {os.waitstatus_to_exitcode(status)}")
+        if not os.WIFEXITED(status):  # not a status of something that has ended: the decoder made it up
+            return self.broken()
+        return DecoderCrashed(f"the decoder ended with status {os.WEXITSTATUS(status)}")
 
 
 def _signal_name(number: int) -> str:
@@ -372,24 +404,22 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _error(message: bytes) -> CvpipeError:
-    try:
-        body = json.loads(message[1:])
-        return _ERRORS[body["code"]](str(body["message"]))
-    except (ValueError, KeyError, TypeError):
-        return DecoderCrashed("the decoder failed and could not say why")
-
-
-def _open(path: Path) -> int:
-    """A descriptor of a regular file. Raises: NotFound, MediaUnreadable."""
+def _open(path: Path, limits: Limits) -> int:
+    """A descriptor of a regular file. Raises: NotFound, MediaUnreadable, TooLarge, DecoderUnavailable."""
     try:
         # Not to wait for ever for the other end of a FIFO.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise NotFound(f"there is no file {path.name!r}") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise DecoderUnavailable(f"this machine can't open the video: {error.strerror}") from error
         raise MediaUnreadable(f"the file can't be opened: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise MediaUnreadable("it is not a regular file")
-    return fd
+    found = os.fstat(fd)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= limits.max_file_bytes:
+        return fd
+    os.close(fd)
+    if stat.S_ISREG(found.st_mode):
+        allowed = limits.max_file_bytes
+        raise TooLarge(f"the file has {found.st_size} bytes, {allowed} are allowed; CVPIPE_MAX_FILE_BYTES allows more")
+    raise MediaUnreadable("it is not a regular file")

@@ -40,7 +40,7 @@ class Limits:
     max_pixels: width x height of a decoded frame. memory_bytes: address space, without the ring of pictures.
     timeout_seconds: a decoder that says nothing for longer, while it is waited for, is killed.
     cpu_seconds: of one request; the backstop for a decoder that stays busy without end.
-    max_frames: of a video.
+    max_frames: of a video. max_file_bytes: of a file, wherever it comes from.
     """
 
     max_pixels: int = 8192 * 4320
@@ -48,6 +48,7 @@ class Limits:
     timeout_seconds: float = 30
     cpu_seconds: int = 4 * 3600
     max_frames: int = 10_000_000
+    max_file_bytes: int = 2**40
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -56,6 +57,7 @@ class Limits:
             max_pixels=settings.max_pixels,
             memory_bytes=settings.decoder_memory_bytes,
             timeout_seconds=settings.decoder_timeout_seconds,
+            max_file_bytes=settings.max_file_bytes,
         )
 
     def to_dict(self) -> dict[str, Any]:

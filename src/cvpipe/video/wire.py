@@ -7,6 +7,7 @@ slots, each with room for one picture of every view.
     child -> parent   F frame number-in-request, slot     a frame is ready in a slot
                       D number-in-request, reason         a frame that could not be decoded
                       P bytes                             a part of an index
+                      W offset bytes                      to be written to the file that is made
                       A                                   alive: working on something that takes long
                       E bytes                             an error: {"code", "message"}
                       Z                                   all is done
@@ -38,6 +39,7 @@ from cvpipe.frames import View
 FRAME: Final = ord("F")
 DAMAGED: Final = ord("D")
 PART: Final = ord("P")
+WRITE: Final = ord("W")
 ALIVE: Final = ord("A")
 ERROR: Final = ord("E")
 END: Final = ord("Z")
@@ -51,10 +53,14 @@ MESSAGE_BYTES: Final = 65536
 
 frame_message: Final = struct.Struct("<BIH")
 damaged_message: Final = struct.Struct("<BI")
+write_message: Final = struct.Struct("<BQ")
 started_message: Final = struct.Struct("<BI")
 exit_message: Final = struct.Struct("<Bi")
 usage_message: Final = struct.Struct("<BQd")
 _slot: Final = struct.Struct("<H")
+
+WRITE_BYTES: Final = MESSAGE_BYTES - write_message.size
+"""No write message carries more."""
 
 _HEAD = struct.Struct("<IQ")
 _ALIGN = 64  # a cache line, and enough for any vector instruction
