@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvpipe.results import Found, FrameRecord, Objects
+from cvpipe.results import Found, FrameRecord, Objects, epoch_seconds
 
 words = st.text(max_size=12)
 numbers = st.floats(0, 8192, allow_nan=False, width=32)
@@ -43,6 +43,7 @@ records = st.builds(
     objects=objects(),
     values=st.dictionaries(words, st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False) | words)),
     error=st.none() | words,
+    wall_time=st.none() | st.integers(0, 4 * 10**12).map(lambda milliseconds: milliseconds / 1000),
 )
 
 
@@ -66,6 +67,26 @@ def test_a_record_in_json_is_what_the_docs_say() -> None:
         '{"frame":12,"pts":6144,"time":0.48,"status":"ok","objects":[{"stage":"people","label":"person","class_id":0,'
         '"score":0.91,"box":[381.92,3.53,544.64,373.5],"track":7,"text":null}],"values":{"edges":{"density":0.0311}}}'
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param(1767261600.12, "2026-01-01T10:00:00.120Z", id="milliseconds"),
+        pytest.param(1767261599.9996, "2026-01-01T10:00:00.000Z", id="rounded up into the next second"),
+        pytest.param(0.0, "1970-01-01T00:00:00.000Z", id="the epoch"),
+    ],
+)
+def test_wall_time_is_written_in_utc_to_the_millisecond(seconds: float, expected: str) -> None:
+    record = FrameRecord(0, 0, 0.0, wall_time=seconds)
+    assert record.to_dict()["wall_time"] == expected
+    assert epoch_seconds(expected) == pytest.approx(seconds, abs=0.0005)
+    assert epoch_seconds(expected.replace("Z", "+00:00")) == epoch_seconds(expected)
+
+
+def test_a_time_without_its_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="names no time zone"):
+        epoch_seconds("2026-01-01T10:00:00")
 
 
 def test_in_messagepack_objects_are_columns_that_a_person_can_read() -> None:

@@ -61,6 +61,8 @@ def test_a_pipeline_can_be_a_file(cvpipe: Cvpipe, clip: Path, tmp_path: Path) ->
         pytest.param(["CLIP", "-p", "nope.yaml"], "not_found", id="no such pipeline file"),
         pytest.param(["CLIP", "-p", "detect"], "not_found", id="no such model"),
         pytest.param(["CLIP", "-p", "edges", "--from", "7"], "invalid_request", id="nothing in the range"),
+        pytest.param(["CLIP", "-p", "edges", "--starts-at", "2026-01-01T10:00"], "invalid_request", id="no time zone"),
+        pytest.param(["CLIP", "-p", "edges", "--starts-at", "noon"], "invalid_request", id="no time"),
     ],
 )
 def test_what_is_wrong_with_the_input_is_told(
@@ -78,6 +80,8 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     job = {
         "state": "succeeded_with_gaps",
         "frames": {"total": 10, "ok": 7, "decode_error": 2, "failed": 1},
+        "gaps": [{"status": "decode_error"}, {"status": "missing"}],
+        "summary": {"gate": {"frames": 10, "skipped": 4, "skipped_fraction": 0.4}, "scenes": {"cut": 1}},
         "seconds": 2.0,
         "fps": 5.0,
         "exports": ["frames.ndjson"],
@@ -85,7 +89,33 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
     done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
     assert done.code == 5
-    assert done.out == f"10 frames (3 gaps) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
+    assert done.out == (
+        f"10 frames (3 gaps, the file is cut off, 4 skipped by gate) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
+    )
+
+
+def test_a_stage_that_raises_is_blamed_in_one_line(
+    cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cvpipe.stages.edges import Edges
+
+    monkeypatch.setattr(Edges, "process", lambda self, frames, found: {}["x"])
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path / "out")
+    assert (done.code, done.out, done.err) == (1, "", "error: stage 'edges' failed: KeyError: 'x'\n")
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path / "out", "--json")
+    assert done.problem["type"] == "stage_failed"
+
+
+def test_records_tell_the_time_of_day_where_the_beginning_is_given(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    done = cvpipe(
+        "run", clip, "-p", "edges", "-o", tmp_path / "out", "--starts-at", "2026-01-01T12:00:00+02:00", "--json"
+    )
+    assert done.json["starts_at"] == "2026-01-01T10:00:00.000Z"
+    assert [r["wall_time"] for r in records(tmp_path / "out")[:2]] == [
+        "2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00.200Z",
+    ]  # fmt: skip
+    cvpipe("run", clip, "-p", "edges", "-o", tmp_path / "out")
+    assert "wall_time" not in records(tmp_path / "out")[0]
 
 
 def test_a_missing_extra_is_named(cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,29 @@ import pytest
 
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.inference import OnnxTools
-from cvpipe.results import FrameRecord, Objects
-from cvpipe.stages import FrameStage, Reshaper, Selector, SequenceStage, Stage, describe, discover, make
+from cvpipe.results import Found, FrameRecord, Objects
+from cvpipe.stages import (
+    FrameStage,
+    JobStage,
+    Reshaper,
+    Selector,
+    SequenceStage,
+    Stage,
+    Tiler,
+    describe,
+    discover,
+    is_true,
+    make,
+)
 from tests.modelcards import write_yolox_card
 
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "decimate": [{"fps": 5}],
+    "range": [{"from": 0.5, "to": 1}, {"from_frame": 7}],
+    "decimate": [{"fps": 5}, {"every": 3}, {"keep": "keyframes"}, {"keep": "references"}],
+    "constant_rate": [{"fps": 30}],
+    "motion_gate": [{}, {"hold_frames": 1}],
+    "normalise": [{"fps": 5, "max_side": 320}],
     "resize": [{"width": 64, "height": 64}],
     "channels": [{"to": "gray"}, {"to": "hsv", "only": "v"}],
     "crop": [{"width": 320, "height": 180}],
@@ -86,7 +102,7 @@ def make_objects(number: int) -> Objects:
 def test_options_that_have_defaults_need_not_be_given(kind: str) -> None:
     model = discover()[kind].Options
     given = OPTIONS.get(kind, [{}])[0]
-    required = {name: given[name] for name, field in model.model_fields.items() if field.is_required()}
+    required = {name: given[name] for name, field in model.model_fields.items() if field.is_required()} or given
     options = model.model_validate({"type": kind, **required})
     assert model.model_validate(options.model_dump(mode="json")) == options
     assert discover()[kind](options).kind() == kind
@@ -117,7 +133,9 @@ def test_a_batch_split_in_two_equals_one_batch_and_inputs_stay_as_they_were(
     images = [frame.image.copy() for frame in frames]
     before = [objects.to_dicts() for objects in found]
 
+    stage.begin()
     together = stage.process(frames, found)
+    stage.begin()
     split = stage.process(frames[:1], found[:1]) + stage.process(frames[1:], found[1:])
     assert len(together) == 3
     records = [
@@ -138,6 +156,65 @@ def test_a_batch_split_in_two_equals_one_batch_and_inputs_stay_as_they_were(
         assert (box <= np.tile(SOURCE.source, 2)).all()
 
 
+@pytest.mark.parametrize(("kind", "options"), stages_of(FrameStage))
+def test_a_frame_comes_out_the_same_wherever_its_chunk_begins(
+    kind: str, options: dict[str, Any], tools: OnnxTools
+) -> None:
+    stage = open_stage(kind, options, tools)
+    frames = make_frames(stage.view(SOURCE), 6)
+    found = [make_objects(frame.number) for frame in frames]
+
+    def results(first: int) -> list[Found]:
+        stage.begin()
+        return [stage.process([frames[n]], [found[n]])[0] for n in range(first, 6)]
+
+    straight = results(0)
+    for first in range(1, 6 - stage.memory):
+        for number, result in enumerate(results(first), first):
+            if number >= first + stage.memory:
+                assert (result.values, result.skip, result.added, result.objects) == (
+                    straight[number].values, straight[number].skip, straight[number].added, straight[number].objects
+                )  # fmt: skip
+    assert stage.skips or not any(result.skip for result in straight)
+    for result in straight:
+        record = FrameRecord(0, 0, 0.0).with_found(result)
+        assert result.skip == (stage.skips and is_true(record, "it", "skipped"))
+        assert all(isinstance(record.values["it"][entry], bool) for entry in stage.tallies)
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(Tiler))
+@pytest.mark.parametrize("upstream", [SOURCE, SOURCE.resized(100, 100, mode="letterbox")], ids=["plain", "letterbox"])
+def test_tiles_cover_the_picture_and_one_result_comes_of_theirs(
+    kind: str, options: dict[str, Any], upstream: View, tools: OnnxTools
+) -> None:
+    tiler = open_stage(kind, options, tools)
+    tiles = tiler.tiles(upstream)
+    covered = np.zeros((180, 320), bool)
+    for view in tiles:
+        x, y, width, height = view.region
+        covered[y : y + height, x : x + width] = True
+    assert covered.all()
+    one = Objects.make(stage="s", box=[[10, 10, 20, 20]], score=[0.5], label=["x"])
+    merged = tiler.merge([Found(added=one), *(Found(added=Objects.none()) for _ in tiles[1:])])
+    assert merged.added is not None
+    assert merged.added.to_dicts() == one.to_dicts()
+    assert not merged.skip
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(JobStage))
+def test_a_stage_that_makes_files_names_them_and_makes_no_others(
+    kind: str, options: dict[str, Any], tools: OnnxTools, tmp_path: Path
+) -> None:
+    class Footage:
+        def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
+            path.write_bytes(b"")
+            path.with_suffix(".map.ndjson").write_text("")
+
+    stage = open_stage(kind, options, tools)
+    stage.make(Footage(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(stage.files())
+
+
 @pytest.mark.parametrize(("kind", "options"), stages_of(Selector))
 def test_a_selection_is_the_same_whatever_came_before(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
     stage = open_stage(kind, options, tools)
@@ -146,6 +223,9 @@ def test_a_selection_is_the_same_whatever_came_before(kind: str, options: dict[s
     assert (mask.shape, mask.dtype) == ((50,), np.bool_)
     assert np.array_equal(stage.select(frames), mask)
     assert stage.select(timeline(0)).shape == (0,)
+    assert set(stage.values(frames)) <= set(np.flatnonzero(mask))
+    for told in (stage.values(timeline(0)), stage.summary(timeline(0)), stage.summary(frames)):
+        json.dumps(dict(told))
 
 
 @pytest.mark.parametrize(("kind", "options"), stages_of(Reshaper))

@@ -22,6 +22,15 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made where it is missing.")],
     chunk_seconds: Annotated[float, typer.Option(min=0.2, max=120, help="Length of a unit of work, about.")] = 10,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also write a copy with the findings drawn.")] = False,
+    starts_at: Annotated[
+        str | None,
+        typer.Option(
+            "--starts-at",
+            metavar="TIME",
+            help="When the first frame was taken: ISO 8601 with its zone, 2026-01-01T10:00:00Z. Default: what the file "
+            "says.",
+        ),
+    ] = None,
     start: From = None,
     stop: To = None,
     threads: Threads = None,
@@ -29,7 +38,8 @@ def run(
 ) -> ExitCode:
     """Run a pipeline on a video in this process, without any service.
 
-    Writes frames.ndjson and job.json to the folder (and annotated.mp4 with --annotate), over those of an earlier run.
+    Writes frames.ndjson and job.json to the folder (annotated.mp4 with --annotate, and what stages make of the whole
+    video), over those of an earlier run.
     With --json the job document comes on standard output.
     """
     from cvpipe.pipeline import load_pipeline
@@ -37,6 +47,7 @@ def run(
     settings = load_settings(threads=threads)
     spec = load_pipeline(pipeline, settings=settings, files=True, field="--pipeline")
     time_range = read_range(start, stop)
+    began = None if starts_at is None else read_moment(starts_at)
     extras.require("worker", what="cvpipe run")
     from cvpipe.engine import run_local
 
@@ -49,6 +60,7 @@ def run(
             chunk_seconds=chunk_seconds,
             annotate=annotate,
             range=time_range,
+            starts_at=began,
             on_progress=on_progress,
         )
     if as_json:
@@ -56,10 +68,24 @@ def run(
     else:
         frames = job["frames"]
         lost = frames["total"] - frames["ok"]
-        gaps = f" ({lost} gaps)" if lost else ""
+        notes = [f"{lost} gaps"] if lost else []
+        notes += ["the file is cut off" for gap in job["gaps"] if gap["status"] == "missing"]
+        notes += [f"{told['skipped']} skipped by {name}" for name, told in job["summary"].items() if "skipped" in told]
+        noted = f" ({', '.join(notes)})" if notes else ""
         files = ", ".join(str(out / name) for name in job["exports"])
-        output.line(f"{frames['total']} frames{gaps} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
+        output.line(f"{frames['total']} frames{noted} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
     return exit_code_of_state(job["state"])
+
+
+def read_moment(text: str) -> float:
+    """Seconds since the epoch of what --starts-at names. Raises: InvalidRequest."""
+    from cvpipe.errors import InvalidRequest
+    from cvpipe.results import epoch_seconds
+
+    try:
+        return epoch_seconds(text)
+    except ValueError as error:
+        raise InvalidRequest(f"wanted a time like 2026-01-01T10:00:00Z: {error}", field="--starts-at") from None
 
 
 def read_range(start: float | None, stop: float | None) -> TimeRange | None:
