@@ -46,6 +46,12 @@ def finish(task: str) -> None:
     tasks.finish(resources.bench, task)
 
 
+@dramatiq.actor(queue_name=queue_name("media"))
+def media(task: str) -> None:
+    """Make a picture or a clip."""
+    tasks.media(resources.bench, task)
+
+
 @dramatiq.actor(queue_name=queue_name("notify"))
 def notify(task: str) -> None:
     """Deliver a webhook."""

@@ -96,7 +96,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def test_what_up_announces_is_there(service: Up) -> None:
     assert httpx.get(f"{service.url}/readyz").json()["status"] == "ready"
     assert httpx.get(service.ready["docs"]).status_code == 200
-    assert set(service.children) == {"store", "api", "compute", "flow", "notify"}
+    assert set(service.children) == {"store", "api", "compute", "flow", "notify", "media"}
     assert service.ready["store"]["durable"] is True
     store = redis.Redis.from_url(service.ready["store"]["url"], decode_responses=True)
     assert store.config_get("appendfsync", "maxmemory-policy") == {

@@ -14,12 +14,16 @@ from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
-from cvpipe.job import Job, JobRequest
+from cvpipe.job import Job, JobError, JobRequest
+from cvpipe.media import Excerpt, mark_used, media_path, media_task
 from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
 from cvpipe.store import Store
+from cvpipe.video import VideoIndex
+
+_MEDIA_PRIORITY = 9  # somebody is looking at a page and waits
 
 
 class Lifecycle:
@@ -67,6 +71,7 @@ class Lifecycle:
             "path": path,
             "pipeline": spec.model_dump(mode="json"),
             "range": request.range.model_dump(by_alias=True) if request.range else None,
+            "starts_at": None if request.starts_at is None else round(request.starts_at.timestamp(), 3),
             "priority": request.priority,
             "labels": request.labels,
             "webhook_url": str(webhook.url) if webhook else None,
@@ -117,6 +122,11 @@ class Lifecycle:
         self._bell.ring(self._store.cancel(job_id))
         return self._store.job(job_id)
 
+    def repair(self, job_id: str) -> Job:
+        """Have the frames without results looked at again; what is good stays. Raises: NotFound, Conflict."""
+        self._bell.ring(self._store.repair(job_id))
+        return self._store.job(job_id)
+
     def delete(self, job_id: str) -> None:
         """Remove a job that is over, its records and its files. Raises: NotFound, Conflict."""
         self._store.delete_job(job_id)
@@ -141,6 +151,59 @@ class Lifecycle:
     def video(self, video_id: str) -> dict[str, Any]:
         """What is known of a video. Raises: NotFound."""
         return self._store.video(video_id)
+
+    def look_for(self, video_id: str, excerpt: Excerpt) -> Path | None:
+        """The file of a picture or clip; None: it is being made, ask again.
+
+        Raises: NotFound (no such video, or frame), Refused (it can't be made).
+        """
+        path = media_path(self._settings.data_dir, video_id, excerpt.name)
+        if mark_used(path):
+            return path
+        video = self._ready_video(video_id)
+        if video is None:
+            return None
+        frames = int((video["facts"] or {}).get("frames", 0))
+        if excerpt.kind == "frame" and frames and excerpt.number >= frames:
+            raise NotFound(f"the video has {frames} frames, from 0 to {frames - 1}; there is no {excerpt.number}")
+        self._ask_for(media_task(video_id, excerpt.name), queue="media")
+        return path if mark_used(path) else None  # it may have come between the two looks
+
+    def index_of(self, video_id: str) -> VideoIndex | None:
+        """A video's index; None: it is being made, ask again. Raises: NotFound, Refused (it can't be made)."""
+        packed = self._store.video_index(video_id)
+        if packed is not None:
+            try:
+                return VideoIndex.unpack(packed)
+            except InvalidRequest:  # an older version of cvpipe has kept it: it is made again
+                self._ask_for(f"probe:{video_id}", queue="ingest")
+                return None
+        if self._ready_video(video_id) is not None:
+            self._ask_for(f"probe:{video_id}", queue="ingest")
+        return None
+
+    def _ready_video(self, video_id: str) -> dict[str, Any] | None:
+        """A video that can be looked at; None while it is indexed. Raises: NotFound, Refused."""
+        video = self._store.video(video_id)
+        if video["state"] == "failed":
+            raise Refused(JobError.model_validate(video["error"]))
+        return video if video["state"] == "ready" else None
+
+    def _ask_for(self, task: str, *, queue: str) -> None:
+        """Make sure that somebody is at a task that belongs to no job. Raises: Refused."""
+        is_open, error = self._store.is_open(task)
+        if error is not None:
+            raise Refused(error)
+        if not is_open:
+            self._bell.ring(self._store.put_task(task, queue=queue, priority=_MEDIA_PRIORITY))
+
+
+class Refused(Exception):
+    """A worker could not make what was asked for; `error` says why."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 def new_id() -> str:

@@ -79,7 +79,7 @@ def test_only_the_api_and_two_pages_listen_and_only_on_this_machine_unless_told(
 def test_what_opens_videos_reaches_only_the_store_and_the_broker(compose: dict[str, Any]) -> None:
     assert compose["networks"]["back"] == {"internal": True}
     workers = [name for name in compose["services"] if name.startswith("worker-")]
-    assert len(workers) == 4
+    assert len(workers) == 5
     assert all(compose["services"][name]["networks"] == ["back"] for name in workers)
 
 

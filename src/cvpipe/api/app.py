@@ -21,6 +21,7 @@ from cvpipe.api import (
     guard,
     health,
     jobs,
+    media,
     metrics,
     problems,
     videos,
@@ -83,7 +84,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     )
     app.state.settings = settings
     app.state.metrics = metrics.HttpMetrics()
-    modules = (videos, jobs, frames, events, exports, catalogue, health, metrics, docs, problems)
+    modules = (videos, media, jobs, frames, events, exports, catalogue, health, metrics, docs, problems)
     for module in modules:
         app.include_router(module.router)
     app.state.routes = [route for module in modules for route in module.router.routes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Response
@@ -69,6 +70,11 @@ class FrameRecord(BaseModel):
     frame: int = Field(ge=0, description="Number of the source frame in display order, from 0.")
     pts: int = Field(description="Presentation time stamp, in the video's time base.")
     time: float = Field(ge=0, description="Seconds since the first frame of the video.")
+    wall_time: datetime | None = Field(
+        default=None,
+        description="When it was recorded, to the millisecond, UTC; where the job's `starts_at` or the file tells.",
+        examples=["2026-01-01T10:00:00.120Z"],
+    )
     status: Literal["ok", "decode_error", "failed"] = Field(
         description="`decode_error`: the frame cannot be decoded; `failed`: its part of the video was given up."
     )

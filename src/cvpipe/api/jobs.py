@@ -65,6 +65,8 @@ def shown(job: Job) -> Job:
     links = {"self": here, "frames": f"{here}/frames", "events": f"{here}/events"}
     if not job.state.is_final:
         links["cancel"] = f"{here}/cancel"
+    elif job.state is JobState.succeeded_with_gaps:
+        links["repair"] = f"{here}/repair"
     if job.video is not None and job.path is None:
         links["video"] = f"/v1/videos/{job.video}"
     links |= {name: f"{here}/exports/{name}" for name in job.exports}
@@ -170,6 +172,24 @@ def get_job(job_id: JobId, store: StoreDep) -> Job:
 def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
     """End the job at once; what it has found so far stays. A job that is over stays as it is."""
     return shown(lifecycle.cancel(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/repair",
+    operation_id="repairJob",
+    summary="Try the frames without results again",
+    status_code=202,
+    response_model=Job,
+    response_description="The job, which is queued again.",
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
+)
+def repair_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
+    """Look again at the frames of a job that ended with gaps, or failed because its chunks were given up.
+
+    Records that are good stay as they are; where stages need the whole sequence, those run anew over all records. The
+    job's files are made again, and its webhook tells of the new end. Canceled, the job is what it was before.
+    """
+    return shown(lifecycle.repair(job_id))
 
 
 @router.delete(

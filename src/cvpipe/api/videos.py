@@ -49,7 +49,26 @@ class VideoFacts(BaseModel):
     duration_seconds: float = Field(description="Measured.")
     fps: float = Field(description="Measured average.")
     time_base: str = Field(description="Unit of `pts`, seconds: `num/den`.", examples=["1/12800"])
-    header: dict[str, Any] = Field(default_factory=dict, description="The file's own claims, which may be wrong.")
+    mirrored: bool = Field(default=False, description="And flipped left to right after the rotation.")
+    sample_aspect_ratio: str = Field(default="1/1", description="Width over height of a pixel; shown, not applied.")
+    field_order: Literal["progressive", "top", "bottom"] = Field(
+        default="progressive", description="Of interlaced video: the field that comes first."
+    )
+    colour: dict[str, str] = Field(
+        default_factory=dict, description="`space`, `range`, `primaries`, `transfer`, in FFmpeg's words."
+    )
+    timing: Literal["file", "counted"] = Field(
+        default="file", description="`counted`: the file has no usable times; they were made up from the frames' order."
+    )
+    header: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The file's own claims, which may be wrong: `frames`, `duration_seconds`, `fps`, `bit_rate`, "
+        "`creation_time`.",
+    )
+    streams: list[dict[str, Any]] = Field(default_factory=list, description="All streams of the file.")
+    warnings: list[JobError] = Field(
+        default_factory=list, description="What is wrong with the file although it can be read."
+    )
 
 
 class Video(BaseModel):

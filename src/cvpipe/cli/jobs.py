@@ -122,6 +122,13 @@ def cancel(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
 
 
 @app.command()
+def repair(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Look again at the frames of a job that have no results. What is good stays."""
+    with open_client(url) as client:
+        _show(client.repair(job), as_json=as_json)
+
+
+@app.command()
 def delete(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Remove a job that has ended, with its records and files."""
     with open_client(url) as client:

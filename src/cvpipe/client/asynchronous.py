@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any, Self, TypeVar, assert_never
+from typing import Any, Literal, Self, TypeVar, assert_never
 
 import anyio
 import httpx
@@ -89,6 +90,7 @@ class AsyncClient:
         webhook: WebhookLike | None = None,
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
+        starts_at: datetime | str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """See `Client.submit`."""
@@ -103,6 +105,7 @@ class AsyncClient:
                 webhook=webhook,
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
+                starts_at=starts_at,
                 idempotency_key=idempotency_key,
             )
         )
@@ -146,6 +149,34 @@ class AsyncClient:
     async def cancel(self, job: JobLike) -> Job:
         """See `Client.cancel`."""
         return await self._run(self._calls.cancel(job))
+
+    async def repair(self, job: JobLike) -> Job:
+        """See `Client.repair`."""
+        return await self._run(self._calls.repair(job))
+
+    async def frame_picture(
+        self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"
+    ) -> bytes:
+        """See `Client.frame_picture`."""
+        return await self._run(self._calls.picture(video, f"frames/{number}.{format}", {"width": width}))
+
+    async def thumbnail(self, video: VideoLike, *, width: int | None = None) -> bytes:
+        """See `Client.thumbnail`."""
+        return await self._run(self._calls.picture(video, "thumbnail.jpg", {"width": width}))
+
+    async def sheet(
+        self, video: VideoLike, *, columns: int | None = None, rows: int | None = None, width: int | None = None
+    ) -> bytes:
+        """See `Client.sheet`."""
+        params = {"columns": columns, "rows": rows, "width": width}
+        return await self._run(self._calls.picture(video, "sheet.jpg", params))
+
+    async def clip(
+        self, video: VideoLike, start: float, stop: float | None, path: str | os.PathLike[str], *,
+        on_progress: OnTransfer | None = None,
+    ) -> Path:  # fmt: skip
+        """See `Client.clip`."""
+        return await self._run(self._calls.clip(video, start, stop, path, on_progress))
 
     async def delete(self, job: JobLike) -> None:
         """See `Client.delete`."""

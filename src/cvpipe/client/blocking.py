@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any, Self, TypeVar, assert_never
+from typing import Any, Literal, Self, TypeVar, assert_never
 
 import httpx
 
@@ -101,6 +102,7 @@ class Client:
         webhook: WebhookLike | None = None,
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
+        starts_at: datetime | str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Have a video understood. Returns at once, with the job as it stands; `wait` and `frames` follow it.
@@ -110,7 +112,8 @@ class Client:
         under a folder that the service was told of; give this or `video`. range: seconds since the first frame,
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
-        `annotated.mp4`. chunk_seconds: about how long a unit of work is. idempotency_key: submits with an equal key
+        `annotated.mp4`. chunk_seconds: about how long a unit of work is. starts_at: when the first
+        frame was recorded, with its zone. idempotency_key: submits with an equal key
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
 
@@ -127,6 +130,7 @@ class Client:
                 webhook=webhook,
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
+                starts_at=starts_at,
                 idempotency_key=idempotency_key,
             )
         )
@@ -176,6 +180,34 @@ class Client:
     def cancel(self, job: JobLike) -> Job:
         """Have a job stop; what it found so far stays. A job that has ended stays as it is."""
         return self._run(self._calls.cancel(job))
+
+    def repair(self, job: JobLike) -> Job:
+        """Look again at frames without results; what is good stays. Raises: ApiError (`conflict`)."""
+        return self._run(self._calls.repair(job))
+
+    def frame_picture(
+        self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"
+    ) -> bytes:
+        """Exactly this frame, as the bytes of a picture. Raises: ApiError (`not_found`)."""
+        return self._run(self._calls.picture(video, f"frames/{number}.{format}", {"width": width}))
+
+    def thumbnail(self, video: VideoLike, *, width: int | None = None) -> bytes:
+        """A small JPEG that stands for the video."""
+        return self._run(self._calls.picture(video, "thumbnail.jpg", {"width": width}))
+
+    def sheet(
+        self, video: VideoLike, *, columns: int | None = None, rows: int | None = None, width: int | None = None
+    ) -> bytes:
+        """A contact sheet, as a JPEG."""
+        params = {"columns": columns, "rows": rows, "width": width}
+        return self._run(self._calls.picture(video, "sheet.jpg", params))
+
+    def clip(
+        self, video: VideoLike, start: float, stop: float | None, path: str | os.PathLike[str], *,
+        on_progress: OnTransfer | None = None,
+    ) -> Path:  # fmt: skip
+        """Save the frames with start <= time < stop (None: to the end) as an MP4 file; returns where it is."""
+        return self._run(self._calls.clip(video, start, stop, path, on_progress))
 
     def delete(self, job: JobLike) -> None:
         """Remove a job that has ended, with its records and files. Raises: ApiError (`conflict`, `not_found`)."""

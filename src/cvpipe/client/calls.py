@@ -6,6 +6,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -15,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cvpipe.client.answers import check, document, listed, malformed, read_as
-from cvpipe.client.steps import CALL_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
+from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
 from cvpipe.client.video import Video
 from cvpipe.errors import InvalidRequest, Unavailable
 from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
@@ -27,6 +28,7 @@ JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
 
 _NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
 
 
 def id_of(thing: JobLike | VideoLike) -> str:
@@ -88,6 +90,7 @@ class Calls:
         webhook: WebhookLike | None,
         annotate: bool | None,
         chunk_seconds: float | None,
+        starts_at: datetime | str | None,
         idempotency_key: str | None,
     ) -> Call[Job]:
         """Make a job; with a key, so that a second try after a lost answer comes to the first one's job."""
@@ -101,6 +104,7 @@ class Calls:
             "webhook": {"url": webhook} if isinstance(webhook, str) else webhook,
             "annotate": annotate,
             "chunk_seconds": chunk_seconds,
+            "starts_at": starts_at,
         }
         body = _validated({name: value for name, value in given.items() if value is not None})
         headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
@@ -130,6 +134,41 @@ class Calls:
         """Stop a job; asking twice does no harm."""
         response = yield from self.take(Ask("POST", job_path(job, "cancel")))
         return read_as(Job, document(response), response=response)
+
+    def repair(self, job: JobLike) -> Call[Job]:
+        """Have a job repaired; one that a lost attempt has begun to repair counts as begun."""
+        doubt = Doubt()
+        response = yield from self.take(Ask("POST", job_path(job, "repair")), doubt=doubt)
+        if response.status_code == _CONFLICT and doubt.lost_answers:
+            found = yield from self.job(job)
+            if not found.state.is_final:
+                return found
+        return read_as(Job, document(response), response=response)
+
+    def picture(self, video: VideoLike, name: str, params: Mapping[str, int | None]) -> Call[bytes]:
+        """A picture of a video, as the bytes of its file."""
+        given = {key: value for key, value in params.items() if value is not None}
+        path = f"/v1/videos/{quote(id_of(video), safe='')}/{name}"
+        response = yield from self.take(Ask("GET", path, given, headers={"accept": "image/*"}))
+        check(response)
+        return response.content
+
+    def clip(
+        self, video: VideoLike, start: float, stop: float | None, dest: str | os.PathLike[str],
+        on_progress: OnTransfer | None,
+    ) -> Call[Path]:  # fmt: skip
+        """Save a clip; it is there only once it is whole. One that takes long to encode is asked for for a minute."""
+        params = {"from": start, **({} if stop is None else {"to": stop})}
+        target = Path(dest)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        path = f"/v1/videos/{quote(id_of(video), safe='')}/clip"
+        try:
+            response = yield from self.take(Fetch(path, part, on_progress, params), waits=FOLLOW_WAITS)
+            check(response)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        return target
 
     def delete(self, job: JobLike) -> Call[None]:
         """Remove a job; one that a lost attempt removed counts as removed."""

@@ -54,7 +54,9 @@ def putting(
 
 def fetching(http: httpx.Client | httpx.AsyncClient, step: Fetch) -> httpx.Request:
     """The request of a `Fetch`. Files are compressed already; an identity body tells its size."""
-    return http.build_request("GET", step.path, headers={"accept": "*/*", "accept-encoding": "identity"})
+    return http.build_request(
+        "GET", step.path, params=step.params, headers={"accept": "*/*", "accept-encoding": "identity"}
+    )
 
 
 def listening(http: httpx.Client | httpx.AsyncClient, step: Listen) -> httpx.Request:

@@ -62,6 +62,7 @@ class Fetch:
     path: str
     target: Path
     on_progress: OnTransfer | None
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,11 +31,13 @@ __all__ = ["Running", "run_service"]
 COMPUTE_QUEUES: Final = ("cpu", "gpu")
 FLOW_QUEUES: Final = ("ingest", "sequence", "finish")
 NOTIFY_QUEUES: Final = ("notify",)
+MEDIA_QUEUES: Final = ("media",)
 _FLOW_THREADS: Final = 4  # they wait for the store and for decoders, they hardly compute
 _NOTIFY_THREADS: Final = 8  # they wait for webhook receivers, some of them for long: a process of their own
+_MEDIA_THREADS: Final = 2  # somebody is waiting for a picture: never behind chunks
 _STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
 _READY_SECONDS: Final = 60.0
-_STOP_ORDER: Final = (("compute", "flow", "notify"), ("api",), ("store",))
+_STOP_ORDER: Final = (("compute", "flow", "notify", "media"), ("api",), ("store",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ def _commands(
         # The sweeper has hardly anything to do; a process of its own would cost 80 MB and a second at the start.
         "flow": ["worker", "--queues", ",".join(FLOW_QUEUES), "--threads", str(_FLOW_THREADS), "--sweep"],
         "notify": ["worker", "--queues", ",".join(NOTIFY_QUEUES), "--threads", str(_NOTIFY_THREADS)],
+        "media": ["worker", "--queues", ",".join(MEDIA_QUEUES), "--threads", str(_MEDIA_THREADS)],
     }
     return [
         Command(

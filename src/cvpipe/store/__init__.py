@@ -11,6 +11,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from cvpipe.store.jobs import Jobs
+from cvpipe.store.media import Media
 from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.videos import Videos
@@ -18,7 +19,7 @@ from cvpipe.store.videos import Videos
 __all__ = ["Claim", "Ring", "Store"]
 
 
-class Store(Jobs, Tasks, Records, Videos):
+class Store(Jobs, Tasks, Records, Videos, Media):
     """Jobs, tasks, records, events and videos in Redis (or Valkey). Thread-safe."""
 
     @classmethod

@@ -15,7 +15,7 @@ class Videos(Connection):
 
     @guarded
     def put_video(self, video_id: str, **fields: str | bytes | float) -> None:
-        """Set fields of a video: size, filename, state, facts (json), index (bytes), error (json)."""
+        """Set fields of a video: size, filename, state, facts (json), index (bytes), error (json), path."""
         pipe = self._redis.pipeline()
         pipe.hset(PREFIX + "video:" + video_id, mapping=fields)
         pipe.hsetnx(PREFIX + "video:" + video_id, "created_at", round(time.time(), 3))
@@ -44,6 +44,12 @@ class Videos(Connection):
         """The packed index of a video, where it is known."""
         raw: bytes | None = self._redis.hget(PREFIX + "video:" + video_id, "index")
         return raw
+
+    @guarded
+    def video_path(self, video_id: str) -> str | None:
+        """Where on the server a video was found that a job named by its path."""
+        raw = self._redis.hget(PREFIX + "video:" + video_id, "path")
+        return None if raw is None else raw.decode()
 
     @guarded
     def remembered_sha256(self, file_key: str) -> str | None:

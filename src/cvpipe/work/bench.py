@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
-from cvpipe.errors import CvpipeError, LeaseLost, StoreUnavailable, Unavailable
+from cvpipe.errors import CvpipeError, LeaseLost, StageFailed, StoreUnavailable, Unavailable
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
@@ -159,7 +159,7 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
         with suppress(Unavailable):
             bench.bell.ring(bench.store.release(claim, delay_seconds=1))
     except Exception as error:
-        if not isinstance(error, CvpipeError):
+        if not isinstance(error, CvpipeError) or isinstance(error, StageFailed):
             log.exception("task raised %s", fields(task=task))
         _retry(bench, lease, error, on_given_up)
     finally:
@@ -189,6 +189,8 @@ def _give_up(bench: Bench, lease: Lease, error: JobError, on_given_up: OnGivenUp
             raise
         except Exception as worse:
             log.exception("giving up failed too %s", fields(task=task))
+            if task.startswith(("probe:", "media:")):
+                return  # it belongs to no job; its lease runs out, and it is tried again
             job_id = task.split(":")[1]
             failed = bench.store.end_job(lease.claim, job_id, JobState.failed, error=_reason(worse), exports=[])
             bench.bell.ring(failed)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
+
+import numpy as np
 
 from cvpipe.engine import SequenceRunner
 from cvpipe.errors import LeaseLost, Unavailable
@@ -14,6 +17,7 @@ from cvpipe.job import JobError
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
 from cvpipe.results import FrameRecord
+from cvpipe.stages import FrameStage
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.planned import Part, PlannedJob
@@ -84,18 +88,35 @@ class _Appender:
 
 
 def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
+    kept = _kept(bench, job, part)
     numbers = job.frames_of(part.chunk)
+    if not job.is_counted(part.segment) and kept:
+        numbers = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
+        kept = {}
     last = bench.store.last_frame(part.job, part.segment, part.chunk)
     numbers = numbers[numbers > last]  # after a crash: go on behind what is written
     upstream = None
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
-    records = bench.runner(job.spec, segment).run(bench.decoders, job.file(bench, lease), job.index, numbers, upstream)
+    again = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
+    runner = bench.runner(job.spec, segment)
+    found = runner.run(bench.decoders, job.file(bench, lease), job.index, job.selection, again, upstream=upstream)
     counted = job.is_counted(part.segment)
     with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
-        for record in records:
-            appender.add(record)
+        for number in numbers.tolist():
+            appender.add(kept[number] if number in kept else next(found))
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+
+
+def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
+    """Of a chunk that is being repaired: the records that stay as they are, by frame; none of any other chunk.
+
+    Where a stage looks back over frames, the records next to a gap were made without it: then all are made anew.
+    """
+    old = bench.store.old_records(part.job, job.last_frames_segment, part.chunk)
+    if not old or any(isinstance(stage, FrameStage) and stage.memory for stage in job.spec.make_stages()):
+        return {}
+    return {record.frame: record for record in old if record.status == "ok"}
 
 
 def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
@@ -110,16 +131,25 @@ def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segme
 
 
 def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
-    """Give a chunk up: its missing records say so, the job goes on without it."""
+    """Give a chunk up: its missing records say so, the job goes on without it.
+
+    A chunk that was being repaired keeps what was good before.
+    """
     job = PlannedJob.load(bench, part.job)
     is_frames = job.segments[part.segment].kind == "frames"
+    old_records = bench.store.old_records(part.job, job.last_frames_segment, part.chunk) if is_frames else []
+    good = {record.frame: record for record in old_records if record.status == "ok"}
+    is_last = job.is_counted(part.segment)
     known: dict[int, FrameRecord] = {}
     if part.segment > 0:
         known = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
     records = []
     for number in job.frames_of(part.chunk).tolist():
-        old = known.get(number) or FrameRecord(number, int(job.index.pts[number]), float(job.index.times[number]))
-        records.append(FrameRecord(old.frame, old.pts, old.time, "failed", old.objects, old.values, error=error.code))
+        if number in good and is_last:
+            records.append(good[number])
+            continue
+        old = known.get(number) or job.selection.record(number)
+        records.append(replace(old, status="failed", error=error.code))
     stream = (part.segment, part.chunk) if is_frames else None
     counted = is_frames and job.is_counted(part.segment)
     for start in range(0, len(records), 500):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 from cvpipe.engine import plan_chunks
-from cvpipe.errors import InvalidRequest, MediaUnreadable
+from cvpipe.errors import InvalidRequest
 from cvpipe.inference.cards import find_card
-from cvpipe.job import JobError, JobState
-from cvpipe.pipeline import PipelineSpec, parse_pipeline, plan_segments, select_frames
+from cvpipe.job import JobError, JobState, WallClock
+from cvpipe.pipeline import PipelineSpec, check_fit, parse_pipeline, plan_segments, select_frames
 from cvpipe.results import stream_ms
-from cvpipe.sources.upload import stored_path
 from cvpipe.store import Ring
-from cvpipe.video import VideoIndex
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.planned import time_range_of
-from cvpipe.work.source import locate
+from cvpipe.work.source import index_of, locate, video_file
 
 
 def ingest(bench: Bench, task: str) -> None:
@@ -35,10 +32,14 @@ def ingest(bench: Bench, task: str) -> None:
         doc = bench.store.job_doc(name)
         spec = parse_pipeline(doc["pipeline"])
         path, video = locate(bench, doc, lease)
-        index = _index(bench, video, path)
-        numbers = select_frames(spec, index, time_range_of(doc))
+        index = index_of(bench, video, path)
+        if doc["path"] is not None:
+            bench.store.put_video(video, path=str(path))  # pictures of the video may be asked for later
+        check_fit(spec, index.facts.display_width, index.facts.display_height)
+        selection = select_frames(spec, index, time_range_of(doc), starts_at=doc.get("starts_at"))
+        numbers = selection.numbers
         if not len(numbers):
-            raise InvalidRequest("no frame of the video lies in the range", field="range")
+            raise InvalidRequest("no frame of the video lies in the range, or is left by the stages that choose frames")
         chunks = plan_chunks(index, numbers, doc["chunk_seconds"])
         segments = [{"kind": s.kind, "queue": s.queue, "stages": list(s.stages)} for s in plan_segments(spec)]
         rings = bench.store.plan(
@@ -49,39 +50,29 @@ def ingest(bench: Bench, task: str) -> None:
             frames_total=len(numbers),
             video=video,
             models=_models_of(bench, spec),
+            wall_clock=_wall_clock(selection.starts_at, given=doc.get("starts_at") is not None),
         )
         bench.bell.ring(rings)
 
 
 def _probe(bench: Bench, task: str, video: str) -> None:
     def fail(lease: Lease, error: JobError) -> list[Ring]:
-        bench.store.put_video(video, state="failed", error=error.model_dump_json())
-        bench.store.drop(lease.claim)
+        if bench.store.video_index(video) is None:  # else it was made again, for a newer version of cvpipe
+            bench.store.put_video(video, state="failed", error=error.model_dump_json())
+        bench.store.refuse(lease.claim, error)
         return []
 
     with leased(bench, task, on_given_up=fail) as lease:
         if lease is not None:
-            _index(bench, video, stored_path(bench.settings.data_dir, video))
+            index_of(bench, video, video_file(bench, video, lease))
             bench.store.drop(lease.claim)
 
 
-def _index(bench: Bench, video: str, path: Path) -> VideoIndex:
-    """The video's index, made once and kept in the store."""
-    packed = bench.store.video_index(video)
-    if packed is not None:
-        return VideoIndex.unpack(packed)
-    if not path.is_file():
-        raise MediaUnreadable("the video's file is gone; upload it again", field="video")
-    index = bench.decoders.index(path)
-    bench.store.put_video(
-        video,
-        size=path.stat().st_size,
-        state="ready",
-        error="",
-        facts=json.dumps(index.facts.to_dict()),
-        index=index.pack(),
-    )
-    return index
+def _wall_clock(starts_at: float | None, *, given: bool) -> WallClock | None:
+    if starts_at is None:
+        return None
+    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(starts_at * 1000))
+    return WallClock(start=start, source="job" if given else "file")
 
 
 def _models_of(bench: Bench, spec: PipelineSpec) -> dict[str, str]:

@@ -28,8 +28,9 @@ def notify(bench: Bench, task: str) -> None:
         event = f"job.{job.state}"
         secret = str(doc["webhook_secret"] or bench.settings.webhook_secret)
         # The id is the same for every attempt, so that a receiver can drop repeats.
-        attempt = len(job.deliveries) + 1
-        result = webhooks.deliver(doc["webhook_url"], secret, f"msg_{job_id}", webhook_body(job, bench.settings))
+        attempt = len(job.deliveries) - bench.store.deliveries_before_repair(job_id) + 1
+        message = f"msg_{job_id}" + (f"_{job.repairs}" if job.repairs else "")
+        result = webhooks.deliver(doc["webhook_url"], secret, message, webhook_body(job, bench.settings))
         delivery = Delivery(
             event=event,
             attempt=attempt,
@@ -49,7 +50,7 @@ def notify(bench: Bench, task: str) -> None:
 def webhook_body(job: Job, settings: Settings) -> bytes:
     """Body of the webhook that tells of a job's end."""
     at = datetime.fromtimestamp(job.finished_at or time.time(), UTC).isoformat().replace("+00:00", "Z")
-    data = job.model_dump(mode="json", exclude={"deliveries"})
+    data = job.model_dump(mode="json", exclude={"deliveries", "gaps"})
     if settings.public_url:
         data["links"] = {"self": f"{settings.public_url.rstrip('/')}/v1/jobs/{job.id}"}
     return json.dumps({"type": f"job.{job.state}", "timestamp": at, "data": data}, ensure_ascii=False).encode()

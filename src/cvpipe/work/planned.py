@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.engine import Chunk, frames_of
-from cvpipe.errors import NotFound
 from cvpipe.job import TimeRange
-from cvpipe.pipeline import PipelineSpec, Segment, parse_pipeline, select_frames
+from cvpipe.pipeline import PipelineSpec, Segment, Selection, parse_pipeline, select_frames
 from cvpipe.results import FrameRecord
 from cvpipe.store import Store
 from cvpipe.video import VideoIndex
 from cvpipe.work.bench import Bench, Lease
-from cvpipe.work.source import same_file
+from cvpipe.work.source import index_of, named_file, same_file
 
 _PAGE = 1000
 
@@ -54,18 +53,15 @@ class PlannedJob:
     chunks: list[Chunk]
     video: str
     index: VideoIndex
-    numbers: npt.NDArray[np.int64]
+    selection: Selection
 
     @classmethod
     def load(cls, bench: Bench, job_id: str) -> PlannedJob:
-        """Read a planned job. Raises: NotFound."""
+        """Read a planned job. Raises: NotFound, MediaUnreadable (its index must be made again, and can't)."""
         doc = bench.store.job_doc(job_id)
         spec = parse_pipeline(doc["pipeline"])
         segments, chunks, video = bench.store.job_plan(job_id)
-        packed = bench.store.video_index(video)
-        if packed is None:
-            raise NotFound("the video was deleted")
-        index = VideoIndex.unpack(packed)
+        index = index_of(bench, video, lambda: named_file(bench, doc))
         time_range = time_range_of(doc)
         return cls(
             doc=doc,
@@ -75,8 +71,13 @@ class PlannedJob:
             chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(chunks)],
             video=video,
             index=index,
-            numbers=select_frames(spec, index, time_range),
+            selection=select_frames(spec, index, time_range, starts_at=doc.get("starts_at")),
         )
+
+    @property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Numbers of all source frames that the job looks at, (k,) int64."""
+        return self.selection.numbers
 
     def frames_of(self, chunk: int) -> npt.NDArray[np.int64]:
         """Numbers of the source frames looked at in a chunk, (k,) int64."""
@@ -86,14 +87,18 @@ class PlannedJob:
         """Where the video lies. Raises: InputChanged where it is not the file that the job began with."""
         return same_file(bench, self.doc, self.video, lease)
 
+    @property
+    def last_frames_segment(self) -> int:
+        """Number of the last segment that looks at frames."""
+        return max(n for n, s in enumerate(self.segments) if s.kind == "frames")
+
     def is_counted(self, segment: int) -> bool:
         """Progress is counted in the last segment that looks at frames."""
-        return segment == max(n for n, s in enumerate(self.segments) if s.kind == "frames")
+        return segment == self.last_frames_segment
 
 
-def all_records(store: Store, job_id: str) -> Iterator[FrameRecord]:
-    """Every record a job has now, in order. Memory: one page of 1,000."""
-    after = None
+def all_records(store: Store, job_id: str, *, after: str | None = None) -> Iterator[FrameRecord]:
+    """Every record a job has now, in order; with `after`, those behind that stream id. Memory: one page of 1,000."""
     while True:
         page, _ = store.frames(job_id, after=after, limit=_PAGE)
         for _, record in page:

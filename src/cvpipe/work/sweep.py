@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 
+from cvpipe import media
 from cvpipe.errors import Unavailable
+from cvpipe.log import fields
 from cvpipe.work.bench import Bench
 
 log = logging.getLogger(__name__)
 
 _PAGE = 1000
+_MEDIA_EVERY_SECONDS = 60.0
 
 
 def sweep_once(bench: Bench) -> int:
@@ -19,11 +23,30 @@ def sweep_once(bench: Bench) -> int:
     return len(rings)
 
 
+def sweep_media(bench: Bench) -> int:
+    """Remove pictures and clips that nobody looks at any more. Returns how many."""
+    settings = bench.settings
+    try:
+        removed = media.sweep(
+            settings.data_dir, keep_seconds=settings.media_keep_seconds, max_bytes=settings.media_max_bytes
+        )
+    except OSError as error:
+        log.warning("can't sweep pictures and clips: %s", error)
+        return 0
+    if removed:
+        log.info("removed pictures and clips %s", fields(files=removed))
+    return removed
+
+
 def sweep(bench: Bench) -> None:
     """Ring for what is due, again and again, until the bench stops. Several sweepers do no harm."""
+    media_at = time.monotonic()
     while not bench.stopping.wait(bench.settings.sweep_seconds):
         try:
             while sweep_once(bench) == _PAGE:
                 pass
         except Unavailable as error:
             log.warning("the sweeper goes on when the store answers: %s", error)
+        if time.monotonic() >= media_at:
+            sweep_media(bench)
+            media_at = time.monotonic() + _MEDIA_EVERY_SECONDS
