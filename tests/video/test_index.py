@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -27,7 +28,7 @@ def make_index(pts: list[int], keys: list[int], *, time_base: str = "1/10", dura
         pts=np.array(pts, np.int64),
         keyframe=keyframe,
         reference=np.arange(len(pts)) % 3 > 0,
-        size=np.arange(len(pts)) * 100,
+        size=np.arange(len(pts), dtype=np.int64) * 2**37,
     )
 
 
@@ -73,15 +74,23 @@ def test_an_index_survives_packing():
     assert VideoFacts.from_dict(index.facts.to_dict()) == index.facts
 
 
-def test_an_hour_of_frames_packs_into_few_bytes():
+def test_an_hour_of_frames_packs_into_four_bytes_a_frame():
     index = make_index(list(range(0, 90_000 * 512, 512)), list(range(0, 90_000, 50)), time_base="1/12800")
-    assert len(index.pack()) < 5_000
+    sizes = np.random.default_rng(1).lognormal(9, 1, 90_000).astype(np.int64)
+    packed = dataclasses.replace(index, size=sizes).pack()
+    assert len(packed) < 4 * 90_000
+    assert VideoIndex.unpack(packed).size.tolist() == sizes.tolist()
+
+
+def test_an_hour_of_frames_of_one_size_packs_into_few_bytes():
+    index = make_index(list(range(0, 90_000 * 512, 512)), list(range(0, 90_000, 50)), time_base="1/12800")
+    assert len(dataclasses.replace(index, size=np.full(90_000, 4000)).pack()) < 6_000
 
 
 @pytest.mark.parametrize(
     "spoil",
-    [lambda b: b"", lambda b: b"x" + b[1:], lambda b: b[:-9], lambda b: b[:30]],
-    ids=["nothing", "other magic", "end missing", "only the head"],
+    [lambda b: b"", lambda b: b"x" + b[1:], lambda b: b[:-9], lambda b: b[:30], lambda b: b[:8] + b"\x29" + b[9:]],
+    ids=["nothing", "other magic", "end missing", "only the head", "one frame more"],
 )
 def test_other_bytes_are_not_an_index(spoil):
     with pytest.raises(InvalidRequest, match="not a packed video index"):

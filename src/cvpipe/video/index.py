@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cvpipe.errors import InvalidRequest
 from cvpipe.frames import Timeline
 
-_MAGIC = b"cvi2"
+_MAGIC = b"cvi3"
 _HEAD = struct.Struct("<4sIQ")
 
 
@@ -36,10 +36,15 @@ class VideoFacts:
     colour: FFmpeg's names of `space`, `range`, `primaries` and `transfer`; "unknown" where the file does not say.
     timing: "file" where the frames have usable times of their own; "counted" where they were made up from the order
     of the frames, so that decoding must begin at the first one.
-    header: what the file claims, unchecked: frames, duration_seconds, fps, bit_rate, creation_time (ISO 8601, UTC);
-    None where it claims nothing.
-    streams: all streams of the file, as index, kind, codec, width and height (0 where not a video), is_default.
-    warnings: what is wrong with the file although it can be read, as code and message (`media_truncated`).
+    bit_rate: bits a second of the video stream alone; 0 where the sizes of its packets are not known.
+    file_bytes: size of the file; 0 where that is not known.
+    header: what the file claims, unchecked: frames, duration_seconds, fps, bit_rate (of all streams), width, height,
+    sample_aspect_ratio, creation_time (ISO 8601, UTC); None where it claims nothing.
+    streams: all streams of the file, as index, kind, codec, width and height (0 where not a video), is_default,
+    is_cover.
+    warnings: what is wrong with the file although it can be read, as code and message. `media_truncated` also says
+    from which frame on (`first`) and second on (`start`) frames are missing, how many (`frames`) and up to which second
+    (`stop`); the latter two are None where the file does not say.
     """
 
     container: str
@@ -60,9 +65,11 @@ class VideoFacts:
     field_order: Literal["progressive", "top", "bottom"] = "progressive"
     colour: Mapping[str, str] = field(default_factory=dict)
     timing: Literal["file", "counted"] = "file"
+    bit_rate: int = 0
+    file_bytes: int = 0
     header: Mapping[str, float | int | str | None] = field(default_factory=dict)
     streams: Sequence[Mapping[str, Any]] = ()
-    warnings: Sequence[Mapping[str, str]] = ()
+    warnings: Sequence[Mapping[str, Any]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -75,7 +82,8 @@ class VideoFacts:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VideoFacts:
         """The inverse of `to_dict`."""
-        return cls(**data)
+        lists = {name: tuple(data[name]) for name in ("streams", "warnings") if name in data}
+        return cls(**{**data, **lists})
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +155,12 @@ class VideoIndex:
         return list(zip(cuts, [*cuts[1:], stop], strict=True))
 
     def pack(self) -> bytes:
-        """The index as bytes, compressed: about four bytes a frame."""
+        """The index as bytes, compressed: two to four bytes a frame, nearly all of them for the sizes."""
         facts = json.dumps(self.facts.to_dict(), separators=(",", ":")).encode()
         # Differences of differences are nearly all zero where the frame rate is constant.
-        steps = np.diff(self.pts, prepend=0)
-        body = np.diff(steps, prepend=0).astype("<i8").tobytes() + self.size.astype("<i8").tobytes()
-        body += np.packbits(self.keyframe).tobytes() + np.packbits(self.reference).tobytes()
+        bends = np.diff(np.diff(self.pts, prepend=0), prepend=0)
+        flags = np.packbits([self.keyframe, self.reference], axis=1)
+        body = _by_place(bends) + _by_place(self.size) + flags.tobytes()
         return _HEAD.pack(_MAGIC, len(facts), len(self)) + facts + zlib.compress(body, 6)
 
     @classmethod
@@ -166,12 +174,26 @@ class VideoIndex:
                 raise ValueError(f"it is of {count} frames")
             facts = VideoFacts.from_dict(json.loads(raw[_HEAD.size : _HEAD.size + length]))
             # What a decoder has sent must not unfold to more than it says.
-            body = zlib.decompressobj().decompress(raw[_HEAD.size + length :], 17 * count + 16)
-            bends = np.frombuffer(body, "<i8", count)
-            sizes = np.frombuffer(body, "<i8", count, count * 8).astype(np.int64)
-            flags = np.frombuffer(body, np.uint8, offset=count * 16).reshape(2, -1)
+            unfolded = 16 * count + 2 * -(-count // 8)
+            inflate = zlib.decompressobj()
+            body = inflate.decompress(raw[_HEAD.size + length :], unfolded + 1)
+            if len(body) != unfolded or not inflate.eof:
+                raise ValueError(f"wanted {unfolded} bytes of frames, got {len(body)}")
+            bends, sizes = _from_places(body[: 8 * count]), _from_places(body[8 * count : 16 * count])
+            flags = np.frombuffer(body, np.uint8, offset=16 * count).reshape(2, -1)
             keyframe, reference = np.unpackbits(flags, axis=1, count=count).astype(bool)
             pts = np.cumsum(np.cumsum(bends), dtype=np.int64)
             return cls(facts=facts, pts=pts, keyframe=keyframe, reference=reference, size=sizes)
         except (struct.error, zlib.error, ValueError, TypeError) as error:
             raise InvalidRequest(f"not a packed video index: {error}") from error
+
+
+def _by_place(values: npt.NDArray[np.int64]) -> bytes:
+    """The lowest bytes of all values, then their second bytes, and so on: the upper ones are nearly all equal."""
+    return values.astype("<i8").view(np.uint8).reshape(-1, 8).T.tobytes()
+
+
+def _from_places(raw: bytes) -> npt.NDArray[np.int64]:
+    """The inverse of `_by_place`."""
+    columns = np.frombuffer(raw, np.uint8).reshape(8, -1)
+    return np.ascontiguousarray(columns.T).view("<i8").reshape(-1).astype(np.int64)
