@@ -16,6 +16,7 @@ import numpy as np
 from cvpipe.errors import CvpipeError, MediaUnreadable, TooMuchMemory
 from cvpipe.frames import View
 from cvpipe.video import sandbox, wire
+from cvpipe.video.copying import copy
 from cvpipe.video.decode import listen_for_errors
 from cvpipe.video.delivery import Delivery
 from cvpipe.video.filters import be_alone
@@ -55,7 +56,9 @@ def run(end: socket.socket, video: int, memory: int, *, filtered: bool) -> None:
         limits = Limits(**order["limits"])
         sandbox.close_in(limits, shared_bytes=ring.stop, filtered=filtered)
         if order["do"] == "index":
-            _index(end, video, limits)
+            _index(end, video, limits, order["stream"])
+        elif order["do"] == "copy":
+            copy(end, video, limits, order, Pulse(end, limits))
         else:
             Delivery(end, ring, shared, alive=Pulse(end, limits)).run(video, limits, order, arrays)
         end.send(bytes((wire.END,)))
@@ -89,8 +92,8 @@ class Pulse:
             self._end.send(bytes((wire.ALIVE,)))
 
 
-def _index(end: socket.socket, video: int, limits: Limits) -> None:
-    index = scan(video, limits, Pulse(end, limits))
+def _index(end: socket.socket, video: int, limits: Limits, stream: int | None) -> None:
+    index = scan(video, limits, Pulse(end, limits), stream=stream)
     body = index.pack()
     for offset in range(0, len(body), wire.MESSAGE_BYTES - 1):
         end.send(bytes((wire.PART,)) + body[offset : offset + wire.MESSAGE_BYTES - 1])

@@ -113,12 +113,13 @@ class Decoders:
         """
         return self._server.usage()
 
-    def index(self, path: Path) -> VideoIndex:
+    def index(self, path: Path, *, stream: int | None = None) -> VideoIndex:
         """Facts, times and keyframes of a video, from its packets; one frame of it is decoded.
 
+        stream: index of the video stream in the file; default: the one that a player would show.
         Raises: NotFound, TooLarge, VideoError, DecoderUnavailable.
         """
-        order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict()}
+        order: dict[str, Any] = {"do": "index", "limits": self.limits.to_dict(), "stream": stream}
         packed = bytearray()
         most = _INDEX_BYTES_A_FRAME * self.limits.max_frames
         with self._order(path, order, (), (), 0) as (process, _, _):

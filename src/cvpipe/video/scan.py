@@ -39,18 +39,18 @@ class _Times:
     timing: Literal["file", "counted"] = "file"
 
 
-def scan(fd: int, limits: Limits, alive: Callable[[], None]) -> VideoIndex:
+def scan(fd: int, limits: Limits, alive: Callable[[], None], *, stream: int | None = None) -> VideoIndex:
     """The index of the video at the descriptor `fd`. Calls `alive` after each packet.
 
     Raises: VideoError.
     """
-    source = open_source(fd, limits)
+    source = open_source(fd, limits, stream=stream)
     times = _from_packets(source, limits, alive)
     if times is None:
         # The packets don't say when the frames are shown (fields of interlaced h264 each on their own, AVI with
         # B-frames, recordings whose clock jumps back). Decoding all of it does.
         source.close()
-        source = open_source(fd, limits)
+        source = open_source(fd, limits, stream=stream)
         times = _from_frames(source, limits, alive)
     facts = _facts(source, times)
     source.close()

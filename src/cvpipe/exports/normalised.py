@@ -1,0 +1,154 @@
+"""`normalised.mp4`: the video at a constant rate, in one size and format; and which source frame each frame shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.errors import InvalidRequest
+from cvpipe.exports.parts import Parts, open_sink
+from cvpipe.frames import TIME_STEP, View
+from cvpipe.video import Decoders, VideoIndex
+from cvpipe.video.clip import shown_pixel_aspect
+
+MAX_FPS: Final = 240
+_MAX_FRAMES: Final = 10_000_000
+_QUALITY: Final = 18
+_LOOK_BACK: Final = 64
+
+
+def write_normalised(
+    path: Path,
+    decoders: Decoders,
+    video: Path,
+    index: VideoIndex,
+    *,
+    fps: float,
+    max_side: int | None = None,
+    view: View | None = None,
+    numbers: range | None = None,
+    parts: Parts | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Write `video` to `path` (H.264, 4:2:0, MP4, no sound), and beside it `<name>.map.ndjson`.
+
+    Frame k is shown at k / fps seconds and shows what the source shows then: the last frame that begins at that time or
+    before. The map has a line for each: `{"frame": k, "time": s, "source": n, "source_time": s}`, times being seconds
+    since the first frame of each of the two. Where that frame can't be decoded, the picture before it stays (black
+    where there is none).
+    fps: of the copy. max_side: longest side in pixels, at most. view: what to show of a frame, in colours; default: all
+    of it. numbers: consecutive frames that the video is taken to consist of; time 0 is the first of them. parts: make
+    it part by part. on_progress: called with the frames made and their total.
+    Returns how many frames were made, how often one repeats the one before it, and how many of the source are missing.
+    Raises: InvalidRequest; as `Decoders.read` does.
+    """
+    inside = range(len(index)) if numbers is None else numbers
+    shown = sources_at_ticks(index, fps, inside)
+    picture_view = sized(view or View.of(index.facts.display_width, index.facts.display_height), max_side)
+    distinct = np.unique(shown)
+    settings: dict[str, Any] = {
+        "width": picture_view.width,
+        "height": picture_view.height,
+        "fps": Fraction(fps).limit_denominator(1001),
+        "format": picture_view.format,
+        "quality": _QUALITY,
+        "pixel_aspect": shown_pixel_aspect(index),
+    }
+    with open_sink(path, total=len(shown), parts=parts, **settings) as sink:
+        done = sink.frames
+        wanted = distinct[distinct >= shown[done]] if done < len(shown) else distinct[:0]
+        earlier = distinct[: len(distinct) - len(wanted)]
+        picture = _last_picture(decoders, video, index, picture_view, earlier)
+        with decoders.read(video, index, wanted, [picture_view]) as frames:
+            for frame in frames:
+                if frame.images is not None:
+                    np.copyto(picture, frame.images[0])
+                    frame.release()
+                while done < len(shown) and shown[done] == frame.number:
+                    sink.write(picture, done / fps)
+                    done += 1
+                    if on_progress is not None:
+                        on_progress(done, len(shown))
+    _write_map(path.with_suffix(".map.ndjson"), index, shown, fps)
+    return {
+        "frames": len(shown),
+        "repeated": len(shown) - len(distinct),
+        "dropped": len(inside) - len(distinct),
+    }
+
+
+def sources_at_ticks(index: VideoIndex, fps: float, numbers: range) -> npt.NDArray[np.int64]:
+    """For each tick of an even clock, the number of the frame that is shown then, (ticks,) int64.
+
+    numbers: consecutive frames; the first one's time is tick 0, the last tick lies before the end of the last one.
+    Raises: InvalidRequest.
+    """
+    if not 0 < fps <= MAX_FPS:
+        raise InvalidRequest(f"must be above 0 and at most {MAX_FPS}, not {fps:g}", field="fps")
+    if not len(numbers):
+        raise InvalidRequest("no frame of the video lies in the range", field="range")
+    times = index.times[numbers.start : numbers.stop] - index.times[numbers.start]
+    ends = index.times[numbers.stop] if numbers.stop < len(index) else index.facts.duration_seconds
+    lasts = max(float(ends - index.times[numbers.start]), float(times[-1]) + 2 * TIME_STEP)
+    # Times are rounded: a frame at 0.016667 s is there for tick 1 at 60 fps.
+    count = max(1, int(np.ceil((lasts - TIME_STEP) * fps)))
+    if count > _MAX_FRAMES:
+        raise InvalidRequest(
+            f"{fps:g} frames a second would make {count} frames; {_MAX_FRAMES} are allowed", field="fps"
+        )
+    first = np.ceil((times - TIME_STEP) * fps).astype(np.int64)
+    first[0] = 0
+    return np.searchsorted(first, np.arange(count), side="right") - 1 + numbers.start
+
+
+def sized(view: View, max_side: int | None) -> View:
+    """The view in colours, no side longer than `max_side`."""
+    view = view.with_format("bgr24")
+    if max_side is None or max(view.width, view.height) <= max_side:
+        return view
+    return view.resized(max_side, max_side)
+
+
+def _last_picture(
+    decoders: Decoders, video: Path, index: VideoIndex, view: View, numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """A copy of the picture of the last of these frames that can be decoded, black where there is none."""
+    picture = np.zeros(view.shape, np.uint8)
+    for some in (numbers[-1:], numbers[-_LOOK_BACK:]):
+        found = False
+        with decoders.read(video, index, some, [view]) as frames:
+            for frame in frames:
+                if frame.images is not None:
+                    np.copyto(picture, frame.images[0])
+                    frame.release()
+                    found = True
+        if found:
+            break
+    return picture
+
+
+def _write_map(path: Path, index: VideoIndex, shown: npt.NDArray[np.int64], fps: float) -> None:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            for k, source in enumerate(shown.tolist()):
+                line = {
+                    "frame": k,
+                    "time": round(k / fps, 6),
+                    "source": source,
+                    "source_time": float(index.times[source]),
+                }
+                file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
