@@ -111,7 +111,7 @@ def _whole_parts(folder: Path) -> list[tuple[Path, int]]:
     for entry in folder.iterdir():
         if match := _NAME.fullmatch(entry.name):
             found[int(match[1])] = (entry, int(match[2]))
-    whole = []
+    whole: list[tuple[Path, int]] = []
     while len(whole) in found:
         whole.append(found[len(whole)])
     return whole
