@@ -1,0 +1,1 @@
+"""A seeded fuzzer: broken copies of good videos, read as the service reads them."""
