@@ -27,16 +27,20 @@ def test_neighbours_with_one_reason_are_one_gap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"),
+    ("warning", "expected"),
     [
-        pytest.param({"frames": 25}, (20, 24, 2.0, 2.0, 5), id="the number of frames is claimed"),
-        pytest.param({"duration_seconds": 3.0}, (20, 29, 2.0, 3.0, 10), id="the length is claimed"),
-        pytest.param({}, (20, 20, 2.0, 2.0, 0), id="nothing is claimed"),
+        pytest.param(
+            {"first": 20, "start": 2.1, "frames": 5, "stop": 2.6}, (20, 24, 2.1, 2.6, 5), id="the file says how much"
+        ),
+        pytest.param(
+            {"first": 20, "start": 2.0, "frames": None, "stop": None}, (20, 20, 2.0, 2.0, 0), id="nobody knows how much"
+        ),
+        pytest.param({}, (20, 20, 2.0, 2.0, 0), id="no more than that it is"),
     ],
 )
-def test_what_is_cut_off_is_a_gap_of_what_the_file_claims(header: dict[str, Any], expected: tuple[Any, ...]) -> None:
+def test_what_is_cut_off_is_a_gap_of_what_the_file_claims(warning: dict[str, Any], expected: tuple[Any, ...]) -> None:
     whole = make_index(np.arange(20) / 10)
-    cut = replace(whole, facts=replace(whole.facts, header=header, warnings=[{"code": "media_truncated"}]))
+    cut = replace(whole, facts=replace(whole.facts, warnings=[{"code": "media_truncated", **warning}]))
     gap = missing(cut, range(20))
     assert gap is not None
     assert (gap.first, gap.last, gap.start, gap.stop, gap.frames) == expected

@@ -72,22 +72,19 @@ def missing(index: VideoIndex, part: range, time_range: TimeRange | None = None)
     part: numbers of all frames of the part of the video that the job looks at. time_range: the job's.
     """
     facts = index.facts
-    if part.stop < len(index) or all(warning.get("code") != MediaTruncated.code for warning in facts.warnings):
+    warning = next((warning for warning in facts.warnings if warning["code"] == MediaTruncated.code), None)
+    if warning is None or part.stop < len(index):
         return None
     if time_range is not None and time_range.stop is not None and time_range.stop <= facts.duration_seconds:
         return None
-    claimed_frames, claimed_seconds = facts.header.get("frames"), facts.header.get("duration_seconds")
-    frames, stop = 0, facts.duration_seconds
-    if isinstance(claimed_seconds, int | float) and claimed_seconds > stop:
-        frames, stop = round((claimed_seconds - stop) * facts.fps), float(claimed_seconds)
-    if isinstance(claimed_frames, int) and claimed_frames > len(index):
-        frames = claimed_frames - len(index)
+    first, start = warning.get("first", len(index)), warning.get("start", facts.duration_seconds)
+    frames, stop = warning.get("frames"), warning.get("stop")
     return Gap(
-        first=len(index),
-        last=len(index) + max(frames, 1) - 1,
-        start=facts.duration_seconds,
-        stop=stop,
-        frames=frames,
+        first=first,
+        last=first + max(frames or 0, 1) - 1,
+        start=start,
+        stop=start if stop is None else max(stop, start),
+        frames=frames or 0,
         status="missing",
         error=MediaTruncated.code,
     )
