@@ -50,6 +50,12 @@ KINDS: dict[str, str] = {
 }
 """What is told to ffmpeg to make each."""
 
+FRAMES = {"one-frame.mp4": 1}
+"""How many frames those kinds have that do not have 60."""
+
+COUNTED = {"b-frames.avi"}
+"""Kinds whose frames have no usable times."""
+
 
 def make_video(folder: Path, name: str) -> Path:
     """The video of a kind, made where it is not there yet."""
