@@ -7,10 +7,25 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from cvpipe.cli import api, doctor, jobs, models, output, pipelines, run, stages, sweep, up, version, videos, worker
+from cvpipe.cli import (
+    api,
+    doctor,
+    jobs,
+    models,
+    output,
+    pipelines,
+    run,
+    stages,
+    sweep,
+    up,
+    version,
+    video,
+    videos,
+    worker,
+)
 
 _PANELS = {
-    "On this machine": (run.run, stages.app, pipelines.app, models.app, doctor.doctor, version.version),
+    "On this machine": (run.run, video.app, stages.app, pipelines.app, models.app, doctor.doctor, version.version),
     "The service": (up.up, api.api, worker.worker, sweep.sweep),
     "A running service": (jobs.app, videos.app),
 }

@@ -37,7 +37,7 @@ def render_picture(
     Raises: NotFound where there is no such frame; VideoError, MediaUnreadable where it can't be decoded.
     """
     video = Video(path, decoders=decoders, index=index)
-    frame = video.get_frame_at(number, view=_narrowed(video.view, width))
+    frame = video.get_frame_at(number, view=narrowed(video.view, width))
     return encode_picture(frame.image, format=format, quality=quality)
 
 
@@ -49,7 +49,7 @@ def render_thumbnail(decoders: Decoders, path: Path, index: VideoIndex, *, width
     video = Video(path, decoders=decoders, index=index)
     near = int(len(video) * _THUMBNAIL_AT)
     for number in dict.fromkeys((near, 0, len(video) // 2, len(video) - 1)):
-        frame = video.get_frame_at(number, view=_narrowed(video.view, width))
+        frame = video.get_frame_at(number, view=narrowed(video.view, width))
         if frame.error is None:
             return encode_picture(frame.image, format="jpg")
     raise NotFound("no frame of the video can be decoded that could stand for it")
@@ -77,7 +77,8 @@ def open_cv2() -> Any:
     return cv2
 
 
-def _narrowed(view: View, width: int | None) -> View:
+def narrowed(view: View, width: int | None) -> View:
+    """The view, at most `width` pixels wide, with its aspect ratio. Raises: InvalidRequest."""
     if width is None:
         return view
     if not 1 <= width <= MAX_WIDTH:
