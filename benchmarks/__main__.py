@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [service] [records]`: each prints a table; without a name, all of them."""
+"""`python -m benchmarks [engine] [service] [records] [video]`: each prints a table; without a name, all of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import bench_engine, bench_records, bench_service
+from benchmarks import bench_engine, bench_records, bench_service, bench_video
 
-PARTS = {"engine": bench_engine.main, "service": bench_service.main, "records": bench_records.main}
+PARTS = {
+    "engine": bench_engine.main,
+    "service": bench_service.main,
+    "records": bench_records.main,
+    "video": bench_video.main,
+}
 
 
 def main() -> int:
