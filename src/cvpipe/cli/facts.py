@@ -82,7 +82,7 @@ def _steps(index: VideoIndex) -> tuple[float | None, float | None]:
 
 
 def _evenness(index: VideoIndex) -> str:
-    """Are the frames evenly spaced, but for the rounding of times? (24 a second: 41 and 42 ms in a file of ms.)"""
+    """Whether the frames are evenly spaced, but for the rounding of times (in ms 41 and 42 at 24 a second)."""
     shortest, longest = _steps(index)
     if shortest is None or longest is None:
         return "one frame"

@@ -169,8 +169,8 @@ class Video:
         first = self._number_played_at(start_seconds)
         if stop_seconds > self.facts.duration_seconds:
             raise self._nothing_at(stop_seconds)
-        stop = int(np.searchsorted(self.index.times, stop_seconds))
-        return self._read(range(first, max(first + (stop_seconds > start_seconds), stop)), view)
+        stop = int(np.searchsorted(self.index.times, stop_seconds)) if stop_seconds > _seconds(start_seconds) else first
+        return self._read(range(first, stop), view)
 
     def get_frame_nearest(self, seconds: float, *, view: View | None = None) -> VideoFrame:
         """The frame that begins nearest to a time, whatever the time; of two, the earlier."""
