@@ -14,6 +14,7 @@ from cvpipe.errors import (
     CodecNotAllowed,
     DecoderCrashed,
     FormatNotAllowed,
+    MediaTruncated,
     MediaUnreadable,
     NotFound,
     NoVideoStream,
@@ -199,10 +200,10 @@ def test_a_file_cut_short_has_the_frames_that_are_left(tmp_path, clips, decoders
     assert index.facts.header["frames"] == 60
 
 
-def test_a_file_cut_before_its_table_is_unreadable(tmp_path, clips, decoders):
+def test_a_file_cut_before_its_table_is_truncated(tmp_path, clips, decoders):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(clips("closed.mp4").read_bytes()[:5000])
-    with pytest.raises(MediaUnreadable):
+    with pytest.raises(MediaTruncated, match="no tables"):
         decoders.index(cut)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import av.error
 import av.logging
-
-from cvpipe.video.source import Source
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    from cvpipe.video.source import Source
+
+
+Telling = Literal["max pixel count", "max_streams", "Picture size", "ended prematurely", "moov atom not found"]
+"""Words by which FFmpeg tells what is wrong, where its errors don't."""
+_TELLINGS: tuple[Telling, ...] = get_args(Telling)
 
 
 class _Ear(logging.Handler):
@@ -22,7 +27,10 @@ class _Ear(logging.Handler):
 
     complaints = 0
     last_words = ""
-    too_large: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[Telling, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         words = record.getMessage()
@@ -32,8 +40,9 @@ class _Ear(logging.Handler):
         if is_complaint and not words.startswith("mmco: unref short failure"):
             self.complaints += 1
             self.last_words = words.strip().splitlines()[0] if words.strip() else "?"
-            if "max pixel count" in words:
-                self.too_large = self.last_words
+            for telling in _TELLINGS:
+                if telling in words:
+                    self.told[telling] = self.last_words
 
 
 _ear = _Ear()
@@ -53,9 +62,9 @@ def last_words() -> str:
     return _ear.last_words
 
 
-def too_large() -> str | None:
-    """What FFmpeg said when it refused a picture of more than `max_pixels`; None where it did not."""
-    return _ear.too_large
+def told(telling: Telling) -> str | None:
+    """The last complaint in which these words were, None where there was none."""
+    return _ear.told.get(telling)
 
 
 def packets(source: Source) -> Iterator[Packet[VideoStream] | None]:

@@ -37,13 +37,16 @@ FFmpeg can't look at its audio."""
 class Limits:
     """What one decoder process may use.
 
-    max_pixels: width x height of a decoded frame. memory_bytes: address space, without the ring of pictures.
+    max_pixels: width x height of a decoded frame. max_side: its width and its height. max_streams: of a file.
+    memory_bytes: address space, without the ring of pictures.
     timeout_seconds: a decoder that says nothing for longer, while it is waited for, is killed.
     cpu_seconds: of one request; the backstop for a decoder that stays busy without end.
     max_frames: of a video. max_file_bytes: of a file, wherever it comes from.
     """
 
     max_pixels: int = 8192 * 4320
+    max_side: int = 16384
+    max_streams: int = 64
     memory_bytes: int = 2 * 2**30
     timeout_seconds: float = 30
     cpu_seconds: int = 4 * 3600

@@ -9,9 +9,10 @@ _SEI = 6
 _RECOVERY_POINT = 6
 
 
-def nal_length_size(extradata: bytes | None) -> int:
-    """Bytes of the length before each NAL unit; 0 where start codes divide them (ITU-T H.264 annex B)."""
-    return (extradata[4] & 3) + 1 if extradata and len(extradata) > 4 and extradata[0] == 1 else 0
+def nal_length_size(extradata: bytes | None, codec: str = "h264") -> int:
+    """Bytes of the length before each NAL unit; 0 where start codes divide them (ITU-T H.264 and H.265, annex B)."""
+    place = 21 if codec == "hevc" else 4
+    return (extradata[place] & 3) + 1 if extradata and len(extradata) > place and extradata[0] == 1 else 0
 
 
 def is_clean_start(data: bytes, length_size: int) -> bool:
@@ -20,30 +21,35 @@ def is_clean_start(data: bytes, length_size: int) -> bool:
     True of an IDR picture, and of one with a recovery point of zero frames (an open GOP). Streams with periodic intra
     refresh flag pictures that are whole only some frames later: what is decoded from there is nearly right.
     """
-    for unit in _with_lengths(data, length_size) if length_size else _with_start_codes(data):
-        kind = unit[0] & 0x1F if unit else 0
+    for start, stop in nal_units(data, length_size):
+        kind = data[start] & 0x1F if start < stop else 0
         if kind == _SLICE_IDR:
             return True
-        if kind == _SEI and (frames := _recovery_frames(unit)) is not None:
+        if kind == _SEI and (frames := _recovery_frames(data[start:stop])) is not None:
             return frames == 0
         if 1 <= kind < _SLICE_IDR:
             return False
     return False
 
 
-def _with_lengths(data: bytes, size: int) -> Iterator[bytes]:
+def nal_units(data: bytes, length_size: int) -> Iterator[tuple[int, int]]:
+    """Where each NAL unit of a packet begins and ends; some are empty. length_size: see `nal_length_size`."""
+    return _with_lengths(data, length_size) if length_size else _with_start_codes(data)
+
+
+def _with_lengths(data: bytes, size: int) -> Iterator[tuple[int, int]]:
     offset = 0
     while offset + size <= len(data):
-        length = int.from_bytes(data[offset : offset + size], "big")
-        yield data[offset + size : offset + size + length]
-        offset += size + length
+        start = offset + size
+        offset = start + int.from_bytes(data[offset:start], "big")
+        yield start, min(offset, len(data))
 
 
-def _with_start_codes(data: bytes) -> Iterator[bytes]:
+def _with_start_codes(data: bytes) -> Iterator[tuple[int, int]]:
     offset = data.find(b"\0\0\1")
     while offset >= 0:
         following = data.find(b"\0\0\1", offset + 3)
-        yield data[offset + 3 : following if following >= 0 else len(data)]
+        yield offset + 3, following if following >= 0 else len(data)
         offset = following
 
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.error
 
-from cvpipe.errors import CodecNotAllowed, FormatNotAllowed, MediaUnreadable, NoVideoStream, TooManyPixels
+from cvpipe.errors import (
+    BadDimensions,
+    CodecNotAllowed,
+    FormatNotAllowed,
+    MediaTruncated,
+    MediaUnreadable,
+    NoVideoStream,
+    TooManyPixels,
+    TooManyStreams,
+)
+from cvpipe.video.decode import told
+from cvpipe.video.ending import lacks_its_tables
 from cvpipe.video.limits import CODECS, CONTAINERS, DECODERS, Limits
 
 if TYPE_CHECKING:
@@ -52,7 +63,7 @@ def codec_name(stream: VideoStream) -> str:
 def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source:
     """Open the video at the descriptor `fd`, from its beginning.
 
-    stream: index of the video stream; default: the one marked as default, else the largest.
+    stream: index of the video stream; default: the one marked as default, else the largest, and never a cover picture.
     Raises: VideoError.
     """
     os.lseek(fd, 0, os.SEEK_SET)  # FFmpeg begins to read where the descriptor is
@@ -62,39 +73,63 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
         "format_whitelist": ",".join(CONTAINERS),
         "codec_whitelist": ",".join(DECODERS),
         "max_pixels": str(limits.max_pixels),
+        "max_streams": str(limits.max_streams),
         # Guessing the frame rate from 20 frames takes longer than all the rest; we count the frames ourselves.
         "fpsprobesize": "0",
     }
     try:
         container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
-        raise FormatNotAllowed(f"not one of the containers allowed: {', '.join(CONTAINERS)}") from error
+        raise FormatNotAllowed(
+            f"it is not one of the containers allowed ({', '.join(CONTAINERS)}); convert it to MP4 or Matroska"
+        ) from error
     except (av.error.FFmpegError, UnicodeError, LookupError) as error:
+        if told("max_streams"):
+            raise _too_many_streams(limits) from error
         if isinstance(error, MemoryError):
             raise
-        raise MediaUnreadable(f"not a video, or damaged: {_words(error)}") from error
+        if told("moov atom not found") and lacks_its_tables(fd):
+            raise MediaTruncated(
+                "the file has no tables (moov), which are written when a recording ends: it was cut off, or is still "
+                "being written; send the whole file, or rebuild its tables with a tool that repairs MP4"
+            ) from error
+        raise MediaUnreadable(f"it is not a video, or damaged beyond reading ({_words(error)})") from error
     try:
+        # Of streams that come to light later than at opening, FFmpeg only says that there are too many.
+        if told("max_streams") or len(container.streams) > limits.max_streams:
+            raise _too_many_streams(limits)
         return Source(container, _pick(container, limits, stream))
     except BaseException:
         container.close()
         raise
 
 
+def _too_many_streams(limits: Limits) -> TooManyStreams:
+    return TooManyStreams(f"the file has more than {limits.max_streams} streams; keep only those that are needed")
+
+
 def _pick(container: InputContainer, limits: Limits, index: int | None) -> VideoStream:
     # A cover picture is a video stream to FFmpeg.
-    found = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+    found = [s for s in container.streams.video if index is not None or not s.disposition & s.disposition.attached_pic]
+    numbers = ", ".join(str(s.index) for s in found)
     if index is not None:
         found = [s for s in found if s.index == index]
     if not found:
-        raise NoVideoStream("the file has no video stream")
+        raise NoVideoStream(
+            f"the file has no video stream {index}; its video streams are: {numbers}"
+            if numbers
+            else "the file has no video stream; was the right file sent?"
+        )
     # mypy and PyAV disagree on it: a stream that FFmpeg has no decoder for has no codec context.
     usable = [s for s in found if cast(object, s.codec_context) is not None and codec_name(s) in CODECS]
     if not usable:
         names = {"unknown" if cast(object, s.codec_context) is None else codec_name(s) for s in found}
-        raise CodecNotAllowed(f"codec {', '.join(sorted(names))} is not one of: {', '.join(sorted(CODECS))}")
+        raise CodecNotAllowed(
+            f"codec {', '.join(sorted(names))} is not one of: {', '.join(sorted(CODECS))}; encode it anew, say as H.264"
+        )
     stream = max(usable, key=lambda s: (bool(s.disposition & s.disposition.default), s.width * s.height, -s.index))
-    if stream.width * stream.height > limits.max_pixels:
-        raise TooManyPixels(f"{stream.width}x{stream.height} is more than {limits.max_pixels} pixels")
+    if stream.width and stream.height:  # what the header does not say, the first frame will
+        check_size(stream.width, stream.height, limits)
     for other in container.streams:
         if other.index != stream.index:
             other.discard = type(other.discard).all
@@ -103,6 +138,16 @@ def _pick(container: InputContainer, limits: Limits, index: int | None) -> Video
     context.thread_count = 1
     context.options = {"max_pixels": str(limits.max_pixels)}
     return stream
+
+
+def check_size(width: int, height: int, limits: Limits) -> None:
+    """Raises: BadDimensions, TooManyPixels for pictures that are not to be decoded."""
+    if min(width, height) < 1:
+        raise BadDimensions(f"its pictures are {width}x{height} pixels: there is nothing to be seen")
+    if max(width, height) > limits.max_side:
+        raise BadDimensions(f"{width}x{height}: a side of more than {limits.max_side} pixels; make it smaller")
+    if width * height > limits.max_pixels:
+        raise TooManyPixels(f"{width}x{height} is more than {limits.max_pixels} pixels; make it smaller")
 
 
 def is_shown(packet: Packet[VideoStream], codec: str) -> bool:
