@@ -1,0 +1,168 @@
+"""Repair: only what has no results is looked at again, by real workers, whatever becomes of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvpipe import Client
+from cvpipe.job import Job
+from tests.service.deployment import Deployment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+TRACK = {"type": "track"}
+
+#: Raises at frame 25 as long as there is no file `mended`; the file `poison` has it end its process at frame 27, once.
+FLAKY = '''
+import os
+from pathlib import Path
+from typing import Literal
+
+from cvpipe.results import Found
+from cvpipe.stages import FrameStage, StageOptions
+
+
+class FlakyOptions(StageOptions):
+    """Options of `flaky`."""
+
+    type: Literal["flaky"] = "flaky"
+    folder: str
+
+
+class Flaky(FrameStage[FlakyOptions]):
+    """Note what was seen, and fail as the folder says."""
+
+    Options = FlakyOptions
+
+    def process(self, frames, found):
+        folder = Path(self.options.folder)
+        numbers = {frame.number for frame in frames}
+        with (folder / "seen").open("a") as seen:
+            seen.writelines(f"{number}\\n" for number in sorted(numbers))
+        if 27 in numbers and (folder / "poison").exists():
+            (folder / "poison").unlink()
+            os._exit(9)
+        if 25 in numbers and not (folder / "mended").exists():
+            raise ZeroDivisionError("flaky")
+        return [Found(values={self.name: frame.number}) for frame in frames]
+'''
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, redis_url: str, assets: Path, root: Path) -> Iterator[Deployment]:
+    """On Redis alone: the embedded broker."""
+    (tmp_path / "cvpipe_stages").mkdir()
+    (tmp_path / "cvpipe_stages" / "flaky.py").write_text(FLAKY)
+    deployment = Deployment(
+        tmp_path,
+        redis_url=redis_url,
+        broker_url=None,
+        PATH_ROOTS=assets / "videos",
+        DEVICE="cpu",
+        LEASE_SECONDS=1,
+    )
+    deployment.env["PYTHONPATH"] = os.pathsep.join((str(root / "src"), str(root), str(tmp_path)))
+    deployment.start_api()
+    yield deployment
+    deployment.close()
+
+
+def worker(deployment: Deployment) -> subprocess.Popen[bytes]:
+    """A worker that sweeps too."""
+    return deployment.start("worker", "--queues", "ingest,cpu,sequence,finish", "--threads", "1", "--sweep")
+
+
+def submit(client: Client, folder: Path, assets: Path, *tail: dict[str, Any]) -> Job:
+    """Five chunks of ten frames; the third has frame 25."""
+    stages = [{"type": "flaky", "folder": str(folder)}, *tail]
+    return client.submit(
+        {"name": "p", "stages": stages},
+        path=str(assets / "videos" / "one-by-one-person-detection.mp4"),
+        range=(0, 5),
+        chunk_seconds=1,
+        starts_at="2026-01-01T10:00:00Z",
+    )
+
+
+def failed_frames(client: Client, job: Job) -> list[int]:
+    return [record.frame for record in client.frames(job) if record.status == "failed"]
+
+
+def seen(folder: Path) -> list[int]:
+    return sorted(int(line) for line in (folder / "seen").read_text().split())
+
+
+def test_only_frames_without_results_are_looked_at_again(deployment: Deployment, tmp_path: Path, assets: Path) -> None:
+    worker(deployment)
+    with deployment.client() as client:
+        job = client.wait(submit(client, tmp_path, assets), timeout_seconds=60)
+        bad = failed_frames(client, job)
+        assert (job.state, job.gaps_total, job.repairs) == ("succeeded_with_gaps", 1, 0), deployment.logs()
+        assert bad == list(range(bad[0], 30))
+        assert 20 <= bad[0] <= 25
+        gap = job.gaps[0]
+        assert (gap.first, gap.last, gap.frames, gap.status) == (bad[0], 29, len(bad), "failed")
+        assert job.wall_clock is not None
+        assert (job.wall_clock.start, job.wall_clock.source) == (datetime(2026, 1, 1, 10, tzinfo=UTC), "job")
+
+        (tmp_path / "mended").touch()
+        (tmp_path / "seen").unlink()
+        queued = client.repair(job)
+        assert (queued.state, queued.error, queued.gaps, queued.repairs) == ("queued", None, [], 1)
+        mended = client.wait(job, timeout_seconds=60)
+        records = list(client.frames(job))
+    assert (mended.state, mended.error, mended.gaps_total) == ("succeeded", None, 0), deployment.logs()
+    assert (mended.progress.frames_done, mended.progress.chunks_done, mended.progress.chunks_failed) == (50, 5, 0)
+    assert seen(tmp_path) == bad
+    assert [(r.frame, r.status, r.values["flaky"]) for r in records] == [(n, "ok", n) for n in range(50)]
+    assert records[3].wall_time == pytest.approx(datetime(2026, 1, 1, 10, tzinfo=UTC).timestamp() + records[3].time)
+    exported = (deployment.folder / "data" / "jobs" / job.id / "frames.ndjson").read_text().splitlines()
+    assert exported == [record.to_json() for record in records]
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_repair_costs_nothing(
+    deployment: Deployment, tmp_path: Path, assets: Path
+) -> None:
+    doomed = worker(deployment)
+    with deployment.client() as client:
+        job = client.wait(submit(client, tmp_path, assets, TRACK), timeout_seconds=60)
+        good = {record.frame: record for record in client.frames(job) if record.status == "ok"}
+        (tmp_path / "mended").touch()
+        (tmp_path / "poison").touch()
+        (tmp_path / "seen").unlink()
+        client.repair(job)
+        deployment.until(lambda: doomed.poll() is not None, "the worker died")
+        assert doomed.returncode == 9
+        worker(deployment)
+        mended = client.wait(job, timeout_seconds=60)
+        records = list(client.frames(job))
+    assert (mended.state, mended.error) == ("succeeded", None), deployment.logs()
+    assert [(r.frame, r.status, r.values["flaky"]) for r in records] == [(n, "ok", n) for n in range(50)]
+    assert [good.get(record.frame, record).to_json() for record in records] == [record.to_json() for record in records]
+    assert set(seen(tmp_path)).isdisjoint(good)
+
+
+def test_a_repair_that_fails_again_leaves_what_was_good_and_can_be_tried_again(
+    deployment: Deployment, tmp_path: Path, assets: Path
+) -> None:
+    worker(deployment)
+    with deployment.client() as client:
+        job = client.wait(submit(client, tmp_path, assets, TRACK), timeout_seconds=60)
+        before = [record.to_json() for record in client.frames(job)]
+        client.repair(job)
+        again = client.wait(job, timeout_seconds=60)
+        assert (again.state, again.gaps, again.repairs) == ("succeeded_with_gaps", job.gaps, 1), deployment.logs()
+        assert [record.to_json() for record in client.frames(job)] == before
+        (tmp_path / "mended").touch()
+        client.repair(job)
+        mended = client.wait(job, timeout_seconds=60)
+        records = list(client.frames(job))
+    assert (mended.state, mended.repairs) == ("succeeded", 2), deployment.logs()
+    assert [(r.frame, r.status) for r in records] == [(n, "ok") for n in range(50)]
