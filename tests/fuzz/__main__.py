@@ -31,32 +31,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first mutant; the next ones count up")
     parser.add_argument("--only", type=int, help="try the mutant of this seed alone")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--small", action="store_true", help="of PyAV's clips alone, as the test suite does")
     parser.add_argument("--keep", type=Path, help="write mutants that go wrong or crash a decoder into this folder")
     given = parser.parse_args(arguments)
     seeds = range(given.seed, given.seed + given.count) if given.only is None else range(given.only, given.only + 1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cvpipe-fuzz-") as name:
         folder = Path(name)
-        files = corpus(folder / "corpus")
+        files = corpus(folder / "corpus", whole=not given.small)
         print(f"{len(seeds)} mutants of {len(files.files)} files", flush=True)
         outcomes = []
-        for outcome in _outcomes(folder, seeds, given.jobs, every=1 if given.only is not None else _COMPARE_EVERY):
+        every = _COMPARE_EVERY if given.only is None else 1
+        for outcome in _outcomes(folder, seeds, given.jobs, every=every, small=given.small):
             outcomes.append(outcome)
             if outcome.wrong or outcome.end == "decoder_crashed":
                 _show(outcome)
                 if given.keep:
                     given.keep.mkdir(parents=True, exist_ok=True)
-                    (given.keep / f"{outcome.seed}-{outcome.source}").write_bytes(files.mutant(outcome.seed).data)
+                    (given.keep / f"{outcome.seed}-{Path(outcome.source).name}").write_bytes(
+                        files.mutant(outcome.seed).data
+                    )
             if len(outcomes) % 250 == 0:
                 print(f"{len(outcomes)} of {len(seeds)}, {time.monotonic() - began:.0f} s", flush=True)
     _table(outcomes)
     return 1 if any(outcome.wrong for outcome in outcomes) or len(outcomes) < len(seeds) else 0
 
 
-def _outcomes(folder: Path, seeds: range, jobs: int, *, every: int) -> Iterator[Outcome]:
+def _outcomes(folder: Path, seeds: range, jobs: int, *, every: int, small: bool) -> Iterator[Outcome]:
     spawn = multiprocessing.get_context("spawn")
     batches = [seeds[at : at + _BATCH] for at in range(0, len(seeds), _BATCH)]
-    with ProcessPoolExecutor(min(jobs, len(batches)), spawn, trial.prepare, (folder,)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(batches)), spawn, trial.prepare, (folder, not small)) as pool:
         try:
             for batch in pool.map(trial.try_out, batches, [every] * len(batches)):
                 yield from batch

@@ -128,9 +128,9 @@ def _small(index: VideoIndex) -> View:
 _mine: list[tuple[Corpus, Bench]] = []
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, whole: bool) -> None:
     """Make this process ready for `try_out`; the corpus lies in `folder` already."""
-    _mine.append((corpus(folder / "corpus"), Bench(folder)))
+    _mine.append((corpus(folder / "corpus", whole=whole), Bench(folder)))
 
 
 def try_out(seeds: range, compare_every: int) -> list[Outcome]:
