@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi fix openapi bench lock clean
+.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi fix openapi bench fuzz lock clean
 
 UV_VERSION := 0.13.9
 # The lock file's packages on a Python that is already here: uv must not fetch another.
@@ -44,6 +44,9 @@ openapi: .venv/.dev ## write openapi/cvpipe.v1.yaml anew
 
 bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `python -m benchmarks`)
 	@$(PY) -m benchmarks $(ARGS)
+
+fuzz: .venv/.dev ## 5,000 broken videos, read as the service reads them (ARGS="--seed 7" go to `python -m tests.fuzz`)
+	@$(PY) -m tests.fuzz $(ARGS)
 
 lock: .uv/bin/uv ## newer versions of all dependencies into uv.lock
 	@.uv/bin/uv lock --upgrade --python .uv/bin/python

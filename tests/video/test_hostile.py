@@ -258,7 +258,9 @@ def test_the_bait_is_taken_by_a_reader_without_our_limits(bait, tmp_path, conten
     path.write_bytes(content(bait))
     bait.was_touched()
     try:
-        with av.open(str(path), options={**options, "protocol_whitelist": "file,http,tcp,crypto,data"}) as container:
+        with av.open(
+            str(path), options={**options, "protocol_whitelist": "file,http,tcp,crypto,data"}, timeout=1
+        ) as container:
             next(container.decode(video=0), None)
     except av.error.FFmpegError:
         pass
