@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.video.rare import RARE, make_rare
+
 _X264 = "-c:v libx264 -preset veryfast -g 12 -keyint_min 12 -sc_threshold 0 -bf 3"
 _X265 = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=12:min-keyint=12:bframes=3:pools=1"
 _COLOUR = "-color_primaries {0} -color_trc {0} -colorspace {1} -color_range {2}"
@@ -41,26 +43,62 @@ KINDS: dict[str, str] = {
     "mjpeg.avi": "-c:v mjpeg -pix_fmt yuvj420p",
     "mjpeg.mov": "-c:v mjpeg -pix_fmt yuvj444p",
     "prores.mov": "-c:v prores_ks -pix_fmt yuv422p10le",
-    "uneven.mp4": "-vf setpts=PTS+mod(N*N*7\\,31)/2000/TB -fps_mode passthrough -video_track_timescale 12800 "
-    f"{_X264} -pix_fmt yuv420p",
+    "uneven.mp4": "-vf settb=1/12800,setpts=PTS+mod(N*N*7\\,31)/2000/TB -fps_mode passthrough -enc_time_base 1:12800 "
+    f"-video_track_timescale 12800 {_X264} -pix_fmt yuv420p",
+    "pausing.mkv": "-vf settb=1/1000,setpts=PTS+(gte(N\\,30)*3000+mod(N*N*7\\,31)) -fps_mode passthrough "
+    f"-enc_time_base 1:1000 {_X264} -pix_fmt yuv420p",
     "late.mkv": f"-output_ts_offset 7.5 {_X264} -pix_fmt yuv420p",
-    "wrapping.ts": f"-output_ts_offset 95442.7 {_X264} -pix_fmt yuv420p",
+    "negative.ts": f"-avoid_negative_ts disabled -muxdelay 0 -output_ts_offset -1 {_X264} -pix_fmt yuv420p",
+    "negative.mov": f"-avoid_negative_ts disabled -output_ts_offset -1 {_X264} -pix_fmt yuv420p",
+    "negative.mkv": f"-avoid_negative_ts disabled -output_ts_offset -1 {_X264} -pix_fmt yuv420p",
+    "wrapping.ts": f"-output_ts_offset 95441.1 {_X264} -pix_fmt yuv420p",
+    "no-b-frames.ts": "-c:v libx264 -preset veryfast -g 12 -bf 0 -pix_fmt yuv420p",
+    "fields.mkv": f"{_X265}:interlace=tff -pix_fmt yuv420p",
+    "larger.ts": f"-vf scale=128:96 -frames:v 20 -output_ts_offset 2.4 {_X264} -pix_fmt yuv420p",
+    "two.mkv": "-f lavfi -i testsrc=size=64x48:rate=25:duration=2.4 -f lavfi -i sine=duration=2.4 "
+    "-map 0 -map 2 -map 1 -c:v libx264 -preset veryfast -g 12 -c:a mp3",
+    "cover.mp4": "-f lavfi -i testsrc=size=640x480:duration=0.04 -map 0 -map 1 "
+    "-c:v:0 libx264 -preset:v:0 veryfast -g:v:0 12 "
+    "-c:v:1 mjpeg -pix_fmt:v:1 yuvj420p -disposition:v:1 attached_pic",
     "one-frame.mp4": f"-frames:v 1 {_X264} -pix_fmt yuv420p",
+    "one-frame.ts": f"-frames:v 1 {_X264} -pix_fmt yuv420p",
+    "one-frame.avi": "-frames:v 1 -c:v mjpeg -pix_fmt yuvj420p",
     "odd.mkv": f"-vf crop=95:63:0:0 {_X264} -pix_fmt yuv444p",
+    "odd.webm": "-vf crop=95:63:0:0 -c:v libvpx-vp9 -g 12 -deadline realtime -cpu-used 8 -pix_fmt yuv420p",
+    "odd.mp4": f"-vf crop=95:63:0:0 {_X265} -pix_fmt yuv420p",
+    "odd.avi": "-vf crop=95:63:0:0 -c:v mpeg4 -g 12 -bf 0 -pix_fmt yuv420p",
+    "odd.mov": "-vf crop=95:63:0:0 -c:v mjpeg -pix_fmt yuvj420p",
 }
 """What is told to ffmpeg to make each."""
 
-FRAMES = {"one-frame.mp4": 1}
+ALL = (*KINDS, *RARE)
+"""The names of all kinds."""
+
+FRAMES = {
+    "one-frame.mp4": 1,
+    "one-frame.ts": 1,
+    "one-frame.avi": 1,
+    "larger.ts": 20,
+    "trimmed.mp4": 42,
+    "negative.mov": 35,
+    "backward.ts": 120,
+    "changing.ts": 80,
+}
 """How many frames those kinds have that do not have 60."""
 
-COUNTED = {"b-frames.avi"}
-"""Kinds whose frames have no usable times."""
+COUNTED = {"b-frames.avi", "negative.mkv", "missing.ts", "repeated.ts", "backward.ts"}
+"""Kinds whose frames have no usable times of their own."""
+
+STREAM = {"two.mkv": 2, "two.mp4": 2, "two.ts": 2}
+"""Which stream of the file is read, of kinds with several."""
 
 
 def make_video(folder: Path, name: str) -> Path:
     """The video of a kind, made where it is not there yet."""
     path = folder / name
-    if not path.exists():
+    if not path.exists() and name in RARE:
+        make_rare(path, name, lambda base: make_video(folder, base))
+    elif not path.exists():
         source = "testsrc2=size=96x64:rate=25:duration=2.4,noise=alls=20:allf=t:all_seed=3"
         command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *KINDS[name].split(), "-threads", "1"]
         subprocess.run([*command, "-fflags", "+bitexact", str(path)], check=True, timeout=60)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cvpipe.video import VideoIndex
-from tests.video.corpus import COUNTED, FRAMES, KINDS, make_video
+from tests.video.corpus import ALL, COUNTED, FRAMES, STREAM, make_video
 from tests.video.reading import different, ranges, read
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="wants Debian's ffmpeg to make the videos")
@@ -33,10 +33,10 @@ def by_ffmpeg(path: Path, index: VideoIndex) -> tuple[np.ndarray, list[int | Non
     return np.frombuffer(done.stdout, np.uint8).reshape(-1, *size, 3), pts
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_reading_equals_ffmpegs_and_does_not_depend_on_what_else_is_read(folder, decoders, name):
     path = make_video(folder, name)
-    index = decoders.index(path)
+    index = decoders.index(path, stream=STREAM.get(name))
     whole = read(decoders, path, index)
     frames, pts = by_ffmpeg(path, index)
     assert len(frames) == len(index) == FRAMES.get(name, 60)
