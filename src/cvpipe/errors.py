@@ -291,3 +291,7 @@ class ApiError(CvpipeError):
         self.code = str(problem.get("type", "about:blank")).rsplit("/", 1)[-1]  # type: ignore[misc]
         self.status = status  # type: ignore[misc]
         self.retryable = status in (429, 502, 503, 504)  # type: ignore[misc]
+
+
+class Interrupted(Exception):
+    """Work is to stop, and nobody is to blame. No `CvpipeError`: no user ever sees it."""

@@ -36,10 +36,11 @@ class Gap(BaseModel):
 
 
 class GapFinder:
-    """Finds the gaps in records that pass by in order. Memory: `MAX_LISTED` gaps."""
+    """Finds the gaps in records that pass by in order: the first `MAX_LISTED` of them, and how many there are."""
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []
+        self.total = 0
         self.frames = 0
         self._open: Gap | None = None
 
@@ -62,6 +63,7 @@ class GapFinder:
             status=record.status,
             error=record.error,
         )
+        self.total += 1
         if len(self.gaps) < MAX_LISTED:
             self.gaps.append(self._open)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from cvpipe.pipeline import PipelineSpec, job_stages
 from cvpipe.stages import blaming
 
 if TYPE_CHECKING:
+    from cvpipe.exports.parts import Parts
     from cvpipe.video import Decoders, VideoIndex
 
 OnProgress = Callable[[int, int], None]
@@ -27,6 +28,7 @@ class LocalFootage:
     part: range
     view: View
     on_progress: OnProgress | None = None
+    parts_of: Callable[[str], Parts] | None = None
 
     def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
         """Write a copy at a constant rate, and beside it which source frame each of its frames shows."""
@@ -41,6 +43,7 @@ class LocalFootage:
             max_side=max_side,
             view=self.view,
             numbers=self.part,
+            parts=None if self.parts_of is None else self.parts_of(path.name),
             on_progress=self.on_progress,
         )
 
@@ -54,15 +57,23 @@ def write_artefacts(
     *,
     part: range,
     on_progress: OnProgress | None = None,
+    parts_of: Callable[[str], Parts] | None = None,
+    made: Container[str] = (),
+    on_made: Callable[[Sequence[str]], None] = lambda _names: None,
 ) -> list[str]:
     """Make the files of all job stages of a pipeline in a folder; returns their names.
 
     part: numbers of the frames that the video is taken to consist of. on_progress gets (frames done, frames in all) of
-    each file, and may raise to stop. Raises: VideoError, DecoderUnavailable, StageFailed.
+    each file. parts_of: how to make the video of a name in parts. made: names of files that are there from an earlier
+    run. on_made gets the names of the files of each stage once they are there. Callbacks may raise `Interrupted`.
+    Raises: VideoError, DecoderUnavailable, StageFailed.
     """
     names: list[str] = []
     for stage, view in job_stages(spec, index.facts.display_width, index.facts.display_height):
-        with blaming(stage):
-            stage.make(LocalFootage(decoders, video, index, part, view, on_progress), folder)
         names += stage.files()
+        if all(name in made for name in stage.files()):
+            continue
+        with blaming(stage):
+            stage.make(LocalFootage(decoders, video, index, part, view, on_progress, parts_of), folder)
+        on_made(stage.files())
     return names

@@ -49,7 +49,8 @@ def run_local(
     """Run a pipeline on a video in this process and write `out/frames.ndjson`, `out/job.json` (and `annotated.mp4`).
 
     starts_at: seconds since the epoch at which the video's first frame was taken. Default: what the file says.
-    Returns the job document. on_progress gets (frames done, frames in all), from any thread, in order.
+    Returns the job document. on_progress gets (frames done, frames in all) of the records, then of each video that is
+    made; from any thread, in order.
     Raises: InvalidRequest, VideoError, InvalidModel, NotFound, DeviceUnavailable, StageFailed.
     """
     from cvpipe.inference import OnnxTools
@@ -90,7 +91,7 @@ def run_local(
         if annotate:
             _annotate_local(out, run, part)
             exports.append("annotated.mp4")
-        exports += write_artefacts(pipeline, out, decoders, video, index, part=part)
+        exports += write_artefacts(pipeline, out, decoders, video, index, part=part, on_progress=on_progress)
     seconds = processed - started
     missing = gaps.missing(index, part, range)
     found = finder.gaps + ([missing] if missing else [])
@@ -190,5 +191,12 @@ def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int]) -> None:
     with (out / "frames.ndjson").open(encoding="utf-8") as lines:
         records = (FrameRecord.from_dict(json.loads(line)) for line in lines)
         write_annotated(
-            out / "annotated.mp4", run.decoders, run.video, run.index, records, run.tools.cv2, numbers=shown
+            out / "annotated.mp4",
+            run.decoders,
+            run.video,
+            run.index,
+            records,
+            run.tools.cv2,
+            numbers=shown,
+            on_progress=run.on_progress,
         )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from cvpipe.exports.parts import Parts, last_picture, open_sink
 from cvpipe.frames import Image, View
 from cvpipe.results import FrameRecord, Objects
-from cvpipe.video import Decoders, VideoIndex, Writer
+from cvpipe.video import Decoders, VideoIndex
 from cvpipe.video.lettering import Lettering
 
 MAX_SIZE: Final = (1920, 1080)
@@ -42,17 +44,20 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     decoders: Decoders,
     video: Path,
     index: VideoIndex,
-    records: Iterable[FrameRecord],
+    records: Iterable[FrameRecord] | Callable[[int], Iterable[FrameRecord]],
     cv2: Any,
     *,
     numbers: Sequence[int] | None = None,
+    parts: Parts | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write `video` to `path` with the objects of its records drawn on it, and the time.
 
-    records: ordered by frame. A frame without one (decimated) keeps the drawing of the last before it.
+    records: ordered by frame. A frame without one (decimated) keeps the drawing of the last before it. Or a callable
+    that gives them from the last at or before a frame on, for one that goes on where an earlier run has stopped.
     numbers: of the frames to write, ascending; default: all. The first is at time 0 of the new file; the time drawn is
-    the source's. on_progress: called with the frames done and their total. The file appears when it is whole.
+    the source's. parts: make it part by part. on_progress: called with the frames done and their total. The file
+    appears when it is whole.
     Raises: as `Decoders.read` does.
     """
     facts = index.facts
@@ -61,23 +66,47 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     width, height = min(whole.width, MAX_SIZE[0]), min(whole.height, MAX_SIZE[1])
     view = whole if (width, height) == (whole.width, whole.height) else whole.resized(width, height)
     annotator = Annotator(cv2, view)
-    last = _LastRecord(records)
-    picture = np.zeros(view.shape, np.uint8)
     start = float(index.times[wanted[0]]) if len(wanted) else 0.0
     with (
-        decoders.read(video, index, wanted, [view]) as frames,
-        Writer(path, width=view.width, height=view.height, fps=facts.fps) as writer,
+        open_sink(path, total=len(wanted), parts=parts, width=view.width, height=view.height, fps=facts.fps) as sink,
+        decoders.read(video, index, wanted[sink.frames :], [view]) as frames,
     ):
-        for done, frame in enumerate(frames, 1):
+        picture = last_picture(decoders, video, index, view, wanted[: sink.frames])
+        last = _go_on(annotator, records, index, wanted, sink.frames)
+        for done, frame in enumerate(frames, sink.frames + 1):
             if frame.images is not None:  # a damaged frame shows the one before it
                 np.copyto(picture, frame.images[0])
                 frame.release()
             time = float(index.times[frame.number])
             drawn = picture.copy()
             annotator.draw(drawn, last.at(frame.number), frame=frame.number, time=time, is_damaged=frame.images is None)
-            writer.write(drawn, time - start)
+            sink.write(drawn, time - start)
             if on_progress is not None:
                 on_progress(done, len(wanted))
+
+
+def _go_on(
+    annotator: Annotator,
+    records: Iterable[FrameRecord] | Callable[[int], Iterable[FrameRecord]],
+    index: VideoIndex,
+    wanted: npt.NDArray[np.int64],
+    done: int,
+) -> _LastRecord:
+    """The records, and the annotator, as they are after the first `done` of the frames wanted."""
+    first = 0
+    if not callable(records):
+        last = _LastRecord(records)
+    elif not done:
+        last = _LastRecord(records(int(wanted[0]) if len(wanted) else 0))
+    else:
+        before = int(wanted[done - 1])
+        newest = _LastRecord(records(before)).at(before)
+        if newest is not None:  # what it still shows of earlier ones is no older than a trail is long
+            before = int(np.searchsorted(index.times, newest.time - 2 * _TRAIL_SECONDS))
+        last, first = _LastRecord(records(before)), int(np.searchsorted(wanted, before))
+    for number in wanted[first:done].tolist():
+        annotator.follow(last.at(number))
+    return last
 
 
 class _LastRecord:
@@ -119,9 +148,7 @@ class Annotator:
             self._chip(image, word, (self._line * 3, self._line * 3), _RED, taken)
         if record is None:
             return
-        if record is not self._drawn:
-            self._drawn = record
-            self._follow(record)
+        self.follow(record)
         self._draw_trails(image, record.time)
         boxes = self._view.from_source(record.objects.box).round().astype(int).tolist()
         colours = [_colour(record.objects, n) for n in range(len(boxes))]
@@ -172,8 +199,11 @@ class Annotator:
         self._cv2.rectangle(image, (x, y), (x + width - 1, y + height - 1), colour, -1)
         self._text.write(image, text, x, y, _BLACK if _is_bright(colour) else _WHITE)
 
-    def _follow(self, record: FrameRecord) -> None:
-        """Remember where tracked objects stand: the middle of the lower edge."""
+    def follow(self, record: FrameRecord | None) -> None:
+        """Remember where tracked objects stand, the middle of the lower edge, without drawing anything."""
+        if record is None or record is self._drawn:
+            return
+        self._drawn = record
         objects = record.objects
         foot = np.stack([(objects.box[:, 0] + objects.box[:, 2]) / 2, objects.box[:, 3]], axis=-1)
         for track, (x, y) in zip(objects.track.tolist(), self._view.from_source(foot).round().tolist(), strict=True):

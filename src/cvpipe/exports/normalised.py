@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.errors import InvalidRequest
-from cvpipe.exports.parts import Parts, open_sink
+from cvpipe.exports.parts import Parts, last_picture, open_sink
 from cvpipe.frames import TIME_STEP, View
 from cvpipe.video import Decoders, VideoIndex
 from cvpipe.video.clip import shown_pixel_aspect
@@ -22,7 +22,6 @@ from cvpipe.video.clip import shown_pixel_aspect
 MAX_FPS: Final = 240
 _MAX_FRAMES: Final = 10_000_000
 _QUALITY: Final = 18
-_LOOK_BACK: Final = 64
 
 
 def write_normalised(
@@ -66,7 +65,7 @@ def write_normalised(
         done = sink.frames
         wanted = distinct[distinct >= shown[done]] if done < len(shown) else distinct[:0]
         earlier = distinct[: len(distinct) - len(wanted)]
-        picture = _last_picture(decoders, video, index, picture_view, earlier)
+        picture = last_picture(decoders, video, index, picture_view, earlier)
         with decoders.read(video, index, wanted, [picture_view]) as frames:
             for frame in frames:
                 if frame.images is not None:
@@ -115,24 +114,6 @@ def sized(view: View, max_side: int | None) -> View:
     if max_side is None or max(view.width, view.height) <= max_side:
         return view
     return view.resized(max_side, max_side)
-
-
-def _last_picture(
-    decoders: Decoders, video: Path, index: VideoIndex, view: View, numbers: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
-    """A copy of the picture of the last of these frames that can be decoded, black where there is none."""
-    picture = np.zeros(view.shape, np.uint8)
-    for some in (numbers[-1:], numbers[-_LOOK_BACK:]):
-        found = False
-        with decoders.read(video, index, some, [view]) as frames:
-            for frame in frames:
-                if frame.images is not None:
-                    np.copyto(picture, frame.images[0])
-                    frame.release()
-                    found = True
-        if found:
-            break
-    return picture
 
 
 def _write_map(path: Path, index: VideoIndex, shown: npt.NDArray[np.int64], fps: float) -> None:

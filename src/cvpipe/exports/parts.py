@@ -14,11 +14,13 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.video import Writer
+from cvpipe.frames import View
+from cvpipe.video import Decoders, VideoIndex, Writer
 from cvpipe.video.join import join
 from cvpipe.video.write import TIME_BASE
 
 FRAMES_A_PART: Final = 600
+_LOOK_BACK: Final = (1, 64, 4096, 2**40)
 _NAME: Final = re.compile(r"part-(\d{6})-(\d+)\.mp4")
 
 
@@ -57,6 +59,29 @@ def open_sink(path: Path, *, total: int, parts: Parts | None, **settings: Any) -
         return
     with _PartWriter(path, total, parts, settings) as sink:
         yield sink
+
+
+def last_picture(
+    decoders: Decoders, video: Path, index: VideoIndex, view: View, numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """A copy of the picture of the last of these frames that can be decoded, black where there is none.
+
+    numbers: ascending. This is what a damaged frame behind them shows. Raises: as `Decoders.read` does.
+    """
+    picture = np.zeros(view.shape, np.uint8)
+    stop = len(numbers)
+    for count in _LOOK_BACK if stop else ():
+        found, first = False, max(0, stop - count)
+        with decoders.read(video, index, numbers[first:stop], [view]) as frames:
+            for frame in frames:
+                if frame.images is not None:
+                    np.copyto(picture, frame.images[0])
+                    frame.release()
+                    found = True
+        if found or first == 0:
+            break
+        stop = first
+    return picture
 
 
 class _PartWriter:

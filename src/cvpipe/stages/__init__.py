@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe.errors import CvpipeError, InvalidPipeline, InvalidStage, StageFailed
+from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.results import Found, FrameRecord, Objects
 
@@ -302,7 +302,7 @@ def blaming(stage: Stage[Any]) -> Iterator[None]:
     """What is raised inside is the stage's fault. Raises: StageFailed; errors of cvpipe go through as they are."""
     try:
         yield
-    except CvpipeError:
+    except (CvpipeError, Interrupted):
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
-from cvpipe.errors import CvpipeError, LeaseLost, StageFailed, StoreUnavailable, Unavailable
+from cvpipe.errors import CvpipeError, Interrupted, LeaseLost, StageFailed, StoreUnavailable, Unavailable
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
@@ -29,7 +29,7 @@ MAX_CRASHES = 3
 MAX_FAILURES = 3
 
 
-class Stopping(Exception):
+class Stopping(Interrupted):
     """This worker is shutting down: the task goes back to the store, nothing is lost."""
 
 

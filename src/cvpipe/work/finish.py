@@ -1,68 +1,242 @@
-"""Finish: exports, then the final state."""
+"""Finish: exports, then the final state.
+
+A file may take hours to make. So what is made lies in a workspace, `<folder of the job>/.finish`, until all is there,
+and after about a minute of work the task goes back to its queue: who gets it next goes on from what lies there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
+from pydantic import BaseModel
+
+from cvpipe import gaps
+from cvpipe.engine import Summary, write_artefacts
+from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.ndjson import write_ndjson
+from cvpipe.exports.parts import FRAMES_A_PART, Parts
 from cvpipe.job import JobError, JobState
 from cvpipe.lifecycle import job_folder
-from cvpipe.pipeline import frames_in_range
-from cvpipe.results import FrameRecord
+from cvpipe.log import fields
+from cvpipe.pipeline import part_of
+from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.planned import PlannedJob, all_records
 
+log = logging.getLogger(__name__)
 
-def finish(bench: Bench, task: str) -> None:
-    """Task `finish:<job>`: exports, then the final state."""
+TURN_SECONDS: Final = 60.0
+"""After so much work the task makes way for others, and is no longer blamed for crashes before."""
+
+_RECORDS: Final = "frames.ndjson"
+_ANNOTATED: Final = "annotated.mp4"
+
+
+def finish(bench: Bench, task: str, *, turn_seconds: float = TURN_SECONDS, frames_a_part: int = FRAMES_A_PART) -> None:
+    """Task `finish:<job>`: exports, then the final state.
+
+    turn_seconds: how long to work on before the task goes back to its queue. frames_a_part: of videos that are made.
+    """
     job_id = task.partition(":")[2]
 
     def fail(lease: Lease, error: JobError) -> list[Ring]:
-        return bench.store.end_job(lease.claim, job_id, JobState.failed, error=error, exports=[])
+        rings = bench.store.end_job(lease.claim, job_id, JobState.failed, error=error, exports=[])
+        _remove_workspace(bench, job_id)
+        return rings
 
     with leased(bench, task, on_given_up=fail) as lease:
         if lease is None:
+            _remove_workspace_if_over(bench, job_id)
             return
-        job = bench.store.job(job_id)
-        folder = job_folder(bench.settings, job_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        damaged = 0
+        try:
+            bench.bell.ring(_Finishing(bench, lease, job_id, turn_seconds, frames_a_part).run())
+        except _TurnOver:
+            bench.bell.ring(bench.store.release(lease.claim, progressed=True))
+        except LeaseLost:
+            _remove_workspace_if_over(bench, job_id)
+            raise
+
+
+class _TurnOver(Interrupted):
+    """There is more to do, but not now."""
+
+
+class _Made(BaseModel):
+    """What is done of a finish: kept in the workspace."""
+
+    names: list[str] = []
+    gaps: list[gaps.Gap] = []
+    gaps_total: int = 0
+    lost: int = 0
+    summary: dict[str, dict[str, Any]] = {}
+
+
+class _Finishing:
+    """One turn of a finish."""
+
+    def __init__(self, bench: Bench, lease: Lease, job_id: str, turn_seconds: float, frames_a_part: int) -> None:
+        self._bench, self._lease, self._frames_a_part = bench, lease, frames_a_part
+        self._until = time.monotonic() + turn_seconds
+        self._job, self._planned = bench.store.job(job_id), PlannedJob.load(bench, job_id)
+        self._part = part_of(self._planned.spec, self._planned.index, self._planned.time_range)
+        self._folder = job_folder(bench.settings, job_id)
+        if lease.claim.attempts == 1:
+            _remove_workspace(bench, job_id)
+        # After a repair all is made anew, also where an old workspace could not be removed.
+        self._work = _workspace(bench, job_id) / str(self._job.repairs)
+        self._work.mkdir(parents=True, exist_ok=True)
+        self._note = self._work / "made.json"
+        self._made = _Made.model_validate_json(self._note.read_bytes()) if self._note.exists() else _Made()
+
+    def run(self) -> list[Ring]:
+        """Make what is missing, then end the job. Raises: _TurnOver, LeaseLost, Stopping."""
+        if _RECORDS not in self._made.names:
+            self._write_records()
+        if self._job.annotate and _ANNOTATED not in self._made.names:
+            self._annotate()
+        if any(stage.scope == "job" for stage in self._planned.spec.make_stages()):
+            write_artefacts(
+                self._planned.spec,
+                self._work,
+                self._bench.decoders,
+                self._planned.file(self._bench, self._lease),
+                self._planned.index,
+                part=self._part,
+                on_progress=lambda _done, _total: self._lease.check(),
+                parts_of=self._parts_of,
+                made=self._made.names,
+                on_made=self._note_made,
+            )
+        return self._end()
+
+    def _take_turns(self) -> None:
+        """Called whenever something is done for good."""
+        self._lease.check()
+        if time.monotonic() >= self._until:
+            raise _TurnOver
+
+    def _note_made(self, names: Sequence[str]) -> None:
+        self._made.names += names
+        part = self._note.with_suffix(".part")
+        with part.open("w", encoding="utf-8") as file:
+            file.write(self._made.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._note)
+        self._take_turns()
+
+    def _parts_of(self, name: str) -> Parts:
+        folder = self._work / f"{name}.parts"
+        return Parts(folder, self._frames_a_part, alive=self._lease.check, on_part=self._take_turns)
+
+    def _write_records(self) -> None:
+        finder, summary = gaps.GapFinder(), Summary(self._planned.spec, self._planned.selection)
 
         def records() -> Iterator[FrameRecord]:
-            nonlocal damaged
-            for record in all_records(bench.store, job_id):
-                lease.check()
-                damaged += record.status != "ok"
+            for record in all_records(self._bench.store, self._job.id):
+                self._lease.check()
+                finder.add(record)
+                summary.add(record)
                 yield record
 
-        write_ndjson(folder / "frames.ndjson", records())
-        exports = ["frames.ndjson"]
-        if job.annotate:
-            _annotate(bench, lease, job_id, folder)
-            exports.append("annotated.mp4")
-        gaps = job.progress.chunks_failed > 0 or damaged > 0
-        error = job.error
-        if gaps and error is None:
-            error = JobError(code="frames_damaged", message=f"{damaged} frames could not be decoded")
-        every = gaps and job.progress.chunks_failed == job.progress.chunks_total
-        state = JobState.failed if every else JobState.succeeded_with_gaps if gaps else JobState.succeeded
-        rings = bench.store.end_job(lease.claim, job_id, state, error=error if gaps else None, exports=exports)
-        bench.bell.ring(rings)
+        write_ndjson(self._work / _RECORDS, records())
+        cut_off = gaps.missing(self._planned.index, self._part, self._planned.time_range)
+        self._made = _Made(
+            gaps=[*finder.gaps, cut_off] if cut_off else finder.gaps,
+            gaps_total=finder.total + (cut_off is not None),
+            lost=finder.frames,
+            summary=summary.to_dict(),
+        )
+        self._note_made([_RECORDS])
+
+    def _annotate(self) -> None:
+        from cvpipe.exports.annotated import write_annotated
+
+        write_annotated(
+            self._work / _ANNOTATED,
+            self._bench.decoders,
+            self._planned.file(self._bench, self._lease),
+            self._planned.index,
+            self._records_from,
+            self._bench.tools.cv2,
+            numbers=self._part,
+            parts=self._parts_of(_ANNOTATED),
+            on_progress=lambda _done, _total: self._lease.check(),
+        )
+        self._note_made([_ANNOTATED])
+
+    def _records_from(self, frame: int) -> Iterator[FrameRecord]:
+        """The last record at or before a frame, and all after it."""
+        numbers = self._planned.numbers
+        at = int(np.searchsorted(numbers, frame, side="right")) - 1
+        after = None
+        if at > 0:  # an id just below that record's own
+            first = int(numbers[at])
+            after = f"{stream_ms(float(self._planned.index.times[first]))}-{first}"
+        return all_records(self._bench.store, self._job.id, after=after)
+
+    def _end(self) -> list[Ring]:
+        job, made = self._job, self._made
+        for name in made.names:
+            if (self._work / name).exists():  # else it was put there by a worker that died before the next line
+                (self._work / name).replace(self._folder / name)
+        error = job.error or self._why_gaps()
+        failed = job.progress.chunks_failed
+        state = JobState.succeeded
+        if failed or made.gaps:
+            state = JobState.failed if failed and failed == job.progress.chunks_total else JobState.succeeded_with_gaps
+        rings = self._bench.store.end_job(
+            self._lease.claim,
+            job.id,
+            state,
+            error=None if state is JobState.succeeded else error,
+            exports=made.names,
+            gaps=made.gaps,
+            gaps_total=made.gaps_total,
+            summary=made.summary,
+        )
+        _remove_workspace(self._bench, job.id)
+        return rings
+
+    def _why_gaps(self) -> JobError | None:
+        if self._made.lost:
+            return JobError(code="frames_damaged", message=f"{self._made.lost} frames could not be decoded")
+        if self._made.gaps:
+            code, facts = MediaTruncated.code, self._planned.index.facts
+            said = next((warning.get("message") for warning in facts.warnings if warning["code"] == code), None)
+            return JobError(code=code, message=said or "the file is cut off")
+        return None
 
 
-def _annotate(bench: Bench, lease: Lease, job_id: str, folder: Path) -> None:
-    from cvpipe.exports.annotated import write_annotated
+def _workspace(bench: Bench, job_id: str) -> Path:
+    return job_folder(bench.settings, job_id) / ".finish"
 
-    job = PlannedJob.load(bench, job_id)
-    write_annotated(
-        folder / "annotated.mp4",
-        bench.decoders,
-        job.file(bench, lease),
-        job.index,
-        all_records(bench.store, job_id),
-        bench.tools.cv2,
-        numbers=frames_in_range(job.index, job.time_range),
-        on_progress=lambda _done, _total: lease.check(),
-    )
+
+def _remove_workspace(bench: Bench, job_id: str) -> None:
+    shutil.rmtree(_workspace(bench, job_id), ignore_errors=True)
+
+
+def _remove_workspace_if_over(bench: Bench, job_id: str) -> None:
+    """Where a job was canceled; while another worker is at it, the workspace is that one's."""
+    folder = _workspace(bench, job_id)
+    if not folder.exists():
+        return
+    with suppress(Unavailable):
+        try:
+            is_over = bench.store.job(job_id).state.is_final
+        except NotFound:
+            is_over = True
+        if is_over:
+            log.info("what a canceled job had begun to make is removed %s", fields(job=job_id))
+            _remove_workspace(bench, job_id)
+            with suppress(OSError):  # it holds exports of an earlier end
+                folder.parent.rmdir()
