@@ -263,7 +263,7 @@ def damaged(tmp_path: Path, decoders: Decoders) -> Video:
         packet = [packet for packet in container.demux(video=0) if packet.size][5]
         place, size = packet.pos, packet.size
     with path.open("r+b") as file:
-        file.seek(place + 8)  # past the chunk's name and size
+        file.seek(place)
         file.write(b"\0" * size)
     return Video(path, decoders=decoders)
 

@@ -121,6 +121,5 @@ def _aspect(ratio: Any) -> str:
 
 
 def _colour(colour: Mapping[str, str]) -> str:
-    if not colour:
-        return "-"
-    return ", ".join(f"{name} {value}" for name, value in colour.items())
+    told = [f"{name} {value}" for name, value in colour.items() if value != "unknown"]
+    return ", ".join(told) or "the file does not say"
