@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cvpipe.store import Store
+from cvpipe.store import Store, WorkerState
 from tests.api import worker
 from tests.api.conftest import Service
 from tests.servers import RedisServer
@@ -28,8 +28,27 @@ def metrics(api: httpx.Client) -> dict[tuple[str, ...], float]:
 
 
 def test_a_service_that_can_work_says_so(api: httpx.Client) -> None:
-    assert api.get("/healthz").json() == {"status": "ok"}
+    assert api.get("/healthz").json() == {"status": "ok", "workers": [], "protection": None}
     assert api.get("/readyz").json() == {"status": "ready", "store": "up", "broker": "up"}
+
+
+def test_workers_and_what_protects_them_are_told(api: httpx.Client, store: Store) -> None:
+    store.put_worker(WorkerState("a:1", ["cpu", "ingest"], ["limits", "no-network", "no-files"]), keep_seconds=30)
+    store.put_worker(WorkerState("b:2", ["cpu"], ["limits", "no-files"]), keep_seconds=30)
+    store.put_worker(WorkerState("c:3", ["notify"], None), keep_seconds=30)
+    store.put_worker(WorkerState("d:4", ["cpu"], []), keep_seconds=0.001)  # silent since
+    store.put_worker(WorkerState("e:5", ["cpu"], []), keep_seconds=30)
+    store.remove_worker("e:5")
+    time.sleep(0.02)
+    assert api.get("/healthz").json() == {
+        "status": "ok",
+        "workers": [
+            {"name": "a:1", "queues": ["cpu", "ingest"], "protection": ["limits", "no-network", "no-files"]},
+            {"name": "b:2", "queues": ["cpu"], "protection": ["limits", "no-files"]},
+            {"name": "c:3", "queues": ["notify"], "protection": None},
+        ],
+        "protection": ["limits", "no-files"],
+    }
 
 
 def test_requests_are_counted_by_route_and_status(api: httpx.Client) -> None:

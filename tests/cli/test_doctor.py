@@ -10,6 +10,7 @@ import redis
 from cvpipe.cli import doctor
 from cvpipe.cli.doctor import Finding
 from cvpipe.settings import Settings
+from cvpipe.video.sandbox import MEASURES
 from tests.cli.conftest import Cvpipe
 
 
@@ -22,7 +23,8 @@ def test_a_healthy_machine_is_called_so(cvpipe: Cvpipe) -> None:
     done = cvpipe("doctor", "--json")
     assert (done.code, done.json["ok"]) == (0, True)
     assert [finding["check"] for finding in done.json["findings"]] == [
-        "python", "packages", "onnxruntime", "device", "data dir", "models", "store", "broker",
+        "python", "packages", "onnxruntime", "device", *["decoders"] * len(MEASURES), "data dir", "models", "store",
+        "broker",
     ]  # fmt: skip
     assert {finding["state"] for finding in done.json["findings"]} <= {"ok", "warning"}
 
@@ -32,6 +34,19 @@ def test_a_problem_makes_the_exit_code_1(cvpipe: Cvpipe, monkeypatch: pytest.Mon
     done = cvpipe("doctor")
     assert (done.code, done.out) == (1, f"problem  x            it is broken\n{'':<22}-> mend it\n")
     assert cvpipe("doctor", "--json").json["ok"] is False
+
+
+def test_every_measure_of_protection_is_told_active_or_not(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvpipe.video.Decoders.protection", ("limits", "no-files"))
+    found = doctor.look_at_all(doctor.check_decoders, settings)
+    assert [finding.state for finding in found].count("ok") == 2
+    assert len(found) == len(MEASURES)
+    assert found[0].detail == "limits: memory, processor time, open files and processes of a decoder are bounded"
+    (network,) = (finding for finding in found if "no-network" in finding.detail)
+    assert network.state == "warning"
+    assert network.detail.startswith("NOT active: no-network: ")
+    assert "user namespaces" in str(network.fix)
+    assert set(doctor.MISSING) == set(MEASURES)
 
 
 def test_two_onnx_runtimes_are_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

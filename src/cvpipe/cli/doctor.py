@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cvpipe.cli import extras, output
 from cvpipe.cli.doors import without_password
@@ -37,13 +37,25 @@ class Finding:
     fix: str | None = None
 
 
-Check = Callable[["Settings"], Finding]
+Check = Callable[["Settings"], "Finding | list[Finding]"]
+
+MISSING: Final = {
+    "limits": "these work on every Linux: please report it",
+    "undumpable": "the kernel refuses prctl(PR_SET_DUMPABLE)",
+    "no-network": "allow user namespaces (in Docker: see docs/deploy.md), or give workers a network with no way out",
+    "empty-root": "needs user namespaces, as no-network does, and a folder in /tmp or /dev/shm that can be written",
+    "no-capabilities": "the kernel refuses capset()",
+    "no-new-privileges": "the kernel refuses prctl(PR_SET_NO_NEW_PRIVS)",
+    "no-files": "needs Linux 5.13 with Landlock among the active security modules (`lsm=landlock,...` at boot)",
+    "few-system-calls": "needs a kernel with seccomp filters, on x86-64 or arm64, and a container that allows them",
+}
+"""What to do where a measure of `cvpipe.video.sandbox` does not work."""
 
 
 def doctor(as_json: Json = False) -> ExitCode:
     """Check that everything works that cvpipe needs here: packages, device, data directory, store, broker."""
     settings = load_settings()
-    findings = [look(check, settings) for check in CHECKS]
+    findings = [finding for check in CHECKS for finding in look_at_all(check, settings)]
     is_well = all(finding.state != "problem" for finding in findings)
     if as_json:
         output.as_json({"ok": is_well, "findings": [dataclasses.asdict(finding) for finding in findings]})
@@ -55,15 +67,21 @@ def doctor(as_json: Json = False) -> ExitCode:
     return ExitCode.ok if is_well else ExitCode.failed
 
 
-def look(check: Check, settings: Settings) -> Finding:
+def look_at_all(check: Check, settings: Settings) -> list[Finding]:
     """What a check found; an error it raises is a finding too."""
     name = check.__name__.removeprefix("check_").replace("_", " ")
     try:
-        return check(settings)
+        found = check(settings)
     except CvpipeError as error:
-        return Finding(name, "problem", str(error))
+        return [Finding(name, "problem", str(error))]
     except (OSError, ImportError) as error:
-        return Finding(name, "problem", f"{type(error).__name__}: {error}")
+        return [Finding(name, "problem", f"{type(error).__name__}: {error}")]
+    return found if isinstance(found, list) else [found]
+
+
+def look(check: Check, settings: Settings) -> Finding:
+    """The first of what a check found."""
+    return look_at_all(check, settings)[0]
 
 
 def check_python(_settings: Settings) -> Finding:
@@ -112,6 +130,23 @@ def check_device(settings: Settings) -> Finding:
         fix = "onnxruntime-gpu is installed, but CUDA does not work; CVPIPE_DEVICE=cuda says why"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Finding("device", "warning" if fix else "ok", f"{device} (asked for: {settings.device}), {cores} cores", fix)
+
+
+def check_decoders(settings: Settings) -> list[Finding]:
+    """What protects this machine against the videos that it opens, measure by measure."""
+    if extras.missing_modules("worker"):
+        return [Finding("decoders", "warning", "not checked: the worker's packages are not here")]
+    from cvpipe.video import Decoders, Limits
+    from cvpipe.video.sandbox import MEASURES
+
+    with Decoders(limits=Limits.of(settings)) as decoders:
+        active = decoders.protection
+    return [
+        Finding("decoders", "ok", f"{name}: {what}")
+        if name in active
+        else Finding("decoders", "warning", f"NOT active: {name}: {what}", MISSING[name])
+        for name, what in MEASURES.items()
+    ]
 
 
 def check_data_dir(settings: Settings) -> Finding:
@@ -207,6 +242,7 @@ CHECKS: tuple[Check, ...] = (
     check_packages,
     check_onnxruntime,
     check_device,
+    check_decoders,
     check_data_dir,
     check_models,
     check_store,

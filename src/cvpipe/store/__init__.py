@@ -15,11 +15,12 @@ from cvpipe.store.media import Media
 from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.videos import Videos
+from cvpipe.store.workers import Workers, WorkerState
 
-__all__ = ["Claim", "Ring", "Store"]
+__all__ = ["Claim", "Ring", "Store", "WorkerState"]
 
 
-class Store(Jobs, Tasks, Records, Videos, Media):
+class Store(Jobs, Tasks, Records, Videos, Media, Workers):
     """Jobs, tasks, records, events and videos in Redis (or Valkey). Thread-safe."""
 
     @classmethod

@@ -58,6 +58,13 @@ class Bench:
             return self._decoders
 
     @property
+    def protection(self) -> tuple[str, ...] | None:
+        """What protects against the videos that its decoders open; None where it has opened none yet."""
+        with self._lock:
+            decoders = self._decoders
+        return None if decoders is None else decoders.protection
+
+    @property
     def tools(self) -> Tools:
         """Networks and libraries for stages, from the first use on."""
         with self._lock:
