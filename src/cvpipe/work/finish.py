@@ -18,11 +18,11 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel
 
-from cvpipe import gaps
 from cvpipe.engine import Summary, write_artefacts
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
+from cvpipe.gaps import Gap, GapFinder, missing
 from cvpipe.job import JobError, JobState
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
@@ -74,7 +74,7 @@ class _Made(BaseModel):
     """What is done of a finish: kept in the workspace."""
 
     names: list[str] = []
-    gaps: list[gaps.Gap] = []
+    gaps: list[Gap] = []
     gaps_total: int = 0
     lost: int = 0
     summary: dict[str, dict[str, Any]] = {}
@@ -139,7 +139,7 @@ class _Finishing:
         return Parts(folder, self._frames_a_part, alive=self._lease.check, on_part=self._take_turns)
 
     def _write_records(self) -> None:
-        finder, summary = gaps.GapFinder(), Summary(self._planned.spec, self._planned.selection)
+        finder, summary = GapFinder(), Summary(self._planned.spec, self._planned.selection)
 
         def records() -> Iterator[FrameRecord]:
             for record in all_records(self._bench.store, self._job.id):
@@ -149,7 +149,7 @@ class _Finishing:
                 yield record
 
         write_ndjson(self._work / _RECORDS, records())
-        cut_off = gaps.missing(self._planned.index, self._part, self._planned.time_range)
+        cut_off = missing(self._planned.index, self._part, self._planned.time_range)
         self._made = _Made(
             gaps=[*finder.gaps, cut_off] if cut_off else finder.gaps,
             gaps_total=finder.total + (cut_off is not None),
