@@ -54,7 +54,7 @@ KINDS: dict[str, str] = {
     "wrapping.ts": f"-output_ts_offset 95441.1 {_X264} -pix_fmt yuv420p",
     "no-b-frames.ts": "-c:v libx264 -preset veryfast -g 12 -bf 0 -pix_fmt yuv420p",
     "fields.mkv": f"{_X265}:interlace=tff -pix_fmt yuv420p",
-    "larger.ts": f"-vf scale=128:96 -frames:v 20 -output_ts_offset 2.4 {_X264} -pix_fmt yuv420p",
+    "larger.ts": f"-vf scale=128:96 -frames:v 20 -output_ts_offset 2.48 {_X264} -pix_fmt yuv420p",
     "two.mkv": "-f lavfi -i testsrc=size=64x48:rate=25:duration=2.4 -f lavfi -i sine=duration=2.4 "
     "-map 0 -map 2 -map 1 -c:v libx264 -preset veryfast -g 12 -c:a mp3",
     "cover.mp4": "-f lavfi -i testsrc=size=640x480:duration=0.04 -map 0 -map 1 "

@@ -35,6 +35,7 @@ from cvpipe.video.paint import orientation
 from cvpipe.video.random_access import is_clean_start, nal_length_size
 from cvpipe.video.reference import IS_REFERENCE, are_references, ranking
 from cvpipe.video.source import Source, check_size, is_shown, open_source
+from cvpipe.video.times import complete, usual_step
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -265,11 +266,11 @@ def _from_frames(fd: int, source: Source, limits: Limits, alive: Callable[[], No
     if len(known) < len(pts) or not all(a < b for a, b in pairwise(known)):
         keys = np.arange(len(pts)) == 0
         step = _header_step(source)
-        if len(known) < len(pts) or source.container_name == "avi":  # its frames are evenly spaced
+        if not known or source.container_name == "avi":  # its frames are evenly spaced
             made_up = [n * step for n in range(len(pts))]
         else:
-            step = _usual_step(np.array(known, np.int64)) or step
-            made_up = _made_up(known, step)
+            step = usual_step(pts) or step
+            made_up = complete(pts, step)
     return _Times(
         pts=np.array(known if made_up is None else made_up, np.int64),
         key=keys,
@@ -300,14 +301,6 @@ def _of_frames(rows: _Packets, origin: npt.NDArray[np.int64]) -> tuple[npt.NDArr
         for number, (start, stop) in zip(owner, pairwise(bounds.tolist()), strict=True):
             reference[number] = ranks[start:stop].any()
     return reference, size
-
-
-def _made_up(pts: list[int], step: int) -> list[int]:
-    """Times that ascend, from times that don't: steps that make no sense become the usual one."""
-    out = [pts[0]]
-    for before, after in pairwise(pts):
-        out.append(out[-1] + (after - before if 0 < after - before <= 100 * step else step))
-    return out
 
 
 def _usual_step(pts: npt.NDArray[np.int64]) -> int:
