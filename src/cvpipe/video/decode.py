@@ -21,6 +21,8 @@ Telling = Literal["max pixel count", "max_streams", "Picture size", "ended prema
 """Words by which FFmpeg tells what is wrong, where its errors don't."""
 _TELLINGS: tuple[Telling, ...] = get_args(Telling)
 
+_SAID_OF_DAMAGE = ("concealing", "Skipping invalid undecodable NALU")
+
 
 class _Ear(logging.Handler):
     """Hears what FFmpeg says, and keeps count of what tells of damage."""
@@ -35,7 +37,8 @@ class _Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         words = record.getMessage()
         # Where a slice is lost without a trace of error, this is all that is said, and as mere information.
-        is_complaint = record.levelno >= logging.ERROR or "concealing" in words
+        # So it is where a slice of HEVC is left out: a warning.
+        is_complaint = record.levelno >= logging.ERROR or any(said in words for said in _SAID_OF_DAMAGE)
         # To release a picture that it never had is what any decoder is asked that begins at an open group of pictures.
         if is_complaint and not words.startswith("mmco: unref short failure"):
             self.complaints += 1

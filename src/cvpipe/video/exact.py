@@ -10,6 +10,8 @@ it looks like must not depend on where decoding began, so that chunks equal a se
 - Where there is damage, FFmpeg paints over it what it finds in older pictures, which it may have or not have. So from
   the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture and given
   everything, makes of it.
+- FFmpeg's HEVC decoder paints over nothing, so there damaged pictures, and those that may be predicted from them, are
+  none (see holes.py).
 """
 
 from __future__ import annotations
@@ -118,9 +120,9 @@ class ExactFrames:
         reason: str | None = None
         for clock, frame, trouble in self._decode_from(key, first, at, stop, is_choosy=is_choosy):
             reason = trouble or reason
-            is_whole = frame is not None and not frame.is_corrupt
+            is_whole = frame is not None and trouble is None and not frame.is_corrupt
             if frame is not None and not is_proven:
-                if clock != self._key_pts[key] or not is_whole:
+                if clock != self._key_pts[key] or frame.is_corrupt:
                     break
                 is_proven = True
             if end is None and (not is_whole or clock > self._clock[at]):
@@ -174,6 +176,7 @@ class ExactFrames:
     ) -> Iterator[tuple[int, VideoFrame | None, str | None]]:
         """Decode from a keyframe: (pts or count, frame, None), or (0, None, complaint).
 
+        A frame with a complaint is one with holes.
         is_choosy: leave out what is not needed for the frames wanted from `at` to `stop`.
         """
         if key != _START and first is None:
@@ -183,6 +186,7 @@ class ExactFrames:
         can_skip = is_choosy and self._reel.can_skip()
         self._reel.skip(False)
         count = 0
+        holes = self._reel.holes()
         packet = self._reel.next() if first is None else first
         while True:
             self._alive()
@@ -204,11 +208,12 @@ class ExactFrames:
             )
             if trouble is not None and not is_early:
                 yield 0, None, trouble
+            holes.note(packet, None if is_early else trouble)
             for frame in frames:
                 clock = count if self._counted else frame.pts
                 count += 1
                 if clock is not None and (beginning is None or clock >= beginning):
-                    yield clock, frame, None
+                    yield clock, frame, holes.of(frame.pts)
             if packet is None:
                 return
             packet = self._reel.next()

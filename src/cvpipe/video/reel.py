@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import av.error
 
 from cvpipe.video.decode import decode, packets
+from cvpipe.video.holes import Holes
 from cvpipe.video.limits import Limits
 from cvpipe.video.source import is_shown, open_source
 
@@ -98,6 +99,10 @@ class Reel:
     def can_skip(self) -> bool:
         """Can the decoder leave out pictures that no other is predicted from?"""
         return self._codec in _SKIPS_EXACTLY
+
+    def holes(self) -> Holes:
+        """What is to remember which pictures of a decoder have holes."""
+        return Holes(self._codec, self._source.stream.codec_context.extradata)
 
     def skip(self, is_skipping: bool) -> None:
         """Whether to leave out, from now on, pictures that no other is predicted from."""
