@@ -92,7 +92,9 @@ def trials(tmp_path, port):
     file.write_text("secret")
     numbers = NUMBERS[os.uname().machine]
     code = TRIALS.format(path=[entry for entry in sys.path if entry], file=str(file), port=port, **numbers)
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # A process with a second thread, as OpenBLAS starts, gets no user namespace.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == -signal.SIGABRT, run.stderr  # and abort() still ends its own process as it should
     return json.loads(run.stdout)
 
