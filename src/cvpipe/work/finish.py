@@ -208,13 +208,13 @@ class _Finishing:
         return rings
 
     def _why_gaps(self) -> JobError | None:
-        if self._made.lost:
-            return JobError(code="frames_damaged", message=f"{self._made.lost} frames could not be decoded")
-        if self._made.gaps:
-            code, facts = MediaTruncated.code, self._planned.index.facts
-            said = next((warning.get("message") for warning in facts.warnings if warning["code"] == code), None)
-            return JobError(code=code, message=said or "the file is cut off")
-        return None
+        lost, code = self._made.lost, MediaTruncated.code
+        damaged = f"{lost} {'frame' if lost == 1 else 'frames'} could not be decoded" if lost else ""
+        if any(gap.status == "missing" for gap in self._made.gaps):
+            warnings = self._planned.index.facts.warnings
+            said = next(str(warning["message"]) for warning in warnings if warning["code"] == code)
+            return JobError(code=code, message=f"{damaged}; {said}" if damaged else said)
+        return JobError(code="frames_damaged", message=damaged) if damaged else None
 
 
 def _workspace(bench: Bench, job_id: str) -> Path:
