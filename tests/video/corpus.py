@@ -37,7 +37,7 @@ KINDS: dict[str, str] = {
     "-pix_fmt yuv420p",
     "av1.mp4": "-c:v libsvtav1 -preset 12 -g 12 -pix_fmt yuv420p",
     "mpeg2.ts": "-c:v mpeg2video -g 12 -bf 2 -pix_fmt yuv420p",
-    "mpeg2-interlaced.mpg": "-c:v mpeg2video -g 12 -bf 2 -flags +ilme+ildct -pix_fmt yuv422p",
+    "mpeg2-interlaced.mpg": "-c:v mpeg2video -g 12 -bf 2 -flags +ilme+ildct -top 1 -pix_fmt yuv422p",
     "mpeg4.avi": "-c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
     "mpeg4.mp4": "-c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
     "mjpeg.avi": "-c:v mjpeg -pix_fmt yuvj420p",
@@ -63,11 +63,12 @@ KINDS: dict[str, str] = {
     "one-frame.mp4": f"-frames:v 1 {_X264} -pix_fmt yuv420p",
     "one-frame.ts": f"-frames:v 1 {_X264} -pix_fmt yuv420p",
     "one-frame.avi": "-frames:v 1 -c:v mjpeg -pix_fmt yuvj420p",
-    "odd.mkv": f"-vf crop=95:63:0:0 {_X264} -pix_fmt yuv444p",
-    "odd.webm": "-vf crop=95:63:0:0 -c:v libvpx-vp9 -g 12 -deadline realtime -cpu-used 8 -pix_fmt yuv420p",
-    "odd.mp4": f"-vf crop=95:63:0:0 {_X265} -pix_fmt yuv420p",
-    "odd.avi": "-vf crop=95:63:0:0 -c:v mpeg4 -g 12 -bf 0 -pix_fmt yuv420p",
-    "odd.mov": "-vf crop=95:63:0:0 -c:v mjpeg -pix_fmt yuvj420p",
+    "odd.mkv": f"-vf scale=95:63 {_X264} -pix_fmt yuv444p",
+    "odd.webm": "-vf scale=95:63 -c:v libvpx-vp9 -g 12 -deadline realtime -cpu-used 8 -pix_fmt yuv420p",
+    "odd.mp4": "-vf scale=95:63 -c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
+    "odd.avi": "-vf scale=95:63 -c:v mpeg4 -g 12 -bf 0 -pix_fmt yuv420p",
+    "odd.ts": "-vf scale=95:63 -c:v mpeg2video -g 12 -bf 2 -pix_fmt yuv420p",
+    "odd.mov": "-vf scale=95:63 -c:v mjpeg -pix_fmt yuvj420p",
 }
 """What is told to ffmpeg to make each."""
 

@@ -31,7 +31,7 @@ def _turn(base: Path, path: Path) -> None:
     path.write_bytes(data)
 
 
-def _times(data: bytearray) -> Iterator[tuple[int, int]]:
+def time_fields(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """In an MPEG-TS of one stream, for each frame: where its PES header begins, and the bytes of times in it."""
     for packet in range(0, len(data), 188):
         adapted = 1 + data[packet + 4] if data[packet + 3] & 0x20 else 0
@@ -43,7 +43,7 @@ def _times(data: bytearray) -> Iterator[tuple[int, int]]:
 def _without_times(base: Path, path: Path) -> None:
     """Every third frame says nothing of when it is shown."""
     data = bytearray(base.read_bytes())
-    for at, size in list(_times(data))[2::3]:
+    for at, size in list(time_fields(data))[2::3]:
         data[at + 7] &= 0x3F
         data[at + 9 : at + 9 + size] = b"\xff" * size
     path.write_bytes(data)
@@ -52,7 +52,7 @@ def _without_times(base: Path, path: Path) -> None:
 def _with_times_twice(base: Path, path: Path) -> None:
     """Every twentieth frame says that it is shown when the one before it is."""
     data = bytearray(base.read_bytes())
-    headers = list(_times(data))
+    headers = list(time_fields(data))
     for before, (at, size) in zip(headers[6::20], headers[7::20], strict=True):
         assert before[1] == size
         data[at + 9 : at + 9 + size] = data[before[0] + 9 : before[0] + 9 + size]
