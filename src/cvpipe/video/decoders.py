@@ -25,6 +25,7 @@ from cvpipe.errors import (
     DecoderCrashed,
     DecoderUnavailable,
     DecodeTimeout,
+    InputChanged,
     MediaUnreadable,
     NotFound,
     TooLarge,
@@ -142,6 +143,7 @@ class Decoders:
             "do": "copy",
             "limits": self.limits.to_dict(),
             "stream": index.facts.stream,
+            "file_bytes": index.facts.file_bytes,
             "first_pts": int(index.pts[first]),
             "stop_pts": int(index.pts[stop - 1]) + 1,
             "frames": stop - first,
@@ -200,7 +202,7 @@ class Decoders:
         slots: int,
     ) -> Iterator[tuple[Process, wire.Ring, mmap.mmap]]:
         """A process at work on an order; it is dead when the context ends."""
-        video = _open(path, self.limits)
+        video = _open(path, self.limits, file_bytes=order.get("file_bytes", 0))
         try:
             memory, ring = wire.share(order, arrays, views, slots)
             try:
@@ -254,6 +256,7 @@ class Reading:
             "do": "read",
             "limits": self._decoders.limits.to_dict(),
             "stream": index.facts.stream,
+            "file_bytes": index.facts.file_bytes,
             "rotation": index.facts.rotation,
             "mirrored": index.facts.mirrored,
             "counted": index.facts.timing == "counted",
@@ -405,8 +408,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _open(path: Path, limits: Limits) -> int:
-    """A descriptor of a regular file. Raises: NotFound, MediaUnreadable, TooLarge, DecoderUnavailable."""
+def _open(path: Path, limits: Limits, *, file_bytes: int) -> int:
+    """A descriptor of a regular file. file_bytes: its size when it was indexed, 0 where that is not known.
+
+    Raises: NotFound, MediaUnreadable, TooLarge, InputChanged, DecoderUnavailable.
+    """
     try:
         # Not to wait for ever for the other end of a FIFO.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -417,10 +423,13 @@ def _open(path: Path, limits: Limits) -> int:
             raise DecoderUnavailable(f"this machine can't open the video: {error.strerror}") from error
         raise MediaUnreadable(f"the file can't be opened: {error.strerror}") from error
     found = os.fstat(fd)
-    if stat.S_ISREG(found.st_mode) and found.st_size <= limits.max_file_bytes:
+    has_changed = file_bytes not in (0, found.st_size)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= limits.max_file_bytes and not has_changed:
         return fd
     os.close(fd)
-    if stat.S_ISREG(found.st_mode):
-        allowed = limits.max_file_bytes
-        raise TooLarge(f"the file has {found.st_size} bytes, {allowed} are allowed; CVPIPE_MAX_FILE_BYTES allows more")
-    raise MediaUnreadable("it is not a regular file")
+    if not stat.S_ISREG(found.st_mode):
+        raise MediaUnreadable("it is not a regular file")
+    if has_changed:
+        raise InputChanged(f"the file had {file_bytes} bytes when it was indexed, now {found.st_size}; index it again")
+    allowed = limits.max_file_bytes
+    raise TooLarge(f"the file has {found.st_size} bytes, {allowed} are allowed; CVPIPE_MAX_FILE_BYTES allows more")

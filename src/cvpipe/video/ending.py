@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _MAX_BOXES: Final = 1_000_000
 _TAIL_BYTES: Final = 2**17  # two Ogg pages are shorter
-_BREAK_LAST: Final = ("mpeg", "avi", "flv")
+_PROGRAM_END: Final = b"\0\0\1\xb9"
+_BREAK_LAST: Final = ("avi", "flv")
 """Containers whose last packet FFmpeg calls corrupt only where the file ends within it."""
 _BOXES: Final = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"pnot", b"uuid"))
 _TS_SIZES: Final = ((188, 0), (192, 4), (204, 0))
@@ -55,10 +56,13 @@ def truncation(
     elif behind:
         missing = behind
     elif stop is not None and seconds:
-        missing = round((stop - seconds) * frames / seconds) or None
+        missing = max(0, round(stop * (header["fps"] or frames / seconds)) - frames) or None
+    if missing and frames and (stop is None or source.container_name == "avi"):
+        # AVI's duration is guessed by what is there, and so less than its frames take.
+        stop = round(seconds * (frames + missing) / frames, 6)
     message = f"the file is cut off: {frames} frames ({seconds:g} s) are there"
     if missing or stop:
-        claims = ([f"{frames + missing} frames"] if missing else []) + ([f"{stop:g} s"] if stop else [])
+        claims = [*([f"{frames + missing} frames"] if missing else []), *([f"{stop:g} s"] if stop else [])]
         message += f", its header claims {' and '.join(claims)}"
     return {
         "code": MediaTruncated.code,
@@ -163,6 +167,22 @@ def _mpegts(fd: int, size: int) -> bool:
     return False
 
 
+def _mpeg(fd: int, size: int) -> bool:
+    """Whether the last pack (ISO/IEC 13818-1, 2.5.3) is whole, going from packet to packet."""
+    tail = os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    at = tail.rfind(b"\0\0\1\xba")
+    if at < 0 or at + 14 > len(tail):
+        return at >= 0
+    at += 14 + (tail[at + 13] & 7) if tail[at + 4] >> 6 == 1 else 12  # MPEG-2, MPEG-1
+    while at + 6 <= len(tail):
+        if tail[at : at + 4] == _PROGRAM_END:
+            return False
+        if tail[at : at + 3] != b"\0\0\1":
+            return False  # not a packet: nothing can be told
+        at += 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
+    return at > len(tail) or (at < len(tail) and tail[at:] != _PROGRAM_END)
+
+
 def _ogg(fd: int, size: int) -> bool:
     """Whether the last page is whole, and the last of its stream (RFC 3533, 6)."""
     tail = os.pread(fd, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
@@ -179,5 +199,6 @@ _TESTS: Final = {
     "avi": _avi,
     "flv": _flv,
     "mpegts": _mpegts,
+    "mpeg": _mpeg,
     "ogg": _ogg,
 }
