@@ -65,7 +65,8 @@ def sheet_numbers(index: VideoIndex, places: int) -> list[int]:
     """Numbers of the frames for a sheet with so many places; no frame twice."""
     if places >= len(index):
         return list(range(len(index)))
-    middles = (np.arange(places) + 0.5) * index.facts.duration_seconds / places
+    # As exact as the index has times: a frame that begins at 0.4 s is shown then, not at 0.39999999 s.
+    middles = ((np.arange(places) + 0.5) * index.facts.duration_seconds / places).round(6)
     shown = np.searchsorted(index.times, middles, side="right") - 1
     return np.unique(np.clip(shown, 0, len(index) - 1)).tolist()
 
