@@ -33,7 +33,7 @@ def test_every_stage_is_listed_with_the_schema_of_its_options(api: httpx.Client)
     assert list(listed) == sorted(stages.discover())
     decimate = listed["decimate"]
     assert (decimate["scope"], decimate["device"]) == ("frame", "cpu")
-    assert decimate["summary"].startswith("Keep at most `fps` frames per second")
+    assert decimate["summary"].startswith("Look at fewer frames: so many per second")
     jsonschema.validate({"type": "decimate", "fps": 5}, decimate["schema"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"type": "decimate", "fps": 0}, decimate["schema"])

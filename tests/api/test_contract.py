@@ -17,7 +17,7 @@ from tests.api import worker
 from tests.api.conftest import Service
 
 #: Rules between two values (`from` before `to`, a path below an open folder) have no words in a schema.
-MORE_THAN_A_SCHEMA = {"submitJob", "listFrames"}
+MORE_THAN_A_SCHEMA = {"submitJob", "listFrames", "getClip"}
 
 EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
@@ -64,4 +64,5 @@ def test_answers_about_a_job_that_exists_are_as_documented(
     if "name" in case.path_parameters:
         case.path_parameters["name"] = "frames.ndjson"
     response = check(case, service)
-    assert response.status_code < 300 or response.status_code == 422, response.text
+    allowed = {422, 409} if case.operation.definition.raw["operationId"] == "repairJob" else {422}  # it has no gaps
+    assert response.status_code < 300 or response.status_code in allowed, response.text

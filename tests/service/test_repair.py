@@ -115,7 +115,7 @@ def test_only_frames_without_results_are_looked_at_again(deployment: Deployment,
         (tmp_path / "mended").touch()
         (tmp_path / "seen").unlink()
         queued = client.repair(job)
-        assert (queued.state, queued.error, queued.gaps, queued.repairs) == ("queued", None, [], 1)
+        assert (queued.state, queued.error, queued.gaps, queued.repairs) == ("queued", None, job.gaps, 1)
         mended = client.wait(job, timeout_seconds=60)
         records = list(client.frames(job))
     assert (mended.state, mended.error, mended.gaps_total) == ("succeeded", None, 0), deployment.logs()

@@ -107,8 +107,8 @@ async def get_thumbnail(
 async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
     video_id: VideoId,
     resources: ResourcesDep,
-    columns: Annotated[int, Query(ge=1, le=20)] = 6,
-    rows: Annotated[int, Query(ge=1, le=50)] = 4,
+    columns: Annotated[int, Query(ge=1, le=20, description="Pictures in a row.")] = 6,
+    rows: Annotated[int, Query(ge=1, le=50, description="Rows of pictures.")] = 4,
     width: Annotated[int, Query(ge=64, le=8192, description="Of the whole sheet, pixels.")] = 1920,
     if_none_match: IfNoneMatch = None,
 ) -> Response:

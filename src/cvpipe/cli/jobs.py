@@ -71,6 +71,9 @@ def submit(
     webhook: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to tell of the job's end.")] = None,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also make a copy with the findings drawn.")] = False,
     chunk_seconds: Annotated[float | None, typer.Option(min=0.2, max=120, help="Length of a unit of work.")] = None,
+    starts_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When the first frame was taken: 2026-01-01T10:00:00Z.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait_for_it: Annotated[bool, typer.Option("--wait", help="Wait; the exit code tells how it ended.")] = False,
     timeout: Timeout = None,
@@ -96,6 +99,7 @@ def submit(
             webhook=webhook,
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
+            starts_at=starts_at,
             idempotency_key=idempotency_key,
         )
         if wait_for_it:
