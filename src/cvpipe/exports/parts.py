@@ -91,6 +91,10 @@ class _PartWriter:
         self._path, self._total, self._parts, self._settings = path, total, parts, settings
         parts.folder.mkdir(parents=True, exist_ok=True)
         self._made = _whole_parts(parts.folder)
+        whole = [entry for entry, _ in self._made]
+        for entry in parts.folder.iterdir():  # half of one, of a worker that died
+            if entry not in whole:
+                entry.unlink()
         self.frames = min(total, len(self._made) * parts.frames)
         self._writer: Writer | None = None
         self._begin = 0
