@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from itertools import pairwise
 
 import av
@@ -15,6 +16,7 @@ from cvpipe.video.decode import listen_for_errors
 from cvpipe.video.exact import ExactFrames
 from tests.video.clips import make_clip, x264
 from tests.video.conftest import CLIPS
+from tests.video.corpus import make_video
 from tests.video.reading import different, ranges, read, read_plainly
 
 
@@ -136,6 +138,26 @@ def test_damage_does_not_make_chunks_differ(tmp_path, clips, decoders, name, see
     for first, stop in pairwise(keys):
         assert different(read(decoders, path, index, range(first, stop)), whole) == []
     assert different(read(decoders, path, index, [len(index) // 2]), whole) == []
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="wants Debian's ffmpeg to make the video")
+def test_hevc_pictures_with_holes_and_those_predicted_from_them_are_damaged(tmp_path, decoders):
+    # FFmpeg leaves a slice out with no more than a warning, and shows what memory held before in its place.
+    sound = make_video(tmp_path, "hevc-ten.mkv")
+    data = bytearray(sound.read_bytes())
+    random = np.random.default_rng(3)
+    for at in random.integers(len(data) // 6, len(data) * 4 // 5, 3):
+        data[at] ^= 1 << int(random.integers(8))
+    path = tmp_path / "holed.mkv"
+    path.write_bytes(data)
+    index = decoders.index(path)
+    whole = read(decoders, path, index)
+    damaged = [number for number, image in whole.items() if image is None]
+    assert damaged == list(range(13, 24))  # packet 16, the first after keyframe 12, has lost its slice
+    for piece in ranges(60, [7, 12, 25]):
+        assert different(read(decoders, path, index, piece), whole) == []
+    for step in (3, 10):
+        assert different(read(decoders, path, index, np.arange(0, 60, step)), whole) == []
 
 
 def test_frames_that_are_missing_come_as_damaged_and_in_order(tmp_path, clips, decoders):
