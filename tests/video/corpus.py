@@ -66,6 +66,7 @@ KINDS: dict[str, str] = {
     "odd.mkv": f"-vf scale=95:63 {_X264} -pix_fmt yuv444p",
     "odd.webm": "-vf scale=95:63 -c:v libvpx-vp9 -g 12 -deadline realtime -cpu-used 8 -pix_fmt yuv420p",
     "odd.mp4": "-vf scale=95:63 -c:v mpeg4 -g 12 -bf 2 -pix_fmt yuv420p",
+    "ragged.avi": "-vf crop=94:62:0:0 -c:v mpeg4 -g 12 -bf 0 -pix_fmt yuv420p",
     "odd.avi": "-vf scale=95:63 -c:v mpeg4 -g 12 -bf 0 -pix_fmt yuv420p",
     "odd.ts": "-vf scale=95:63 -c:v mpeg2video -g 12 -bf 2 -pix_fmt yuv420p",
     "odd.mov": "-vf scale=95:63 -c:v mjpeg -pix_fmt yuvj420p",

@@ -45,17 +45,17 @@ def test_a_reading_equals_ffmpegs_and_does_not_depend_on_what_else_is_read(folde
     assert len(frames) == len(index) == FRAMES.get(name, 60)
     if name == "changing.ts":  # its last frames are resized
         frames = np.concatenate([frames[:60], by_ffmpeg(path, index, INTERPOLATION)[0][60:]])
-    if name == "odd.avi":  # FFmpeg 5.1 decodes it a little differently
+    if name == "ragged.avi":  # FFmpeg 5.1 and 8 decode a few pixels of it one or two levels apart
         np.testing.assert_allclose(np.array(list(whole.values()), int), frames, atol=4)
-        frames = read_plainly(path, (95, 63))
+        frames = read_plainly(path, (94, 62))
     assert different(whole, dict(enumerate(frames))) == []
     assert index.facts.timing == ("counted" if name in COUNTED else "file")
     if name not in COUNTED:
         assert index.pts.tolist() == pts
-    for piece in ranges(len(index), [7, 25]):
+    for piece in ranges(len(index), [13]):
         assert different(read(decoders, path, index, piece), whole) == []
     random = np.random.default_rng(8)
-    for number in random.permutation(len(index))[:3]:
+    for number in random.permutation(len(index))[:2]:
         assert different(read(decoders, path, index, [int(number)]), whole) == []
     assert different(read(decoders, path, index, np.arange(0, len(index), 10)), whole) == []
     assert different(read(decoders, path, index, np.flatnonzero(index.keyframe)), whole) == []
