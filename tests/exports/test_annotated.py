@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import av
 import cv2
 import numpy as np
 import pytest
 
 from cvpipe.exports.annotated import Annotator, write_annotated
+from cvpipe.exports.parts import Parts
 from cvpipe.frames import View
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.video import Decoders, Limits, Writer
+from tests.video.clips import make_clip
 
 WIDTH, HEIGHT = 320, 180
 
@@ -94,6 +99,94 @@ def test_part_of_a_video_begins_at_zero_and_tells_the_time_of_the_source(tmp_pat
     _, sources = pictures(decoders, video)
     for image, source in zip(drawn, sources[10:16], strict=True):
         np.testing.assert_allclose(image[20:40, 290:], source[20:40, 290:], atol=2)
+
+
+class Stop(Exception):
+    """Work ends here for now."""
+
+
+def walkers(frames):
+    """Two tracked people on each of the frames."""
+    return [
+        make_record(n, [[10 + 10 * n, 40, 40 + 10 * n, 90], [280 - 10 * n, 70, 300 - 10 * n, 140]], [1, 2])
+        for n in frames
+    ]
+
+
+def from_last_at_or_before(records, asked):
+    """As the store gives them: from the last record at or before a frame on."""
+
+    def records_from(frame):
+        asked.append(frame)
+        first = max((n for n, record in enumerate(records) if record.frame <= frame), default=0)
+        return iter(records[first:])
+
+    return records_from
+
+
+@pytest.mark.parametrize("numbers", [range(20), range(4, 19)], ids=["all", "a part"])
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(range(20), id="a record for each"),
+        pytest.param(range(0, 20, 3), id="decimated"),
+        pytest.param([5, 6, 7], id="a few"),
+        pytest.param([], id="none"),
+    ],
+)
+def test_parts_are_those_of_work_that_nothing_stopped(tmp_path, decoders, video, frames, numbers):
+    """Boxes, trails and what a decimated frame keeps of the last record come through a stop."""
+    index, records, asked = decoders.index(video), walkers(frames), []
+
+    def stop():
+        raise Stop
+
+    once = Parts(tmp_path / "a", 7)
+    write_annotated(tmp_path / "once.mp4", decoders, video, index, records, cv2, numbers=numbers, parts=once)
+    often, stops = Parts(tmp_path / "b", 7, on_part=stop), 0
+    while not (tmp_path / "often.mp4").exists():
+        given = from_last_at_or_before(records, asked)
+        try:
+            write_annotated(tmp_path / "often.mp4", decoders, video, index, given, cv2, numbers=numbers, parts=often)
+        except Stop:
+            stops += 1
+    assert stops == 2
+    assert asked[0] == numbers[0]
+    assert (tmp_path / "often.mp4").read_bytes() == (tmp_path / "once.mp4").read_bytes()
+
+
+def test_parts_look_like_one_go(tmp_path, decoders, video):
+    index, records = decoders.index(video), walkers(range(20))
+    write_annotated(tmp_path / "whole.mp4", decoders, video, index, records, cv2)
+    write_annotated(tmp_path / "parts.mp4", decoders, video, index, records, cv2, parts=Parts(tmp_path / "a", 7))
+    (one, images), (other, joined) = (pictures(decoders, tmp_path / f"{name}.mp4") for name in ("whole", "parts"))
+    assert one.times.tolist() == other.times.tolist()
+    assert len(joined) == 20
+    for image, expected in zip(joined, images, strict=True):
+        assert np.abs(image.astype(int) - expected).mean() < 2
+
+
+def test_a_part_begins_with_the_picture_before_a_damaged_frame(tmp_path, decoders):
+    path = make_clip(tmp_path / "damaged.avi", codec="mjpeg", pixel_format="yuvj420p", frames=9)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    with path.open("r+b") as file:
+        for place, size in packets[2:5]:
+            file.seek(place)
+            file.write(b"\0" * size)
+    index = decoders.index(path)
+
+    def stop():
+        raise Stop
+
+    write_annotated(tmp_path / "once.mp4", decoders, path, index, [], cv2, parts=Parts(tmp_path / "a", 3))
+    while not (tmp_path / "often.mp4").exists():
+        with suppress(Stop):
+            often = Parts(tmp_path / "b", 3, on_part=stop)
+            write_annotated(tmp_path / "often.mp4", decoders, path, index, [], cv2, parts=often)
+    assert (tmp_path / "often.mp4").read_bytes() == (tmp_path / "once.mp4").read_bytes()
+    _, made = pictures(decoders, tmp_path / "often.mp4")
+    assert np.abs(made[4].astype(int) - made[1]).mean() < np.abs(made[4].astype(int) - made[5]).mean()
 
 
 def test_a_large_video_is_drawn_smaller_with_its_boxes_in_place(tmp_path, decoders):
