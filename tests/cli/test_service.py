@@ -83,6 +83,38 @@ def test_a_job_that_fails_has_exit_code_1_and_says_why(at: Cvpipe, tmp_path: Pat
     assert "(media_unreadable)" in done.out
 
 
+def test_pictures_and_clips_of_a_video_are_saved(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    video = at("videos", "upload", clip).out.strip()
+    assert at("jobs", "submit", video, "-p", "edges", "--wait").code == 0
+    png, jpg, sheet, part = (tmp_path / name for name in ("f.png", "f.jpg", "s.jpg", "c.mp4"))
+    assert at("videos", "frame", video, "--number", "3", "--out", png).out == f"{png}\n"
+    assert at("videos", "frame", video, "-n", "3", "-o", jpg, "--width", "32", "--json").json == {"saved": str(jpg)}
+    assert at("videos", "sheet", video, "--out", sheet, "--columns", "2", "--rows", "2").code == 0
+    assert at("videos", "clip", video, "--from", "0.5", "--to", "1", "--out", part).code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert jpg.read_bytes().startswith(b"\xff\xd8")
+    assert sheet.read_bytes().startswith(b"\xff\xd8")
+    assert part.read_bytes()[4:8] == b"ftyp"
+    missing = at("videos", "frame", video, "-n", "20", "-o", tmp_path / "none.png")
+    assert missing.code == 2
+    assert "from 0 to 19; there is no 20" in missing.err
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_a_job_knows_when_its_video_was_recorded_and_a_whole_one_is_not_repaired(at: Cvpipe, clip: Path) -> None:
+    words = ("jobs", "submit", clip, "-p", "edges", "--starts-at", "2026-01-01T10:00:00Z")
+    job = at(*words, "--wait", "--json").json
+    assert job["wall_clock"] == {"start": "2026-01-01T10:00:00Z", "source": "job"}
+    first = json.loads(at("jobs", "frames", job["id"]).out.splitlines()[0])
+    assert first["wall_time"] == "2026-01-01T10:00:00.000Z"
+    refused = at("jobs", "repair", job["id"])
+    assert (refused.code, refused.out) == (4, "")
+    assert "only a job that ended with gaps can be repaired" in refused.err
+    wrong = at("jobs", "submit", clip, "-p", "edges", "--starts-at", "2026-01-01 10:00")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "wanted a date and time with its zone" in wrong.err
+
+
 def slow(tmp_path: Path) -> Path:
     file = tmp_path / "slow.yaml"
     file.write_text("name: slow\nstages: [{type: read_text}]\n")

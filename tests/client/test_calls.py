@@ -490,3 +490,45 @@ def test_a_blocking_client_serves_many_threads() -> None:
     with cvpipe.Client(BASE, transport=transport) as client, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: len(list(client.frames(JOB))), range(16)))
     assert found == [300] * 16
+
+
+# --- repair, pictures
+
+
+def test_a_repair_whose_answer_was_lost_counts_as_begun(connect: Connect) -> None:
+    script = Script(httpx.ReadError, problem(409, "conflict"), ok(make_job("queued")))
+    assert connect(script).repair(JOB).state == JobState.queued
+    assert [request.method for request in script.asked] == ["POST", "POST", "GET"]
+
+
+def test_a_job_that_cannot_be_repaired_is_told(connect: Connect) -> None:
+    script = Script(problem(409, "conflict"))
+    with pytest.raises(ApiError, match="told: conflict"):
+        connect(script).repair(JOB)
+    assert [(request.method, request.url.path) for request in script.asked] == [("POST", f"/v1/jobs/{JOB}/repair")]
+
+
+def test_pictures_come_as_the_bytes_of_their_files(connect: Connect) -> None:
+    script = Script(*[httpx.Response(200, content=b"a picture") for _ in range(3)])
+    one = connect(script)
+    assert one.frame_picture(VIDEO, 12, width=160, format="png") == b"a picture"
+    assert one.thumbnail(VIDEO) == b"a picture"
+    assert one.sheet(VIDEO, columns=2, rows=3) == b"a picture"
+    assert [request.url.raw_path.decode() for request in script.asked] == [
+        f"/v1/videos/{VIDEO}/frames/12.png?width=160",
+        f"/v1/videos/{VIDEO}/thumbnail.jpg",
+        f"/v1/videos/{VIDEO}/sheet.jpg?columns=2&rows=3",
+    ]
+
+
+def test_a_clip_that_is_not_made_yet_is_asked_for_again_and_saved_whole(connect: Connect, tmp_path: Path) -> None:
+    script = Script(problem(503, "unavailable"), httpx.Response(200, content=b"a clip"))
+    assert connect(script).clip(VIDEO, 1, 2, tmp_path / "c.mp4") == tmp_path / "c.mp4"
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("c.mp4", b"a clip")]
+    assert dict(script.asked[0].url.params) == {"from": "1", "to": "2"}
+
+
+def test_a_clip_that_cannot_be_made_leaves_no_file(connect: Connect, tmp_path: Path) -> None:
+    with pytest.raises(ApiError, match="told: media_unreadable"):
+        connect(Script(problem(422, "media_unreadable"))).clip(VIDEO, 0, None, tmp_path / "c.mp4")
+    assert list(tmp_path.iterdir()) == []
