@@ -12,10 +12,13 @@ import av
 import numpy as np
 import pytest
 
+from cvpipe.engine import run_local
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.normalised import write_normalised
 from cvpipe.exports.parts import Parts
 from cvpipe.frames import View
+from cvpipe.pipeline import parse_pipeline
+from cvpipe.settings import Settings
 from cvpipe.video import Decoders, Limits
 from tests.video.clips import make_clip, x264
 from tests.video.reading import read
@@ -212,3 +215,17 @@ def test_rates_that_can_not_be_are_refused(decoders: Decoders, constant: Path, t
     with pytest.raises(InvalidRequest, match="must be above 0 and at most 240"):
         write_normalised(tmp_path / "normalised.mp4", decoders, constant, decoders.index(constant), fps=fps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_tells_how_far_it_is(constant: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    stages = [{"type": "decimate", "every": 20}, {"type": "normalise", "fps": 50}]
+    job = run_local(
+        constant,
+        parse_pipeline({"name": "p", "stages": stages}),
+        tmp_path,
+        settings=Settings(data_dir=tmp_path, device="cpu"),
+        on_progress=lambda *at: seen.append(at),
+    )
+    assert job["exports"] == ["frames.ndjson", "normalised.mp4", "normalised.map.ndjson"]
+    assert seen == [(n, 3) for n in range(1, 4)] + [(n, 120) for n in range(1, 121)]
