@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cvpipe.video import VideoIndex
-from cvpipe.video.scaling import INTERPOLATION
+from cvpipe.video.scaling import SHRINKING
 from tests.video.corpus import ALL, COUNTED, FRAMES, STREAM, make_video
 from tests.video.rare import time_fields
 from tests.video.reading import different, ranges, read, read_plainly
@@ -44,7 +44,7 @@ def test_a_reading_equals_ffmpegs_and_does_not_depend_on_what_else_is_read(folde
     frames, pts = by_ffmpeg(path, index)
     assert len(frames) == len(index) == FRAMES.get(name, 60)
     if name == "changing.ts":  # its last frames are resized
-        frames = np.concatenate([frames[:60], by_ffmpeg(path, index, INTERPOLATION)[0][60:]])
+        frames = np.concatenate([frames[:60], by_ffmpeg(path, index, SHRINKING)[0][60:]])
     if name == "ragged.avi":  # FFmpeg 5.1 and 8 decode a few pixels of it one or two levels apart
         np.testing.assert_allclose(np.array(list(whole.values()), int), frames, atol=4)
         frames = read_plainly(path, (94, 62))

@@ -111,7 +111,7 @@ def test_a_damaged_neighbour_is_left_out(decoders: Decoders, combed: Path, tmp_p
 def test_a_combed_picture_left_as_it_is_is_converted_as_ffmpeg_does(decoders: Decoders, combed: Path) -> None:
     index = decoders.index(combed)
     command = ["ffmpeg", "-v", "error", "-i", combed, "-frames:v", "3", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    for view, scaling in ((PLAIN, []), (PLAIN.resized(70, 50, mode="stretch"), ["-vf", "scale=70:50:flags=bilinear"])):
+    for view, scaling in ((PLAIN, []), (PLAIN.resized(70, 50, mode="stretch"), ["-vf", "scale=70:50:flags=area"])):
         raw = subprocess.run([*command, *scaling, "-"], capture_output=True, check=True).stdout
         theirs = np.frombuffer(raw, np.uint8).reshape(3, view.height, view.width, 3)
         for number, image in read(decoders, combed, index, range(3), view).items():

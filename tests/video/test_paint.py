@@ -106,10 +106,11 @@ def test_padding_stays_while_slots_are_used_again(decoders, clips):
 
 
 def by_ffmpeg(path, size, format="rgb24", *, shown=None):
-    """The first frame as the ffmpeg program makes it: as it is, or scaled to a size with bilinear interpolation."""
+    """The first frame as the ffmpeg program makes it: as it is, or scaled (averaging areas where it gets smaller)."""
     if shutil.which("ffmpeg") is None:
         pytest.skip("no ffmpeg")
-    scaling = [] if shown is None else ["-vf", f"scale={size[0]}:{size[1]}:flags=bilinear,format={format}"]
+    kind = "area" if size[0] < 96 else "bilinear"
+    scaling = [] if shown is None else ["-vf", f"scale={size[0]}:{size[1]}:flags={kind},format={format}"]
     command = [
         "ffmpeg",
         "-v",

@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+import av.error
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +35,7 @@ from cvpipe.video.limits import Limits
 from cvpipe.video.paint import orientation
 from cvpipe.video.random_access import is_clean_start, nal_length_size
 from cvpipe.video.reference import IS_REFERENCE, are_references, ranking
+from cvpipe.video.scaling import Scaler
 from cvpipe.video.source import Source, check_size, is_shown, open_source
 from cvpipe.video.times import complete, usual_step
 
@@ -203,8 +205,9 @@ def _check_frame(frame: VideoFrame, limits: Limits) -> None:
     """Raises: VideoError for pictures that can't be worked with."""
     check_size(frame.width, frame.height, limits)
     try:
-        frame.reformat(16, 16, "bgr24", threads=1)
-    except (ValueError, OSError) as error:
+        size = (frame.width, frame.height)
+        Scaler((0, 0, *size), size, 16, 16, "bgr24").picture(frame)
+    except (av.error.FFmpegError, ValueError, OSError) as error:
         if isinstance(error, MemoryError):
             raise
         raise PixelFormatUnsupported(
