@@ -53,7 +53,7 @@ def test_stages_are_listed_with_their_schemas(cvpipe: Cvpipe) -> None:
 
 def test_a_stage_is_shown_with_its_options(cvpipe: Cvpipe) -> None:
     shown = cvpipe("stages", "show", "decimate").out
-    assert "fps     number  required  Frames to look at per second of video." in shown
+    assert "fps     number                -        Frames to look at per second of video, chosen by time." in shown
     assert "\ntype " not in shown
     assert cvpipe("stages", "show", "decimate", "--json").json["scope"] == "frame"
 

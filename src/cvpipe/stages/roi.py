@@ -13,7 +13,7 @@ from cvpipe.frames import View
 from cvpipe.stages import Reshaper, StageOptions
 
 _Coordinate = Annotated[float, Field(ge=0, le=65536)]
-_Polygon = Annotated[list[tuple[_Coordinate, _Coordinate]], Field(min_length=3, max_length=1000)]
+_Polygon = Annotated[list[tuple[_Coordinate, _Coordinate]], Field(min_length=3, max_length=256)]
 
 
 class RoiOptions(StageOptions):
@@ -22,7 +22,7 @@ class RoiOptions(StageOptions):
     type: Literal["roi"] = "roi"
     polygons: list[_Polygon] = Field(
         min_length=1,
-        max_length=100,
+        max_length=32,
         description="Corners of one or more polygons, [[x, y], ...] each; what lies in none of them is painted over.",
     )
     unit: Literal["pixels", "fraction"] = Field(
