@@ -87,7 +87,7 @@ class FramesRunner:
 
     def _look(self, position: int, item: Decoded, record: FrameRecord, selection: Selection) -> Look:
         if item.images is None:
-            record = replace(selection.record(item.number), status="decode_error", error=item.error)
+            record = replace(selection.record(item.number), status="decode_error", error="decode_error")
         is_open = record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self._gates)
         return Look(position, item.images or (), record, is_open)
 

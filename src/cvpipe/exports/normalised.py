@@ -113,7 +113,8 @@ def sized(view: View, max_side: int | None) -> View:
     view = view.with_format("bgr24")
     if max_side is None or max(view.width, view.height) <= max_side:
         return view
-    return view.resized(max_side, max_side)
+    # H.264 has even sizes only, and an odd one would get one pixel more.
+    return view.resized(max_side - max_side % 2, max_side - max_side % 2)
 
 
 def _write_map(path: Path, index: VideoIndex, shown: npt.NDArray[np.int64], fps: float) -> None:
