@@ -279,9 +279,7 @@ class Timeline:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Timeline:
         """The frames for which `keep`, (n,) bool, is true."""
-        return Timeline(
-            self.number[keep], self.time[keep], self.keyframe[keep], self.reference[keep], self.stop[keep]
-        )
+        return Timeline(self.number[keep], self.time[keep], self.keyframe[keep], self.reference[keep], self.stop[keep])
 
 
 @dataclass(frozen=True, slots=True)
