@@ -36,8 +36,8 @@ def test_a_hundred_mutants_end_in_success_or_a_code(files, bench):
     )  # the mutants are not all alike
 
 
-def test_a_seed_makes_the_same_mutant_each_time(files, tmp_path):
-    again = corpus(tmp_path, whole=False)
+def test_a_seed_makes_the_same_mutant_of_the_same_files(files):
+    again = Corpus(files.files)  # made anew, VP8's differ on a busy machine: its encoder looks at the clock
     assert all(files.mutant(seed) == again.mutant(seed) for seed in range(200))
     assert len({files.mutant(seed).data for seed in range(200)}) > 190
 

@@ -109,5 +109,5 @@ def _warm_up(bench: Bench, queues: Sequence[str]) -> None:
     """Open what the first task would wait for (0.4 s). Raises: DeviceUnavailable, now and not in a job."""
     if set(queues) - {"sequence", "finish", "notify"}:
         _ = bench.decoders
-    if set(queues) - {"ingest", "sequence", "finish", "notify"}:
+    if set(queues) - {"ingest", "media", "sequence", "finish", "notify"}:
         _ = bench.tools.cv2
