@@ -12,6 +12,7 @@ import pytest
 
 from cvpipe.errors import NoVideoStream
 from cvpipe.video.facts import creation_time
+from tests.video.clips import make_clip
 from tests.video.test_codes import SOURCE, ffmpeg, written
 
 
@@ -226,3 +227,9 @@ def test_times_are_those_that_ffmpeg_shows(tmp_path, decoders, name, options):
     # Debian's FFmpeg may unwrap times the other way; what counts is the distance.
     assert (index.pts - index.pts[0]).tolist() == (expected - expected[0]).tolist()
     assert index.facts.timing == "file"
+
+
+@pytest.mark.parametrize(("space", "name"), [(10, "bt2020c"), (8, "ycgco")])
+def test_a_colour_space_that_can_not_be_converted_is_told_as_the_file_says_it(tmp_path, decoders, space, name):
+    path = make_clip(tmp_path / "coloured.mkv", frames=1, codec="ffv1", colour=(space, 1))
+    assert decoders.index(path).facts.colour["space"] == name

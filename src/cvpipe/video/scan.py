@@ -127,8 +127,7 @@ class _Packets:
         """Take a packet whose time is known, or does not matter."""
         data = bytes(packet)
         if packet.is_keyframe:
-            if packet.has_sidedata("encryption_info"):
-                raise _encrypted()
+            _check_encryption(packet)
             if self.first_key is None:
                 self.first_key = pts
             # Their container's word is not enough for h264.
@@ -203,9 +202,9 @@ def _too_many_frames(limits: Limits) -> TooManyFrames:
 
 def _check_frame(frame: VideoFrame, limits: Limits) -> None:
     """Raises: VideoError for pictures that can't be worked with."""
-    check_size(frame.width, frame.height, limits)
+    size, colour = (frame.width, frame.height), frame.colorspace
+    check_size(*size, limits)
     try:
-        size = (frame.width, frame.height)
         Scaler((0, 0, *size), size, 16, 16, "bgr24").picture(frame)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         if isinstance(error, MemoryError):
@@ -213,6 +212,8 @@ def _check_frame(frame: VideoFrame, limits: Limits) -> None:
         raise PixelFormatUnsupported(
             f"its pixel format, {frame.format.name}, can't be converted to RGB; encode it anew as yuv420p"
         ) from error
+    finally:
+        frame.colorspace = colour  # the scaler writes there what it can convert; the facts tell what the file says
 
 
 def _no_frame(fd: int, source: Source) -> VideoError:
