@@ -204,6 +204,9 @@ class Job(BaseModel):
     finished_at: float | None = None
     deliveries: list[Delivery] = Field(default_factory=list)
     exports: list[str] = Field(default_factory=list, description="Files at `/v1/jobs/{id}/exports/{name}`.")
+    exports_failed: dict[str, JobError] = Field(
+        default_factory=dict, description="Files that were asked for and can't be made, and why, by name."
+    )
     links: dict[str, str] = Field(default_factory=dict)
 
 

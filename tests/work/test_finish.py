@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from cvpipe.errors import Conflict
 from cvpipe.job import Job, JobRequest
 from cvpipe.lifecycle import Lifecycle, job_folder
 from cvpipe.settings import Settings
@@ -278,6 +280,71 @@ def test_crashes_count_from_the_last_part_on(service: Service, video: Path, monk
         service.finish(job, frames_a_part=50)
     time.sleep(1.1)
     assert service.finish(job, frames_a_part=50).state == "succeeded"
+
+
+def refuse() -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.expects_errors
+def test_a_file_that_can_not_be_made_costs_neither_results_nor_other_files(
+    service: Service, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.submit(video, EDGES, NORMALISE, annotate=True)
+    stale = service.folder(job) / "annotated.mp4"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of an earlier end")
+    for delay_seconds in (0.6, 2.2, 0):
+        with monkeypatch.context() as patch:
+            on_picture(patch, 1, refuse)
+            assert service.finish(job).state == "running"
+        time.sleep(delay_seconds)
+    done = service.finish(job)
+    assert (done.state, done.gaps_total, done.progress.frames_done) == ("succeeded_with_gaps", 0, 60)
+    assert done.exports == ["frames.ndjson", "normalised.mp4", "normalised.map.ndjson"]
+    assert names(service.folder(job)) == sorted(done.exports)
+    assert {name: (why.code, why.message) for name, why in done.exports_failed.items()} == {
+        "annotated.mp4": ("internal", "OSError: [Errno 28] No space left on device")
+    }
+    assert done.error is not None
+    assert done.error.message == "annotated.mp4 could not be made: OSError: [Errno 28] No space left on device"
+    with pytest.raises(Conflict, match="none of its chunks has frames that could be tried again"):
+        service.lifecycle.repair(job)
+
+
+@pytest.mark.expects_errors
+def test_a_file_that_kills_its_worker_three_times_is_given_up_with_all_that_belongs_to_it(
+    service: Service, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.submit(video, EDGES, NORMALISE)
+    for _ in range(3):
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            on_picture(patch, 3, crash)
+            service.finish(job)
+        time.sleep(1.1)
+    assert service.finish(job).state == "running"
+    done = service.finish(job)
+    assert (done.state, done.exports) == ("succeeded_with_gaps", ["frames.ndjson"])
+    assert {name: why.code for name, why in done.exports_failed.items()} == {
+        "normalised.mp4": "worker_crashed",
+        "normalised.map.ndjson": "worker_crashed",
+    }
+    assert names(service.folder(job)) == ["frames.ndjson"]
+
+
+@pytest.mark.expects_errors
+def test_a_job_whose_records_can_not_be_written_has_failed(
+    service: Service, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = service.submit(video, EDGES)
+    monkeypatch.setattr(sys.modules[finish.__module__], "write_ndjson", lambda *_: {}["x"])
+    for delay_seconds in (0.6, 2.2, 0):
+        service.finish(job)
+        time.sleep(delay_seconds)
+    done = service.store.job(job)
+    assert (done.state, done.exports, done.exports_failed) == ("failed", [], {})
+    assert done.error is not None
+    assert done.error.message == "KeyError: 'x'"
 
 
 def test_nothing_is_left_of_files_that_a_canceled_job_was_making(

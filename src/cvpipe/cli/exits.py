@@ -40,7 +40,7 @@ class ExitCode(IntEnum):
     usage = 2, "The command line or an input is wrong: an option, a pipeline, a video, a name that does not exist."
     unavailable = 3, "Something needed is not there: the service, the store, a package, a device, disk space."
     conflict = 4, "The thing is in a state that forbids this: already up, port in use, job still running."
-    gaps = 5, "The job is done, but some frames could not be read or understood."
+    gaps = 5, "The job is done, but some frames could not be read or understood, or a file not made."
     internal = 70, "A defect of cvpipe. CVPIPE_DEBUG=1 shows the traceback."
     timed_out = 124, "The job did not end in the time given with --timeout. It goes on."
     interrupted = 130, "Interrupted (Ctrl-C)."

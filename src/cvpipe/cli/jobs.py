@@ -206,6 +206,8 @@ def _lines(job: Job) -> Iterator[str]:
         yield f"  error     {job.error.message} ({job.error.code})"
     if job.exports:
         yield f"  exports   {', '.join(job.exports)}"
+    for name, why in job.exports_failed.items():
+        yield f"  not made  {name}: {why.message} ({why.code})"
     if job.deliveries:
         last = job.deliveries[-1]
         how = "delivered" if last.delivered else f"not delivered: {last.error or last.status}"

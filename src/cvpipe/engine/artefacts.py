@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,21 +58,24 @@ def write_artefacts(
     part: range,
     on_progress: OnProgress | None = None,
     parts_of: Callable[[str], Parts] | None = None,
-    made: Container[str] = (),
+    is_made: Callable[[str], bool] = lambda _name: False,
+    on_begin: Callable[[Sequence[str]], None] = lambda _names: None,
     on_made: Callable[[Sequence[str]], None] = lambda _names: None,
 ) -> list[str]:
     """Make the files of all job stages of a pipeline in a folder; returns their names.
 
     part: numbers of the frames that the video is taken to consist of. on_progress gets (frames done, frames in all) of
-    each file. parts_of: how to make the video of a name in parts. made: names of files that are there from an earlier
-    run. on_made gets the names of the files of each stage once they are there. Callbacks may raise `Interrupted`.
+    each file. parts_of: how to make the video of a name in parts. is_made: whether the file of a name is there from
+    an earlier run, or not to be made. on_begin and on_made get the names of the files of each stage, before they are
+    made and once they are there. Callbacks may raise `Interrupted`.
     Raises: VideoError, DecoderUnavailable, StageFailed.
     """
     names: list[str] = []
     for stage, view in job_stages(spec, index.facts.display_width, index.facts.display_height):
         names += stage.files()
-        if all(name in made for name in stage.files()):
+        if all(map(is_made, stage.files())):
             continue
+        on_begin(stage.files())
         with blaming(stage):
             stage.make(LocalFootage(decoders, video, index, part, view, on_progress, parts_of), folder)
         on_made(stage.files())

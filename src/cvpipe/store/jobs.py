@@ -216,6 +216,7 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         finished_at=seconds("finished_at"),
         deliveries=[Delivery.model_validate_json(raw) for raw in deliveries],
         exports=json.loads(text["exports"]) if "exports" in text else [],
+        exports_failed=json.loads(text["exports_failed"]) if "exports_failed" in text else {},
     )
 
 

@@ -171,18 +171,21 @@ class Tasks(Connection):
         *,
         error: JobError | None,
         exports: Sequence[str],
+        exports_failed: Mapping[str, JobError] | None = None,
         gaps: Sequence[Gap] = (),
         gaps_total: int | None = None,
         summary: Mapping[str, Any] | None = None,
     ) -> list[Ring]:
         """Commit a job's final state. gaps_total: where `gaps` lists only the first ones. Raises: LeaseLost."""
         listed = [gap.model_dump(mode="json") for gap in gaps]
+        failed = {name: why.model_dump() for name, why in (exports_failed or {}).items()}
         rings = self._commit(
             "end_job",
             [
                 job_id, claim.task, claim.token, state.value, "" if error is None else error.model_dump_json(),
                 json.dumps(list(exports)), json.dumps(listed) if listed else "",
-                len(gaps) if gaps_total is None else gaps_total, json.dumps(dict(summary or {})), GRACE_MS,
+                len(gaps) if gaps_total is None else gaps_total, json.dumps(dict(summary or {})),
+                json.dumps(failed), GRACE_MS,
             ],
         )  # fmt: skip
         return read_rings(_held(rings, claim))

@@ -23,7 +23,7 @@ from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unav
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
 from cvpipe.gaps import Gap, GapFinder, missing
-from cvpipe.job import JobError, JobState
+from cvpipe.job import Job, JobError, JobState
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
 from cvpipe.pipeline import part_of
@@ -39,6 +39,7 @@ TURN_SECONDS: Final = 60.0
 
 _RECORDS: Final = "frames.ndjson"
 _ANNOTATED: Final = "annotated.mp4"
+_NOTE: Final = "made.json"
 
 
 def finish(bench: Bench, task: str, *, turn_seconds: float = TURN_SECONDS, frames_a_part: int = FRAMES_A_PART) -> None:
@@ -49,6 +50,9 @@ def finish(bench: Bench, task: str, *, turn_seconds: float = TURN_SECONDS, frame
     job_id = task.partition(":")[2]
 
     def fail(lease: Lease, error: JobError) -> list[Ring]:
+        """Go on without the file that can't be made; where it is none of those, or the records, the job has failed."""
+        if _give_up_file(bench, job_id, error):
+            return bench.store.release(lease.claim, progressed=True)
         rings = bench.store.end_job(lease.claim, job_id, JobState.failed, error=error, exports=[])
         _remove_workspace(bench, job_id)
         return rings
@@ -71,9 +75,14 @@ class _TurnOver(Interrupted):
 
 
 class _Made(BaseModel):
-    """What is done of a finish: kept in the workspace."""
+    """What is done of a finish: kept in the workspace.
+
+    at: names of the files that are being made. failed: why others can't be, by name.
+    """
 
     names: list[str] = []
+    at: list[str] = []
+    failed: dict[str, JobError] = {}
     gaps: list[Gap] = []
     gaps_total: int = 0
     lost: int = 0
@@ -92,16 +101,15 @@ class _Finishing:
         if lease.claim.attempts == 1:
             _remove_workspace(bench, job_id)
         # After a repair all is made anew, also where an old workspace could not be removed.
-        self._work = _workspace(bench, job_id) / str(self._job.repairs)
+        self._work = _work_folder(bench, self._job)
         self._work.mkdir(parents=True, exist_ok=True)
-        self._note = self._work / "made.json"
-        self._made = _Made.model_validate_json(self._note.read_bytes()) if self._note.exists() else _Made()
+        self._made = _read_note(self._work)
 
     def run(self) -> list[Ring]:
         """Make what is missing, then end the job. Raises: _TurnOver, LeaseLost, Stopping."""
         if _RECORDS not in self._made.names:
             self._write_records()
-        if self._job.annotate and _ANNOTATED not in self._made.names:
+        if self._job.annotate and not self._is_over(_ANNOTATED):
             self._annotate()
         if any(stage.scope == "job" for stage in self._planned.spec.make_stages()):
             write_artefacts(
@@ -113,10 +121,14 @@ class _Finishing:
                 part=self._part,
                 on_progress=lambda _done, _total: self._lease.check(),
                 parts_of=self._parts_of,
-                made=self._made.names,
+                is_made=self._is_over,
+                on_begin=self._note_begun,
                 on_made=self._note_made,
             )
         return self._end()
+
+    def _is_over(self, name: str) -> bool:
+        return name in self._made.names or name in self._made.failed
 
     def _take_turns(self) -> None:
         """Called whenever something is done for good."""
@@ -124,14 +136,15 @@ class _Finishing:
         if time.monotonic() >= self._until:
             raise _TurnOver
 
+    def _note_begun(self, names: Sequence[str]) -> None:
+        if self._made.at != list(names):
+            self._made.at = list(names)
+            _write_note(self._work, self._made)
+
     def _note_made(self, names: Sequence[str]) -> None:
         self._made.names += names
-        part = self._note.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write(self._made.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._note)
+        self._made.at = []
+        _write_note(self._work, self._made)
         self._take_turns()
 
     def _parts_of(self, name: str) -> Parts:
@@ -161,6 +174,7 @@ class _Finishing:
     def _annotate(self) -> None:
         from cvpipe.exports.annotated import write_annotated
 
+        self._note_begun([_ANNOTATED])
         write_annotated(
             self._work / _ANNOTATED,
             self._bench.decoders,
@@ -189,10 +203,12 @@ class _Finishing:
         for name in made.names:
             if (self._work / name).exists():  # else it was put there by a worker that died before the next line
                 (self._work / name).replace(self._folder / name)
-        error = job.error or self._why_gaps()
+        for name in made.failed:  # that of an end before a repair shows other results
+            (self._folder / name).unlink(missing_ok=True)
+        error = job.error or self._why_gaps() or self._why_files()
         failed = job.progress.chunks_failed
         state = JobState.succeeded
-        if failed or made.gaps:
+        if failed or made.gaps or made.failed:
             state = JobState.failed if failed and failed == job.progress.chunks_total else JobState.succeeded_with_gaps
         rings = self._bench.store.end_job(
             self._lease.claim,
@@ -200,6 +216,7 @@ class _Finishing:
             state,
             error=None if state is JobState.succeeded else error,
             exports=made.names,
+            exports_failed=made.failed,
             gaps=made.gaps,
             gaps_total=made.gaps_total,
             summary=made.summary,
@@ -216,9 +233,47 @@ class _Finishing:
             return JobError(code=code, message=f"{damaged}; {said}" if damaged else said)
         return JobError(code="frames_damaged", message=damaged) if damaged else None
 
+    def _why_files(self) -> JobError | None:
+        name, error = next(iter(self._made.failed.items()), (None, None))
+        return error and JobError(code=error.code, message=f"{name} could not be made: {error.message}")
+
 
 def _workspace(bench: Bench, job_id: str) -> Path:
     return job_folder(bench.settings, job_id) / ".finish"
+
+
+def _work_folder(bench: Bench, job: Job) -> Path:
+    return _workspace(bench, job.id) / str(job.repairs)
+
+
+def _read_note(work: Path) -> _Made:
+    note = work / _NOTE
+    return _Made.model_validate_json(note.read_bytes()) if note.exists() else _Made()
+
+
+def _write_note(work: Path, made: _Made) -> None:
+    part = (work / _NOTE).with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(made.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(work / _NOTE)
+
+
+def _give_up_file(bench: Bench, job_id: str, error: JobError) -> bool:
+    """Note that what is being made can't be; False where no file beside the records is."""
+    work = _work_folder(bench, bench.store.job(job_id))
+    made = _read_note(work)
+    if not made.at:
+        return False
+    log.error("file given up: %s %s", error.message, fields(job=job_id, files=",".join(made.at), code=error.code))
+    for name in made.at:
+        made.failed[name] = error
+        (work / name).unlink(missing_ok=True)
+        shutil.rmtree(work / f"{name}.parts", ignore_errors=True)
+    made.at = []
+    _write_note(work, made)
+    return True
 
 
 def _remove_workspace(bench: Bench, job_id: str) -> None:

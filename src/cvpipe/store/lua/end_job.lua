@@ -1,9 +1,10 @@
--- ARGV: job, task, token, state, error (json or ''), exports (json), gaps (json or ''), how many, summary (json), grace ms
+-- ARGV: job, task, token, state, error (json or ''), exports (json), gaps (json or ''), how many, summary (json),
+-- exports that failed (json), grace ms
 local job, key = ARGV[1], job_key(ARGV[1])
 if not owns(ARGV[2], ARGV[3]) then return false end
 if FINAL[get(key, 'state')] then return false end
-local out = transition(job, ARGV[4], tonumber(ARGV[10]))
+local out = transition(job, ARGV[4], tonumber(ARGV[11]))
 if ARGV[5] ~= '' then redis.call('HSET', key, 'error', ARGV[5]) end
-redis.call('HSET', key, 'exports', ARGV[6], 'gaps_total', ARGV[8], 'summary', ARGV[9])
+redis.call('HSET', key, 'exports', ARGV[6], 'gaps_total', ARGV[8], 'summary', ARGV[9], 'exports_failed', ARGV[10])
 if ARGV[7] == '' then redis.call('DEL', gaps_key(job)) else redis.call('SET', gaps_key(job), ARGV[7]) end
 return rings(out)
