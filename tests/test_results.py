@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvpipe.results import Found, FrameRecord, Objects, epoch_seconds
+from cvpipe.rle import Mask
 
 words = st.text(max_size=12)
 numbers = st.floats(0, 8192, allow_nan=False, width=32)
@@ -22,6 +23,7 @@ def objects(draw: st.DrawFn) -> Objects:
     def some(values: st.SearchStrategy[Any]) -> list[Any]:
         return draw(st.lists(values, min_size=n, max_size=n))
 
+    points = st.lists(st.tuples(numbers, numbers, st.floats(0, 1, width=32)), min_size=1, max_size=4)
     parts = Objects.make(
         stage=draw(words),
         box=np.array(some(st.tuples(numbers, numbers, numbers, numbers))).reshape(-1, 4),
@@ -30,6 +32,9 @@ def objects(draw: st.DrawFn) -> Objects:
         class_id=some(st.integers(-1, 90)),
         text=some(st.none() | words),
         track=some(st.integers(-1, 10**6)),
+        keypoints=some(st.none() | points),
+        mask=some(st.none() | st.builds(Mask, st.integers(1, 9), st.integers(1, 9), st.text("01234:;<=", max_size=9))),
+        values=some(st.none() | st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False) | words)),
     )
     return Objects.concat((parts, Objects.make(stage="other", box=[[1, 2, 3, 4]], score=[0.5], label=["x"])))
 

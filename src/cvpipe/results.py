@@ -12,6 +12,8 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
+from cvpipe.rle import Mask
+
 Status = Literal["ok", "decode_error", "failed"]
 
 _BOX_DECIMALS = 2
@@ -26,6 +28,9 @@ class Objects:
     box: (n, 4) float32, x1, y1, x2, y2 in pixels of the displayed source frame. score: (n,) float32, 0 to 1.
     class_id: (n,) int32, -1 where there is no class. label, stage: n strings. text: n strings or None.
     track: (n,) int32, -1 where not tracked.
+    keypoints: n arrays (k, 3) float32, x and y in pixels of the displayed source frame, and score, in the order of the
+    names on the model's card; or None. mask: n masks of the displayed source frame or None. values: what later stages
+    found out about each object, by stage name, plain JSON values; or None.
     """
 
     box: npt.NDArray[np.float32]
@@ -35,14 +40,23 @@ class Objects:
     stage: tuple[str, ...]
     text: tuple[str | None, ...]
     track: npt.NDArray[np.int32]
+    keypoints: tuple[npt.NDArray[np.float32] | None, ...] = ()
+    mask: tuple[Mask | None, ...] = ()
+    values: tuple[Mapping[str, Any] | None, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.box)
         if self.box.shape != (n, 4):
             raise ValueError(f"box: wanted (n, 4), got {self.box.shape}")
-        for name in ("score", "class_id", "label", "stage", "text", "track"):
+        for name in ("keypoints", "mask", "values"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (None,) * n)
+        for name in ("score", "class_id", "label", "stage", "text", "track", "keypoints", "mask", "values"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name}: wanted {n} entries like box, got {len(getattr(self, name))}")
+        for points in self.keypoints:
+            if points is not None and (points.ndim != 2 or points.shape[1] != 3):
+                raise ValueError(f"keypoints: wanted (k, 3) for each object, got {points.shape}")
 
     def __len__(self) -> int:
         return len(self.box)
@@ -66,8 +80,11 @@ class Objects:
         class_id: npt.ArrayLike | None = None,
         text: Sequence[str | None] | None = None,
         track: npt.ArrayLike | None = None,
+        keypoints: Sequence[npt.ArrayLike | None] = (),
+        mask: Sequence[Mask | None] = (),
+        values: Sequence[Mapping[str, Any] | None] = (),
     ) -> Objects:
-        """Objects of one stage; values are rounded as they are stored (boxes 0.01 px, scores 0.0001)."""
+        """Objects of one stage; numbers are rounded as they are stored (pixels to 0.01, scores to 0.0001)."""
         boxes = np.asarray(box, dtype=np.float64).reshape(-1, 4).round(_BOX_DECIMALS).astype(np.float32)
         n = len(boxes)
         return cls(
@@ -78,6 +95,9 @@ class Objects:
             stage=(stage,) * n,
             text=(None,) * n if text is None else tuple(text),
             track=np.full(n, -1, np.int32) if track is None else np.asarray(track, np.int32).reshape(-1),
+            keypoints=tuple(None if points is None else _rounded_points(points) for points in keypoints),
+            mask=tuple(mask),
+            values=tuple(values),
         )
 
     @classmethod
@@ -101,6 +121,9 @@ class Objects:
             stage=tuple(v for p in some for v in p.stage),
             text=tuple(v for p in some for v in p.text),
             track=np.concatenate([p.track for p in some]),
+            keypoints=tuple(v for p in some for v in p.keypoints),
+            mask=tuple(v for p in some for v in p.mask),
+            values=tuple(v for p in some for v in p.values),
         )
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Objects:
@@ -114,7 +137,15 @@ class Objects:
             stage=tuple(self.stage[i] for i in keep),
             text=tuple(self.text[i] for i in keep),
             track=self.track[keep],
+            keypoints=tuple(self.keypoints[i] for i in keep),
+            mask=tuple(self.mask[i] for i in keep),
+            values=tuple(self.values[i] for i in keep),
         )
+
+    def with_values(self, stage: str, found: Mapping[int, Any]) -> Objects:
+        """These objects with what the stage named `stage` found out about some of them, by their place in the list."""
+        values = tuple({**(old or {}), stage: found[i]} if i in found else old for i, old in enumerate(self.values))
+        return replace(self, values=values)
 
     def of_stage(self, stage: str) -> npt.NDArray[np.bool_]:
         """(n,) bool: which objects the stage named `stage` found."""
@@ -133,9 +164,19 @@ class Objects:
                 "box": boxes[i],
                 "track": track if track >= 0 else None,
                 "text": self.text[i],
+                **self._extras(i),
             }
             for i, (class_id, track) in enumerate(zip(self.class_id.tolist(), self.track.tolist(), strict=True))
         ]
+
+    def _extras(self, i: int) -> dict[str, Any]:
+        """What not every object has."""
+        points, mask, values = self.keypoints[i], self.mask[i], self.values[i]
+        return {
+            **({} if points is None else {"keypoints": _points_rows(points)}),
+            **({} if mask is None else {"mask": mask.to_dict()}),
+            **({} if values is None else {"values": dict(values)}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +244,9 @@ class FrameRecord:
             stage=tuple(r["stage"] for r in rows),
             text=tuple(r["text"] for r in rows),
             track=np.array([-1 if r["track"] is None else r["track"] for r in rows], np.int32),
+            keypoints=tuple(_points(r.get("keypoints")) for r in rows),
+            mask=tuple(None if r.get("mask") is None else Mask.from_dict(r["mask"]) for r in rows),
+            values=tuple(r.get("values") for r in rows),
         )
         return cls(
             frame=data["frame"],
@@ -238,7 +282,13 @@ class FrameRecord:
                 columns["track"] = o.track.tolist()
             if any(text is not None for text in o.text):
                 columns["text"] = list(o.text)
-            parts.append(msgpack.packb("objects") + msgpack.packb(columns, use_single_float=True))
+            if any(points is not None for points in o.keypoints):
+                columns["keypoints"] = [None if p is None else p.reshape(-1).tolist() for p in o.keypoints]
+            if any(mask is not None for mask in o.mask):
+                columns["mask"] = [None if mask is None else mask.to_dict() for mask in o.mask]
+            if any(values is not None for values in o.values):
+                columns["values"] = o.values
+            parts.append(msgpack.packb("objects") + _pack_columns(columns))
         if self.values:
             parts.append(_pack_pair("values", self.values))
         if self.error is not None:
@@ -262,6 +312,9 @@ class FrameRecord:
                 stage=_unfold(columns["stage"], n),
                 text=tuple(columns.get("text", [None] * n)),
                 track=np.array(columns.get("track", [-1] * n), np.int32),
+                keypoints=tuple(_points(points) for points in columns.get("keypoints", ())),
+                mask=tuple(None if mask is None else Mask.from_dict(mask) for mask in columns.get("mask", ())),
+                values=tuple(columns.get("values", ())),
             )
         return cls(
             frame=body["frame"],
@@ -310,6 +363,31 @@ def epoch_seconds(text: str) -> float:
 def stream_ms(time: float) -> int:
     """Milliseconds of a stream id for a time in seconds since the first frame."""
     return max(0, int(time * 1000 + 0.5))
+
+
+def _pack_columns(columns: Mapping[str, Any]) -> bytes:
+    """A map; numbers of what stages found out (`values`) keep their full width, all others are single precision."""
+    header: bytes = msgpack.Packer().pack_map_header(len(columns))
+    packed = (
+        msgpack.packb(key) + msgpack.packb(column, use_single_float=key != "values") for key, column in columns.items()
+    )
+    return header + b"".join(packed)
+
+
+def _rounded_points(points: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    rows = np.asarray(points, np.float64).reshape(-1, 3)
+    decimals = (_BOX_DECIMALS, _BOX_DECIMALS, _SCORE_DECIMALS)
+    return np.stack([rows[:, i].round(d) for i, d in enumerate(decimals)], axis=1).astype(np.float32)
+
+
+def _points_rows(points: npt.NDArray[np.float32]) -> list[list[float]]:
+    rows = points.tolist()
+    return [[round(x, _BOX_DECIMALS), round(y, _BOX_DECIMALS), round(score, _SCORE_DECIMALS)] for x, y, score in rows]
+
+
+def _points(numbers: Any) -> npt.NDArray[np.float32] | None:
+    """Keypoints from rows or from all numbers in a row; None as it is."""
+    return None if numbers is None else np.array(numbers, np.float32).reshape(-1, 3)
 
 
 def _pack_pair(key: str, value: Any) -> bytes:

@@ -10,14 +10,15 @@ import pytest
 from cvpipe import models
 from cvpipe.errors import InvalidModel
 from cvpipe.inference import ModelCard
-from cvpipe.models import best_boxes
+from cvpipe.models import Boxes, best_boxes
 from tests.modelcards import make_card
 
 
 def suppress(rows: list[tuple[Any, ...]], iou_threshold: float = 0.5) -> list[tuple[float, int]]:
     """(score, class) of the boxes that stay; rows: x1, y1, x2, y2, score, class."""
     table = np.array(rows, np.float32).reshape(-1, 6)
-    kept = best_boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64), iou_threshold=iou_threshold)
+    boxes = Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+    kept = best_boxes(boxes, iou_threshold=iou_threshold)
     return [(round(float(score), 2), int(label)) for score, label in zip(kept.score, kept.class_id, strict=True)]
 
 
@@ -50,7 +51,7 @@ def test_of_overlapping_boxes_the_best_stays(rows: list[tuple[Any, ...]], kept: 
 
 def test_equal_scores_keep_the_order_of_the_network() -> None:
     box = np.array([[0, 0, 5, 5], [10, 0, 15, 5], [20, 0, 25, 5]], np.float32)
-    kept = best_boxes(box, np.full(3, 0.5, np.float32), np.array([2, 0, 1]), iou_threshold=0.5)
+    kept = best_boxes(Boxes(box, np.full(3, 0.5, np.float32), np.array([2, 0, 1])), iou_threshold=0.5)
     assert kept.class_id.tolist() == [2, 0, 1]
 
 

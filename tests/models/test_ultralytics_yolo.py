@@ -11,10 +11,12 @@ from cvpipe.errors import InvalidModel
 from cvpipe.frames import Frame, View
 from cvpipe.inference import ModelCard, OnnxTools
 from cvpipe.inference.labels import COCO
+from cvpipe.models import Limits
 from cvpipe.models.ultralytics_yolo import UltralyticsYolo
 from cvpipe.stages.detect import Detect, DetectOptions
 from tests.modelcards import make_card, table_network, write_card
 
+CARD = ModelCard.model_validate(make_card())
 CELLS = 8400  # of 640x640 at strides 8, 16 and 32
 
 
@@ -35,16 +37,15 @@ def make_table() -> np.ndarray:
 
 
 def test_a_table_becomes_boxes_best_first() -> None:
-    boxes = UltralyticsYolo().decode([make_table()], View.of(640, 640), score_threshold=0.5, iou_threshold=0.45)
+    (boxes,) = UltralyticsYolo().decode([(make_table(),)], [View.of(640, 640)], CARD, Limits(score=0.5, iou=0.45))
     assert boxes.box.tolist() == [[75, 160, 125, 240], [75, 160, 125, 240], [550, 280, 650, 320]]
     assert boxes.score == pytest.approx([0.9, 0.7, 0.6])
     assert [COCO[i] for i in boxes.class_id] == ["person", "dog", "car"]
 
 
 def test_nothing_above_the_threshold_is_nothing() -> None:
-    assert (
-        len(UltralyticsYolo().decode([make_table()], View.of(640, 640), score_threshold=0.95, iou_threshold=0.5)) == 0
-    )
+    (boxes,) = UltralyticsYolo().decode([(make_table(),)], [View.of(640, 640)], CARD, Limits(score=0.95, iou=0.5))
+    assert len(boxes) == 0
 
 
 def test_a_real_graph_of_that_layout_detects_in_source_pixels(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference import ModelCard
+from cvpipe.models import Limits
 from cvpipe.models.yolox import Yolox
 from tests.modelcards import make_card
 
@@ -38,7 +39,7 @@ def make_output(width: int, height: int, cells: dict[int, list[float]]) -> np.nd
 )
 def test_a_cell_becomes_a_box(size: tuple[int, int], cell: int, row: list[float], box: tuple[int, ...]) -> None:
     out = make_output(*size, {cell: [*row, 0.8, 0.1, 0.9, 0]})
-    boxes = Yolox().decode([out], View.of(*size), score_threshold=0.5, iou_threshold=0.5)
+    (boxes,) = Yolox().decode([(out,)], [View.of(*size)], CARD, Limits(score=0.5, iou=0.5))
     assert boxes.box == pytest.approx(np.array([box], np.float32), abs=1e-4)
     assert boxes.score == pytest.approx([0.72])
     assert boxes.class_id.tolist() == [1]
@@ -47,7 +48,7 @@ def test_a_cell_becomes_a_box(size: tuple[int, int], cell: int, row: list[float]
 @pytest.mark.parametrize(("threshold", "n"), [(0.0, 84), (0.719, 1), (0.721, 0)])
 def test_the_score_is_objectness_times_class(threshold: float, n: int) -> None:
     out = make_output(64, 64, {7: [0, 0, 0, 0, 0.8, 0, 0, 0.9]})
-    boxes = Yolox().decode([out], View.of(64, 64), score_threshold=threshold, iou_threshold=1)
+    (boxes,) = Yolox().decode([(out,)], [View.of(64, 64)], CARD, Limits(score=threshold, iou=1))
     assert len(boxes) == n
 
 

@@ -25,6 +25,13 @@ _JSON: Final = "application/json"
 _BATCH: Final = 256
 
 
+class FoundMask(BaseModel):
+    """Which pixels belong to an object: COCO's compressed run lengths."""
+
+    size: tuple[int, int] = Field(description="Height and width of the displayed source frame, in pixels.")
+    counts: str = Field(description="As `pycocotools` and other readers of COCO's files take it.")
+
+
 class FoundObject(BaseModel):
     """One object on one frame."""
 
@@ -37,6 +44,14 @@ class FoundObject(BaseModel):
     )
     track: int | None = Field(description="The same object has the same number on other frames; null: not tracked.")
     text: str | None = Field(description="What is written there; null: not read.")
+    keypoints: list[tuple[float, float, float]] | None = Field(
+        default=None,
+        description="x, y in pixels of the displayed source frame, and score; in the order of the model's `keypoints`.",
+    )
+    mask: FoundMask | None = Field(default=None, description="Its pixels, where the network tells.")
+    values: dict[str, Any] | None = Field(
+        default=None, description="What later stages found out about it, by name of the stage."
+    )
 
 
 class FrameRecord(BaseModel):

@@ -20,15 +20,24 @@ import difflib
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cvpipe.errors import InvalidModel, NotFound
-from cvpipe.inference.labels import SHORTHANDS
+from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS, SKELETON_SHORTHANDS
 from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
@@ -36,8 +45,29 @@ logger = logging.getLogger(__name__)
 CARD_FILE = "model.yaml"
 _NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
+Task = Literal[
+    "detection",
+    "faces",
+    "pose",
+    "instance-segmentation",
+    "semantic-segmentation",
+    "human-parsing",
+    "classification",
+    "embedding",
+    "text",
+    "captioning",
+    "depth",
+]
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
+
+
+_SHORTHANDS: Mapping[str, Mapping[str, Any]] = {
+    "labels": SHORTHANDS,
+    "keypoints": KEYPOINT_SHORTHANDS,
+    "skeleton": SKELETON_SHORTHANDS,
+}
+_LABELLED = frozenset(("detection", "faces", "instance-segmentation", "semantic-segmentation", "human-parsing"))
 
 
 class InputSpec(BaseModel):
@@ -73,7 +103,7 @@ class ModelCard(BaseModel):
 
     name: str = Field(max_length=64, pattern=_NAME, description="Equal to the name of the card's folder.")
     version: str = Field(default="1", max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    task: Literal["detection"] = "detection"
+    task: Task = Field(default="detection", description="What the network is for.")
     family: str = Field(max_length=64, pattern=_NAME, description="The code that reads the outputs: `cvpipe.models`.")
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$", description="The ONNX file, beside the card.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the ONNX file, in lower case hexadecimal.")
@@ -83,7 +113,20 @@ class ModelCard(BaseModel):
         description="Let the canvas of a letterbox follow the video's shape, in steps of 32 pixels, where the network "
         "turns out to allow it; false: always width x height.",
     )
-    labels: tuple[str, ...] = Field(min_length=1, description="Names of the classes in order; or `coco`, or `voc`.")
+    labels: tuple[str, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="Names of the classes in order; or `coco`, or `voc`. Not all tasks have classes.",
+    )
+    keypoints: tuple[str, ...] = Field(
+        default=(), description="Names of the keypoints in order; or `coco`, or `faces`."
+    )
+    skeleton: tuple[tuple[int, int], ...] = Field(
+        default=(), description="Pairs of keypoints, from 0, that are drawn with a line between them."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What the family must know besides; see its page in docs/models.md."
+    )
     score_threshold: float = Field(default=0.25, ge=0, le=1, description="Objects below it are dropped.")
     iou_threshold: float = Field(default=0.45, ge=0, le=1, description="Of two boxes that overlap more, one goes.")
     licence: str = Field(default="", description="Of the trained weights; an SPDX identifier where there is one.")
@@ -98,14 +141,29 @@ class ModelCard(BaseModel):
             raise ValueError('put quotes around it: version: "1.10"')
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    @field_validator("labels", mode="before")
+    @field_validator("labels", "keypoints", "skeleton", mode="before")
     @classmethod
-    def _labels(cls, value: Any) -> Any:
+    def _by_name(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, str):
             return value
-        if value not in SHORTHANDS:
-            raise ValueError(f"wanted a list or one of {', '.join(sorted(SHORTHANDS))}, got {value!r}")
-        return SHORTHANDS[value]
+        known = _SHORTHANDS[str(info.field_name)]
+        if value not in known:
+            raise ValueError(f"wanted a list or one of {', '.join(sorted(known))}, got {value!r}")
+        return known[value]
+
+    @field_validator("labels")
+    @classmethod
+    def _needed(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        task = info.data.get("task")
+        if not value and task in _LABELLED:
+            raise ValueError(f"a model for {task} needs the names of its classes")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if any(not 0 <= place < len(self.keypoints) for pair in self.skeleton for place in pair):
+            raise ValueError(f"the skeleton joins keypoints that are not among the {len(self.keypoints)}")
+        return self
 
     @property
     def ref(self) -> str:

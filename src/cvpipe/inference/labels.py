@@ -23,7 +23,25 @@ VOC: Final = (
     "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
 )
 """The 21 classes of Pascal VOC 2012's segmentation task, background first."""
+COCO_KEYPOINTS: Final = (
+    "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow",
+    "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle",
+    "right ankle",
+)
+"""The 17 keypoints of a person in COCO, in the order of its annotations."""
+
+COCO_SKELETON: Final = (
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10), (1, 2),
+    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)
+"""Which of them are joined, from 0."""
+
+FACE_KEYPOINTS: Final = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
+"""The five of a face, right and left as the person has them, as YuNet tells them."""
 # fmt: on
 
 SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {"coco": COCO, "voc": VOC}
 """What a card may write instead of a list."""
+
+KEYPOINT_SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {"coco": COCO_KEYPOINTS, "faces": FACE_KEYPOINTS}
+SKELETON_SHORTHANDS: Final[dict[str, tuple[tuple[int, int], ...]]] = {"coco": COCO_SKELETON}

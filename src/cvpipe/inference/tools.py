@@ -57,7 +57,7 @@ class OnnxTools:
 
         card = find_card(self._models_path, model)
         # A card that was changed on disk is another network.
-        key = f"network {card.ref} {hash(card)}"
+        key = f"network {card.ref} {card.model_dump_json()}"
         return self._once(key, lambda: OnnxNetwork(card, device=self.device))
 
     def used_models(self) -> dict[str, str]:

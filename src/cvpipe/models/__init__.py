@@ -1,7 +1,10 @@
 """Families of networks: the code that reads the outputs of one kind of network.
 
-To add a family, write `cvpipe/models/NAME.py` with a subclass of `DetectionFamily`; the file's name, with dashes for
-underscores, is what a model card calls `family`.
+To add a family, write `cvpipe/models/NAME.py` with a subclass of `ObjectFamily`, `PoseFamily`, `MapFamily` or
+`VectorFamily`; the file's name, with dashes for underscores, is what a model card calls `family`.
+
+A family gets the outputs for some pictures at once, each a tuple without the batch dimension, and reads them together
+(`stacked`). What it says is in pixels of the canvas that the network saw; stages take it back to the source frame.
 """
 
 from __future__ import annotations
@@ -12,18 +15,50 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
-from cvpipe.inference.cards import ModelCard, nearest
+from cvpipe.inference.cards import ModelCard, Task, nearest
 
 Floats = npt.NDArray[np.float32]
+Outputs = tuple[npt.NDArray[Any], ...]
 
 _MAX_CANDIDATES = 4096
+
+
+class FamilyOptions(BaseModel):
+    """What a card may say to its family under `options`; subclasses add their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which objects stay.
+
+    score: those below it are dropped. iou: of two boxes of one class that overlap more, the one with the lower score is
+    dropped. objects: at most this many on a picture, the best ones.
+    """
+
+    score: float
+    iou: float
+    objects: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """How likely it is that pixels belong to an object: a small map of a part of the canvas.
+
+    box: (4,) x1, y1, x2, y2 of that part, in pixels of the canvas. chance: (h, w) float32, 0 to 1; above 0.5 is inside.
+    """
+
+    box: Floats
+    chance: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +66,14 @@ class Boxes:
     """Boxes on a network's canvas, best score first.
 
     box: (n, 4) float32, x1, y1, x2, y2 in pixels of the canvas. score: (n,) float32. class_id: (n,) int64.
+    keypoints: (n, k, 3) float32, x and y in pixels of the canvas, and score; or None. mask: n patches, or None.
     """
 
     box: Floats
     score: Floats
     class_id: npt.NDArray[np.int64]
+    keypoints: Floats | None = None
+    mask: tuple[Patch, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.box)
@@ -45,35 +83,102 @@ class Boxes:
         """No boxes."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
+    def take(self, places: npt.NDArray[np.int64]) -> Boxes:
+        """The boxes at these places, in their order."""
+        return Boxes(
+            self.box[places],
+            self.score[places],
+            self.class_id[places],
+            None if self.keypoints is None else self.keypoints[places],
+            None if self.mask is None else tuple(self.mask[i] for i in places.tolist()),
+        )
 
-class DetectionFamily(ABC):
-    """Reads the outputs of one kind of detector. Has no state."""
+
+class Family(ABC):
+    """Reads the outputs of one kind of network. Has no state."""
 
     kind: ClassVar[str]
+    tasks: ClassVar[tuple[Task, ...]]
+    """What its networks are for; the first is what `cvpipe models add` proposes."""
+    Options: ClassVar[type[FamilyOptions]] = FamilyOptions
 
     @abstractmethod
     def check(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> None:
         """Raises: InvalidModel where outputs of these shapes (one picture of the card's size) aren't this family's."""
 
-    @abstractmethod
-    def decode(self, outputs: Sequence[Floats], view: View, *, score_threshold: float, iou_threshold: float) -> Boxes:
-        """The boxes in the outputs for one picture on the canvas of `view`.
 
-        score_threshold: boxes below it are dropped. iou_threshold: of two boxes of one class that overlap more, the one
-        with the lower score is dropped.
+class ObjectFamily(Family):
+    """Reads boxes, maybe with keypoints and masks."""
+
+    @abstractmethod
+    def decode(self, outputs: Sequence[Outputs], views: Sequence[View], card: ModelCard, limits: Limits) -> list[Boxes]:
+        """The boxes on each picture. views: the canvas of each, all of one shape."""
+
+
+class PoseFamily(Family):
+    """Reads the keypoints of the one person or thing that fills a picture (a crop)."""
+
+    @abstractmethod
+    def decode(self, outputs: Sequence[Outputs], size: tuple[int, int], card: ModelCard) -> Floats:
+        """(n, k, 3) float32: x and y in pixels of the canvas, whose size is (width, height), and score."""
+
+
+class MapFamily(Family):
+    """Reads something for each cell of a grid over the picture: classes, parts, depth."""
+
+    @abstractmethod
+    def decode(self, outputs: Sequence[Outputs], size: tuple[int, int], card: ModelCard) -> npt.NDArray[Any]:
+        """For n pictures of a canvas of `size` (width, height), on a grid (h, w) that covers all of it.
+
+        One label for each cell: (n, h, w) integers, places in the card's labels. Several labels at once: (n, labels, h,
+        w) float32, 0 to 1. A quantity: (n, h, w) float32.
         """
 
 
+class VectorFamily(Family):
+    """Reads one vector for each picture: scores of classes, or an embedding."""
+
+    @abstractmethod
+    def decode(self, outputs: Sequence[Outputs], card: ModelCard) -> Floats:
+        """(n, d) float32. Scores are 0 to 1; embeddings have length 1."""
+
+
+def stacked(outputs: Sequence[Outputs], which: int) -> npt.NDArray[Any]:
+    """Output number `which` for all pictures, (n, ...); no copy where they lie behind one another in one array."""
+    rows = [output[which] for output in outputs]
+    first = rows[0]
+    if len(rows) == 1:
+        return first[None]
+    base = first.base
+    if isinstance(base, np.ndarray) and base.shape[1:] == first.shape and base.strides[1:] == first.strides:
+        start, step = base.ctypes.data, base.strides[0]
+        at = [(row.ctypes.data - start) // step if step else 0 for row in rows]
+        if all(row.base is base for row in rows) and at == list(range(at[0], at[0] + len(at))):
+            return base[at[0] : at[0] + len(rows)]
+    return np.stack(rows)
+
+
+def options_of(family: Family, card: ModelCard) -> Any:
+    """The card's `options`, read by its family. Raises: InvalidModel."""
+    try:
+        return family.Options.model_validate(dict(card.options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(("options", *(str(part) for part in first["loc"])))
+        known = ", ".join(family.Options.model_fields) or "none"
+        raise InvalidModel(
+            f"model {card.ref}: {where}: {first['msg']}; options of {family.kind}: {known}", field=where
+        ) from error
+
+
 @cache
-def discover() -> dict[str, DetectionFamily]:
+def discover() -> dict[str, Family]:
     """Every family by its kind. An ImportError or a family in a file of another name stops the process."""
-    found: dict[str, DetectionFamily] = {}
+    found: dict[str, Family] = {}
     for module_info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{module_info.name}")
         for value in vars(module).values():
-            if not (
-                isinstance(value, type) and issubclass(value, DetectionFamily) and value.__module__ == module.__name__
-            ):
+            if not (isinstance(value, type) and issubclass(value, Family) and value.__module__ == module.__name__):
                 continue
             if value.kind != module_info.name.replace("_", "-"):
                 raise RuntimeError(f"{value.__module__} must be named after its family {value.kind!r}")
@@ -83,23 +188,41 @@ def discover() -> dict[str, DetectionFamily]:
     return found
 
 
-def family(card: ModelCard) -> DetectionFamily:
-    """The family that reads the outputs of the card's network. Raises: InvalidModel with the nearest name."""
+def family(card: ModelCard) -> Family:
+    """The family that reads the outputs of the card's network.
+
+    Raises: InvalidModel, with the nearest name where there is none of its name.
+    """
     families = discover()
     if card.family not in families:
         hint = nearest(card.family, sorted(families))
         raise InvalidModel(f"model {card.ref}: there is no family {card.family!r}{hint}", field="family")
-    return families[card.family]
+    found = families[card.family]
+    if card.task not in found.tasks:
+        tasks = " or ".join(found.tasks)
+        raise InvalidModel(f"model {card.ref}: {card.family} is for {tasks}, not for {card.task}", field="task")
+    options_of(found, card)
+    return found
 
 
-def best_boxes(box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, iou_threshold: float) -> Boxes:
+def best_boxes(boxes: Boxes, *, iou_threshold: float) -> Boxes:
     """Greedy non-maximum suppression within each class; the order is by falling score, then by position.
 
-    box: (n, 4) x1, y1, x2, y2. score, class_id: (n,). Boxes without area are dropped.
+    Boxes without area are dropped.
+    """
+    return boxes.take(kept_boxes(boxes.box, boxes.score, boxes.class_id, iou_threshold=iou_threshold))
+
+
+def kept_boxes(
+    box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, iou_threshold: float
+) -> npt.NDArray[np.int64]:
+    """Which boxes non-maximum suppression keeps, and in which order: (m,) places. See `best_boxes`.
+
+    box: (n, 4) x1, y1, x2, y2. score, class_id: (n,).
     """
     solid = np.flatnonzero((box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]))
     order = solid[np.argsort(-score[solid], kind="stable")][:_MAX_CANDIDATES]
-    box, score, class_id = box[order], score[order], class_id[order]
+    box, class_id = box[order], class_id[order]
     area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
     alive = np.ones(len(box), bool)
     for i in range(len(box)):
@@ -111,4 +234,4 @@ def best_boxes(box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, i
         overlap = np.minimum(box[i, 2:], box[rest, 2:]) - np.maximum(box[i, :2], box[rest, :2])
         shared = overlap.clip(0).prod(axis=1)
         alive[rest[shared > iou_threshold * (area[i] + area[rest] - shared)]] = False
-    return Boxes(box=box[alive], score=score[alive], class_id=class_id[alive])
+    return order[alive]

@@ -9,10 +9,10 @@ import numpy as np
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference.cards import ModelCard
-from cvpipe.models import Boxes, DetectionFamily, Floats, best_boxes
+from cvpipe.models import Boxes, Limits, ObjectFamily, Outputs, best_boxes
 
 
-class UltralyticsYolo(DetectionFamily):
+class UltralyticsYolo(ObjectFamily):
     """One output (4 + classes, cells).
 
     Rows: centre x, centre y, width and height in pixels of the canvas, then class scores with the sigmoid applied.
@@ -20,6 +20,7 @@ class UltralyticsYolo(DetectionFamily):
     """
 
     kind = "ultralytics-yolo"
+    tasks = ("detection",)
 
     def check(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> None:
         """Raises: InvalidModel unless there is one output (4 + classes, cells)."""
@@ -32,17 +33,18 @@ class UltralyticsYolo(DetectionFamily):
 
     def decode(
         self,
-        outputs: Sequence[Floats],
-        view: View,  # noqa: ARG002 - this family's boxes are in pixels already
-        *,
-        score_threshold: float,
-        iou_threshold: float,
-    ) -> Boxes:
-        """The boxes on a canvas of any size."""
-        table = outputs[0]
-        best = table[4:].max(axis=0)
-        keep = np.flatnonzero(best >= score_threshold)
-        centre, half = table[:2, keep].T, table[2:4, keep].T / 2
-        box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
-        class_id = table[4:, keep].argmax(axis=0)
-        return best_boxes(box, best[keep], class_id, iou_threshold=iou_threshold)
+        outputs: Sequence[Outputs],
+        views: Sequence[View],  # noqa: ARG002 - this family's boxes are in pixels already
+        card: ModelCard,  # noqa: ARG002 - the layout says it all
+        limits: Limits,
+    ) -> list[Boxes]:
+        """The boxes on canvases of any size."""
+        found: list[Boxes] = []
+        for (table,) in outputs:
+            best = table[4:].max(axis=0)
+            keep = np.flatnonzero(best >= limits.score)
+            centre, half = table[:2, keep].T, table[2:4, keep].T / 2
+            box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
+            class_id = table[4:, keep].argmax(axis=0)
+            found.append(best_boxes(Boxes(box, best[keep], class_id), iou_threshold=limits.iou))
+        return found

@@ -10,12 +10,12 @@ import numpy as np
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference.cards import ModelCard
-from cvpipe.models import Boxes, DetectionFamily, Floats, best_boxes
+from cvpipe.models import Boxes, Floats, Limits, ObjectFamily, Outputs, best_boxes
 
 _STRIDES = (8, 16, 32)
 
 
-class Yolox(DetectionFamily):
+class Yolox(ObjectFamily):
     """One output (cells, 5 + classes), the cells of strides 8, 16 and 32 row by row.
 
     Columns: centre as an offset from the cell in strides, logarithm of the size in strides, objectness, class scores
@@ -23,6 +23,7 @@ class Yolox(DetectionFamily):
     """
 
     kind = "yolox"
+    tasks = ("detection",)
 
     def check(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> None:
         """Raises: InvalidModel unless there is one output (cells, 5 + classes)."""
@@ -33,23 +34,33 @@ class Yolox(DetectionFamily):
                 f"has one output of shape {wanted}, this network has {list(shapes)}"
             )
 
-    def decode(self, outputs: Sequence[Floats], view: View, *, score_threshold: float, iou_threshold: float) -> Boxes:
-        """The boxes on a canvas of any multiple of 32 pixels."""
-        rows, cells = outputs[0], _cells(view.width, view.height)
-        # No class score is above 1, so that objectness alone rules out most cells.
-        keep = np.flatnonzero(rows[:, 4] >= score_threshold)
-        if not len(keep):
-            return Boxes.none()
-        rows, cells = rows[keep], cells[keep]
-        class_id = rows[:, 5:].argmax(axis=1)
-        score = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_id]
-        good = score >= score_threshold
-        rows, cells, score, class_id = rows[good], cells[good], score[good], class_id[good]
-        stride = cells[:, 2:]
-        centre = (rows[:, :2] + cells[:, :2]) * stride
-        half = np.exp(rows[:, 2:4]) * stride / 2
-        box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
-        return best_boxes(box, score, class_id, iou_threshold=iou_threshold)
+    def decode(
+        self,
+        outputs: Sequence[Outputs],
+        views: Sequence[View],
+        card: ModelCard,  # noqa: ARG002 - the layout says it all
+        limits: Limits,
+    ) -> list[Boxes]:
+        """The boxes on canvases of any multiple of 32 pixels."""
+        return [_boxes(rows, view, limits) for (rows,), view in zip(outputs, views, strict=True)]
+
+
+def _boxes(rows: Floats, view: View, limits: Limits) -> Boxes:
+    cells = _cells(view.width, view.height)
+    # No class score is above 1, so that objectness alone rules out most cells.
+    keep = np.flatnonzero(rows[:, 4] >= limits.score)
+    if not len(keep):
+        return Boxes.none()
+    rows, cells = rows[keep], cells[keep]
+    class_id = rows[:, 5:].argmax(axis=1)
+    score = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_id]
+    good = score >= limits.score
+    rows, cells, score, class_id = rows[good], cells[good], score[good], class_id[good]
+    stride = cells[:, 2:]
+    centre = (rows[:, :2] + cells[:, :2]) * stride
+    half = np.exp(rows[:, 2:4]) * stride / 2
+    box = np.concatenate((centre - half, centre + half), axis=1, dtype=np.float32)
+    return best_boxes(Boxes(box, score, class_id), iou_threshold=limits.iou)
 
 
 @lru_cache(maxsize=32)

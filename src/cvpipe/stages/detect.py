@@ -12,7 +12,7 @@ from pydantic import Field
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, View
 from cvpipe.inference.cards import nearest
-from cvpipe.models import DetectionFamily, family
+from cvpipe.models import Boxes, Limits, ObjectFamily, family
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, Network, StageOptions, Tools
 
@@ -52,7 +52,7 @@ class Detect(FrameStage[DetectOptions]):
     device = "gpu"
 
     _network: Network
-    _family: DetectionFamily
+    _family: ObjectFamily
     _wanted: npt.NDArray[np.bool_]
 
     def models(self) -> tuple[str, ...]:
@@ -63,7 +63,12 @@ class Detect(FrameStage[DetectOptions]):
         """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where a class is not among its labels."""
         network = tools.network(self.options.model)
         card = network.card
-        self._family = family(card)
+        found = family(card)
+        if not isinstance(found, ObjectFamily):
+            raise InvalidPipeline(
+                f"model {card.ref} is for {card.task}: it finds no objects", field=f"{self.name}.model"
+            )
+        self._family = found
         self._family.check(network.output_shapes, card)
         names = self.options.classes or card.labels
         for name in names:
@@ -86,21 +91,23 @@ class Detect(FrameStage[DetectOptions]):
         """The objects of each frame, best score first."""
         if not frames:
             return []
-        outputs = self._network.run([frame.image for frame in frames])
-        return [Found(added=self._objects(raw, frame.view)) for raw, frame in zip(outputs, frames, strict=True)]
-
-    def _objects(self, raw: tuple[npt.NDArray[np.float32], ...], view: View) -> Objects:
         options, card = self.options, self._network.card
-        boxes = self._family.decode(
-            raw,
-            view,
-            score_threshold=card.score_threshold if options.score is None else options.score,
-            iou_threshold=card.iou_threshold if options.iou is None else options.iou,
+        limits = Limits(
+            score=card.score_threshold if options.score is None else options.score,
+            iou=card.iou_threshold if options.iou is None else options.iou,
+            objects=options.max_objects,
         )
+        views = [frame.view for frame in frames]
+        outputs = self._network.run([frame.image for frame in frames])
+        boxes = self._family.decode(outputs, views, card, limits)
+        return [Found(added=self._objects(some, view)) for some, view in zip(boxes, views, strict=True)]
+
+    def _objects(self, boxes: Boxes, view: View) -> Objects:
+        card = self._network.card
         box = view.to_source(boxes.box)
         # What lies in the padding has no area on the frame.
         seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]) & self._wanted[boxes.class_id]
-        keep = np.flatnonzero(seen)[: options.max_objects]
+        keep = np.flatnonzero(seen)[: self.options.max_objects]
         class_id = boxes.class_id[keep]
         return Objects.make(
             stage=self.name,
