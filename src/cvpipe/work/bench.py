@@ -76,7 +76,7 @@ class Bench:
 
     def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
         """The opened segment of this thread; kept warm between chunks and jobs, as long as no model card changes."""
-        cards = [find_card(self.settings.models_path, model) for model in spec.models()]
+        cards = [find_card(self.settings.models_path, model).model_dump_json() for model in spec.models()]
         key = (threading.get_ident(), hash((spec.model_dump_json(), segment, *cards)))
         with self._lock:
             known = self._runners.pop(key, None)
