@@ -193,14 +193,14 @@ def test_a_stage_that_does_wrong_is_blamed(answer: Any, words: str) -> None:
 
 
 def boxed(number: int, *, cut: bool = False, skipped: bool = False, left: float = 0) -> FrameRecord:
-    objects = Objects.make(stage="edges", box=[[left, 0, left + 20, 20]], score=[0.9], label=["x"])
+    objects = Objects.make(stage="detect", box=[[left, 0, left + 20, 20]], score=[0.9], label=["x"])
     values = {"scenes": {"cut": cut}, "motion_gate": {"skipped": skipped}}
     return FrameRecord(number, number, number / 10, objects=Objects.none() if skipped else objects, values=values)
 
 
 def test_tracks_end_at_a_cut_numbers_go_on_and_frames_nobody_looked_at_are_passed_by(tools: OnnxTools) -> None:
-    track = {"type": "track", "of": "edges", "reset_at": "scenes", "min_hits": 3}
-    spec = parse_pipeline({"name": "p", "stages": [SCENES, GATE, EDGES, track]})
+    track = {"type": "track", "of": "detect", "reset_at": "scenes", "min_hits": 3}
+    spec = parse_pipeline({"name": "p", "stages": [SCENES, GATE, {"type": "detect", "model": "m"}, track]})
     records = [
         boxed(0), boxed(1), boxed(2, skipped=True), boxed(3), boxed(4, cut=True), boxed(5),
         boxed(6, cut=True, skipped=True), boxed(7),

@@ -67,7 +67,12 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
     [
         pytest.param([{"type": "edgse"}], "pipeline.stages.0.type", "did you mean 'edges'", id="unknown type"),
         pytest.param([{}], "pipeline.stages.0.type", "needs a `type`", id="no type"),
-        pytest.param([{"type": "constant_rate"}], "pipeline.stages.0.fps", "Field required", id="missing option"),
+        pytest.param(
+            [{"type": "constant_rate"}],
+            "pipeline.stages.0.fps",
+            "stage 1 (constant_rate): fps is missing",
+            id="missing option",
+        ),
         pytest.param([{"type": "decimate"}], "pipeline.stages.0", "give exactly one of", id="none of several"),
         pytest.param(
             [{"type": "decimate", "fps": 1, "every": 2}],
@@ -94,7 +99,7 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
         pytest.param(
             [EDGES, {**TRACK, "reset_at": "edges"}],
             "pipeline.stages.1",
-            "no earlier stage that finds any",
+            "stage 2 (track) begins anew at cuts of 'edges', which finds no cuts; no earlier stage finds cuts",
             id="no cuts",
         ),
         pytest.param(
@@ -112,7 +117,48 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
             "did you mean 'fps'",
             id="unknown option",
         ),
-        pytest.param([{"type": "decimate", "fps": 0}], "pipeline.stages.0.fps", "greater than 0", id="bad value"),
+        pytest.param(
+            [{"type": "decimate", "fps": 0}],
+            "pipeline.stages.0.fps",
+            "fps must be greater than 0; got 0",
+            id="bad value",
+        ),
+        pytest.param(
+            [EDGES, {"type": "resize", "width": -3}],
+            "pipeline.stages.1.width",
+            "stage 2 (resize): width must be greater than or equal to 8; got -3",
+            id="a bad value of a later stage",
+        ),
+        pytest.param(
+            [{"type": "resize", "width": 64, "mode": "strech"}],
+            "pipeline.stages.0.mode",
+            "stage 1 (resize): mode must be 'fit', 'fill', 'letterbox' or 'stretch'; got 'strech'",
+            id="none of the words",
+        ),
+        pytest.param(
+            [SCENES, {**DETECT, "name": "cars"}, {**TRACK, "of": "scenes"}],
+            "pipeline.stages.2",
+            "stage 3 (track) refers to 'scenes', which finds no objects; earlier stages that find objects: cars",
+            id="a reference to a stage that finds no objects",
+        ),
+        pytest.param(
+            [EDGES, {**TRACK, "of": "edges"}],
+            "pipeline.stages.1",
+            "which finds no objects; no earlier stage finds objects",
+            id="nothing to refer to",
+        ),
+        pytest.param(
+            [DETECT, TRACK, {**TRACK, "name": "again", "of": "track"}],
+            "pipeline.stages.2",
+            "which finds no objects; earlier stages that find objects: detect",
+            id="a tracker finds none",
+        ),
+        pytest.param(
+            [DETECT, {"type": "read_text", "of": "detect"}, {**TRACK, "of": "read_text"}],
+            "pipeline.stages.2",
+            "which finds no objects",
+            id="text of objects is no object",
+        ),
         pytest.param([EDGES, EDGES], "pipeline.stages.1.name", "two stages are called 'edges'", id="same name"),
         pytest.param([DETECT, TRACK, EDGES], "pipeline.stages.2", "looks at pixels", id="pixels after the sequence"),
         pytest.param(
@@ -129,6 +175,16 @@ def test_a_mistake_is_told_with_its_place_and_a_way_out(stages: list[Any], field
     assert caught.value.field is not None
     assert caught.value.field.startswith(field)
     assert words in caught.value.message
+
+
+def test_a_mistake_in_a_stage_is_one_line_that_counts_stages_as_people_do() -> None:
+    with pytest.raises(InvalidPipeline) as caught:
+        parse_pipeline(make_pipeline(EDGES, {"type": "resize", "width": -3}))
+    assert caught.value.field == "stages.1.width"
+    assert str(caught.value) == "stage 2 (resize): width must be greater than or equal to 8; got -3"
+    with pytest.raises(InvalidPipeline) as caught:
+        parse_pipeline({"name": "No Name", "stages": [EDGES]})
+    assert str(caught.value) == "name: must match pattern '^[a-z0-9][a-z0-9._-]*$'; got 'No Name'"
 
 
 def test_the_nearest_pipeline_is_named_when_there_is_none(tmp_path: Path) -> None:

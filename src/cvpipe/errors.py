@@ -44,7 +44,9 @@ with, and whether trying the same thing again can help (`retryable`).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 
 class CvpipeError(Exception):
@@ -63,7 +65,39 @@ class CvpipeError(Exception):
         self.field = field
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" if self.field else self.message
+        """The message, behind the path of the value, unless it says itself which stage it is about."""
+        return f"{self.field}: {self.message}" if self.field and not _STAGE.match(self.message) else self.message
+
+
+_STAGE: Final = re.compile(r"stage \d+\b")
+_SUBJECT: Final = re.compile(r"^(?:Input|String|Value|List|Tuple|Set|Dictionary|Number|Bytes|URL) should ")
+_LONGEST_SHOWN: Final = 60
+_SPEAKS_FOR_ITSELF: Final = frozenset(
+    {"missing", "value_error", "extra_forbidden", "union_tag_invalid", "json_invalid"}
+)
+
+
+def explain(item: Mapping[str, Any], *, name: str = "") -> str:
+    """What is wrong with one value, from an entry of pydantic's `errors()`: `width must be greater than 0; got -3`.
+
+    name: what the sentence begins with. What came is told where it is short, and no secret.
+    """
+    words = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{name}: {words}" if name else words
+    if item["type"] == "missing":
+        words = "is missing"
+    elif item["type"] == "extra_forbidden":
+        words = "is not known here"
+    else:
+        words = _SUBJECT.sub("must ", words)
+        words = words if words[:2].isupper() else words[:1].lower() + words[1:]
+    came, path = item.get("input"), item["loc"]
+    is_plain = came is None or isinstance(came, str | int | float)
+    if is_plain and item["type"] not in _SPEAKS_FOR_ITSELF and path and path[-1] != "secret":
+        shown = "null" if came is None else str(came).lower() if isinstance(came, bool) else repr(came)
+        words += f"; got {shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + '...'}"
+    return f"{name} {words}".strip()
 
 
 class InvalidRequest(CvpipeError, ValueError):

@@ -64,10 +64,10 @@ def test_times_rounded_to_microseconds_shift_no_tick(rate: float) -> None:
     fps=st.sampled_from([1, 5, 12.5, 25, 40, 100]),
 )
 def test_the_frames_unfold_to_what_a_clock_would_show(milliseconds: list[int], fps: float) -> None:
-    times = [ms / 1000 for ms in milliseconds]
-    values = make_stage(fps).values(make_timeline(times, times[-1] + 0.04))
+    values = make_stage(fps).values(make_timeline([ms / 1000 for ms in milliseconds], (milliseconds[-1] + 40) / 1000))
     unfolded = [n for n, v in values.items() for _ in range(v["ticks"])]
-    ticks = [k for k in range(int(6 * fps)) if times[0] <= k / fps < times[-1] + 0.04]
-    assert unfolded == [max(n for n, time in enumerate(times) if time <= k / fps) for k in ticks]
+    # k / fps seconds against milliseconds, without rounding
+    ticks = [k for k in range(int(6 * fps)) if milliseconds[0] * fps <= 1000 * k < (milliseconds[-1] + 40) * fps]
+    assert unfolded == [max(n for n, ms in enumerate(milliseconds) if ms * fps <= 1000 * k) for k in ticks]
     if ticks:
         assert next(iter(values.values()))["first_tick"] == ticks[0]

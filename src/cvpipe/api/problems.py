@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from cvpipe.api.docs import page
-from cvpipe.errors import CvpipeError, NotFound
+from cvpipe.errors import CvpipeError, NotFound, explain
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
@@ -400,13 +400,12 @@ async def _on_validation_error(request: Request, error: Exception) -> ProblemRes
 
 def _field_error(item: Mapping[str, Any], body: Any) -> FieldError:
     part, *path = item["loc"]
-    detail = str(item["msg"]).removeprefix("Value error, ")
     if part == "body":
         path = _path_in(body, path, missing=item["type"] == "missing")
     return FieldError(
         field=".".join(str(step) for step in path),
         part=part if part in ("body", "query", "path", "header") else "body",
-        detail=detail if detail[:2].isupper() else detail[:1].lower() + detail[1:],
+        detail=explain(item),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvpipe.errors import InvalidRequest
+from cvpipe.errors import InvalidRequest, explain
 
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
@@ -46,6 +46,4 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
         shown = f"--{name.replace('_', '-')}" if name in given else f"CVPIPE_{name.upper()}"
-        raise InvalidRequest(
-            f"{first['msg'].removeprefix('Value error, ')}, not {first['input']!r}", field=shown
-        ) from None
+        raise InvalidRequest(explain(first), field=shown) from None

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from cvpipe.client.answers import check, document, listed, malformed, read_as
 from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
 from cvpipe.client.video import Video
-from cvpipe.errors import InvalidRequest, Unavailable
+from cvpipe.errors import InvalidRequest, Unavailable, explain
 from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
@@ -221,8 +221,6 @@ def _validated(given: Mapping[str, Any]) -> dict[str, Any]:
         request = JobRequest.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidRequest(
-            first["msg"].removeprefix("Value error, "), field=".".join(map(str, first["loc"])) or None
-        ) from None
+        raise InvalidRequest(explain(first), field=".".join(map(str, first["loc"])) or None) from None
     # What the caller left open is left to the service: its defaults may be newer than this client's.
     return request.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError, model_validator
 
 from cvpipe import stages as stage_plugins
-from cvpipe.errors import InvalidPipeline
+from cvpipe.errors import InvalidPipeline, explain
 from cvpipe.stages import FrameStage, JobStage, Selector, SequenceStage, Stage, StageOptions, Tiler
 
 MAX_STAGES = 32
@@ -49,7 +49,7 @@ class PipelineSpec(BaseModel):
                 try:
                     options = _options_adapter().validate_python(stage)
                 except ValidationError as error:
-                    raise _readable(error, f"stages.{number}", stage) from None
+                    raise _readable(error, number, stage) from None
             read.append(
                 options if options.name else options.model_copy(update={"name": stage_plugins.kind_of(options)})
             )
@@ -72,26 +72,27 @@ class PipelineSpec(BaseModel):
 def _check_graph(options: Sequence[StageOptions]) -> None:
     seen: dict[str, Stage[Any]] = {}
     for number, option in enumerate(options):
-        stage, where = stage_plugins.make(option), f"stages.{number}"
+        stage, where, label = stage_plugins.make(option), f"stages.{number}", place(number, option)
         if option.name in seen:
             raise InvalidPipeline(
-                f"two stages are called {option.name!r}; give one of them a `name`", field=f"{where}.name"
+                f"{label}: two stages are called {option.name!r}; give one of them a `name`", field=f"{where}.name"
             )
         if (wrong := _misplaced(stage, list(seen.values()))) is not None:
-            raise InvalidPipeline(f"{option.name!r} {wrong}", field=where)
+            raise InvalidPipeline(f"{label} {wrong}", field=where)
         for reference in stage.references():
-            if not isinstance(seen.get(reference), FrameStage | SequenceStage):
-                earlier = [name for name, known in seen.items() if isinstance(known, FrameStage)]
+            if reference not in seen or not seen[reference].finds_objects:
+                what = "which finds no objects" if reference in seen else "but there is no earlier stage of this name"
+                finders = [name for name, known in seen.items() if known.finds_objects]
                 raise InvalidPipeline(
-                    f"{option.name!r} refers to {reference!r}, which is no earlier stage that finds objects"
-                    + hint(reference, earlier),
+                    f"{label} refers to {reference!r}, {what}{_choice(reference, finders, 'objects', seen)}",
                     field=where,
                 )
         for reference in stage.boundaries():
             if not _cuts(seen.get(reference)):
+                what = "which finds no cuts" if reference in seen else "but there is no earlier stage of this name"
+                finders = [name for name, known in seen.items() if _cuts(known)]
                 raise InvalidPipeline(
-                    f"{option.name!r} begins anew at cuts of {reference!r}, which is no earlier stage that finds any"
-                    + hint(reference, [name for name, known in seen.items() if _cuts(known)]),
+                    f"{label} begins anew at cuts of {reference!r}, {what}{_choice(reference, finders, 'cuts', seen)}",
                     field=where,
                 )
         seen[option.name] = stage
@@ -99,10 +100,30 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
         later = list(seen.values())[number + 1 :]
         if isinstance(stage, Tiler) and not any(map(sees_tiles, later)):
             raise InvalidPipeline(
-                f"{stage.name!r} cuts the picture into tiles, but no later stage looks at them; put it before one that "
-                "finds something by itself",
+                f"{place(number, stage.options)} cuts the picture into tiles, but no later stage looks at them; put it "
+                "before one that finds something by itself",
                 field=f"stages.{number}",
             )
+
+
+def place(number: int, options: StageOptions) -> str:
+    """How messages name a stage: `stage 2 (detect 'cars')`, counted from 1."""
+    kind = stage_plugins.kind_of(options)
+    return (
+        f"stage {number + 1} ({kind})"
+        if options.name in ("", kind)
+        else f"stage {number + 1} ({kind} {options.name!r})"
+    )
+
+
+def _choice(word: str, finders: Sequence[str], what: str, earlier: Iterable[str]) -> str:
+    """Which earlier stages find something, as the end of a message about one that does not."""
+    if not finders:
+        return f"; no earlier stage finds {what}"
+    near = difflib.get_close_matches(word, finders, n=1, cutoff=0.5) if word not in earlier else []
+    return (
+        f" (did you mean {near[0]!r}?)" if near else f"; earlier stages that find {what}: {', '.join(sorted(finders))}"
+    )
 
 
 def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
@@ -148,22 +169,24 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f" (there is: {', '.join(known)})" if known else ""
 
 
-def _readable(error: ValidationError, where: str, stage: Any) -> InvalidPipeline:
+def _readable(error: ValidationError, number: int, stage: Any) -> InvalidPipeline:
     """One clear error, with the path of the value, from pydantic's list."""
     first = error.errors()[0]
     kinds = stage_plugins.discover()
     kind = stage.get("type") if isinstance(stage, Mapping) else None
+    where, label = f"stages.{number}", f"stage {number + 1}"
     path = [str(part) for part in first["loc"]]
     if path and path[0] == kind:  # pydantic puts the union's tag into the path
         path = path[1:]
     field = ".".join([where, *path])
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         what = "a stage needs a `type`" if kind is None else f"there is no stage type {kind!r}"
-        return InvalidPipeline(what + hint(str(kind), kinds), field=f"{where}.type")
+        return InvalidPipeline(f"{label}: {what}{hint(str(kind), kinds)}", field=f"{where}.type")
+    label += f" ({kind})" if isinstance(kind, str) else ""
     if first["type"] == "extra_forbidden" and kind in kinds:
         known = [field.alias or name for name, field in kinds[kind].Options.model_fields.items() if name != "type"]
-        return InvalidPipeline(f"{kind!r} has no option {path[-1]!r}" + hint(path[-1], known), field=field)
-    return InvalidPipeline(first["msg"].removeprefix("Value error, "), field=field)
+        return InvalidPipeline(f"{label} has no option {path[-1]!r}{hint(path[-1], known)}", field=field)
+    return InvalidPipeline(f"{label}: {explain(first, name='.'.join(path))}", field=field)
 
 
 def parse_pipeline(data: Any, *, field: str | None = None) -> PipelineSpec:
@@ -182,4 +205,4 @@ def parse_pipeline(data: Any, *, field: str | None = None) -> PipelineSpec:
             path = ".".join(part for part in (field, inner.field) if part)
             raise InvalidPipeline(inner.message, field=path or None) from None
         path = ".".join(part for part in (field, *map(str, first["loc"])) if part)
-        raise InvalidPipeline(first["msg"], field=path or None) from None
+        raise InvalidPipeline(explain(first), field=path or None) from None

@@ -133,6 +133,11 @@ class Stage(ABC, Generic[OptionsT]):
         """The request's `type`."""
         return str(get_args(cls.Options.model_fields["type"].annotation)[0])
 
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it adds objects to records, so that later stages may refer to it."""
+        return False
+
     def references(self) -> tuple[str, ...]:
         """Names of earlier stages whose objects this one needs."""
         return ()
@@ -214,6 +219,11 @@ class FrameStage(Stage[OptionsT]):
     """True-or-false entries of its values that the finished job reports: on how many frames, and as a share."""
 
     @property
+    def finds_objects(self) -> bool:
+        """Whether it adds objects to records; one that never does says so, and nothing can refer to it in vain."""
+        return True
+
+    @property
     def memory(self) -> int:
         """How many frames before a frame, of those that the job looks at, the result for it may depend on."""
         return 0
@@ -253,6 +263,11 @@ class SequenceStage(Stage[OptionsT]):
     gates: tuple[str, ...] = ()
     """Names of the stages that may have frames skipped that this stage's `references` then do not look at; set by the
     engine."""
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it adds objects to records."""
+        return True
 
     def looked(self, record: FrameRecord) -> bool:
         """Whether the stages that this one refers to have looked at the frame: it is whole, and was not skipped."""

@@ -42,6 +42,11 @@ class Edges(FrameStage[EdgesOptions]):
 
     _cv2: Any
 
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
     def open(self, tools: Tools) -> None:
         """Take OpenCV."""
         self._cv2 = tools.cv2

@@ -55,6 +55,11 @@ class MotionGate(FrameStage[MotionGateOptions]):
         """The frame before, and those that may hold the gate open."""
         return 1 + self.options.hold_frames
 
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
     def open(self, tools: Tools) -> None:
         """Take OpenCV."""
         self._cv2 = tools.cv2

@@ -48,6 +48,11 @@ class ReadText(FrameStage[ReadTextOptions]):
     _reader: Any
     _cv2: Any
 
+    @property
+    def finds_objects(self) -> bool:
+        """The lines of a whole frame; with `of`, it adds text to the objects of another stage."""
+        return self.options.of is None
+
     def references(self) -> tuple[str, ...]:
         """The stage whose objects are read."""
         return () if self.options.of is None else (self.options.of,)

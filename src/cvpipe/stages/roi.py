@@ -45,17 +45,25 @@ class Roi(Reshaper[RoiOptions]):
     Options = RoiOptions
 
     def reshape(self, view: View) -> View:
-        """The view behind a mask. Raises: InvalidRequest where a polygon does not touch the frame, or after a `roi`."""
+        """The view behind a mask.
+
+        Raises: InvalidRequest where a corner lies outside the frame, a polygon has no area, or after a `roi`.
+        """
         if view.polygons:
             raise InvalidRequest("there is a `roi` before it; write all polygons into one", field=self.name)
         width, height = view.source
         scale = (width, height) if self.options.unit == "fraction" else (1, 1)
         polygons = [np.array(polygon) * scale for polygon in self.options.polygons]
-        for number, polygon in enumerate(polygons):
-            low, high = polygon.min(axis=0), polygon.max(axis=0)
-            if (low >= view.source).any() or (high - low <= 0).any():
+        for number, polygon in enumerate(polygons, 1):
+            outside = polygon[(polygon > view.source).any(axis=1)]
+            if len(outside):
                 raise InvalidRequest(
-                    f"polygon {number} shows nothing of the frame of {width}x{height} pixels", field=self.name
+                    f"polygon {number} has a corner at {outside[0][0]:g}, {outside[0][1]:g}, but the frame has "
+                    f"{width}x{height} pixels; put its corners inside or on the edge, or write them with "
+                    "`unit: fraction`",
+                    field=self.name,
                 )
+            if (polygon.max(axis=0) - polygon.min(axis=0) <= 0).any():
+                raise InvalidRequest(f"polygon {number} has no area: it shows nothing", field=self.name)
         masks = tuple(tuple((float(x), float(y)) for x, y in polygon) for polygon in polygons)
         return replace(view, polygons=masks, pad=self.options.pad)

@@ -51,6 +51,11 @@ class Scenes(FrameStage[ScenesOptions]):
         """The frame before."""
         return 1
 
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
     def open(self, tools: Tools) -> None:
         """Take OpenCV."""
         self._cv2 = tools.cv2

@@ -114,6 +114,11 @@ class Track(SequenceStage[TrackOptions]):
         self._tracker: ByteTracker | None = None
         self._kinds: dict[tuple[str, str], int] = {}
 
+    @property
+    def finds_objects(self) -> bool:
+        """It numbers those of others."""
+        return False
+
     def references(self) -> tuple[str, ...]:
         """The stage whose objects are tracked."""
         return () if self.options.of is None else (self.options.of,)
