@@ -1,0 +1,234 @@
+"""Crops: a part of a frame on a network's canvas, and the way back from the canvas to the displayed source frame.
+
+A crop is made by one resize from the frame's pixels: by averaging areas (`INTER_AREA`) where it shrinks in both
+directions, bilinear else. What lies beyond the frame is padding. Points count from the corner of the first pixel, as
+everywhere; a crop's edges lie on whole pixels of the frame, so that the way back is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cvpipe.frames import Image, View
+from cvpipe.rle import Mask
+
+Fit = Literal["stretch", "letterbox", "top-down"]
+Corners = tuple[int, int, int, int]
+Floats = npt.NDArray[np.float32]
+
+_MAX_GROWTH = 8192
+"""Longest side of a crop in pixels of the frame: a box is never much larger than the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of a frame on a canvas.
+
+    view: of the frame that it is cut from. width, height: of the canvas, in pixels.
+    region: (x, y, width, height) of what is cut, in pixels of the frame's image; it may reach beyond it.
+    content: (x, y, width, height) of where that lies on the canvas; the rest is padding.
+    """
+
+    view: View
+    width: int
+    height: int
+    region: Corners
+    content: Corners
+
+    @classmethod
+    def whole(cls, view: View) -> Crop:
+        """All of a frame, its image being the canvas."""
+        return cls(view, view.width, view.height, view.content, view.content)
+
+    @classmethod
+    def of(cls, view: View, box: npt.ArrayLike, size: tuple[int, int], *, fit: Fit, grow: float = 1.0) -> Crop | None:
+        """A box's crop on a canvas of `size` (width, height); None where nothing of the box is on the frame.
+
+        box: (4,) x1, y1, x2, y2 in pixels of the displayed source frame. grow: how much larger than the box, about its
+        middle, what is cut is. fit: `stretch` fills the canvas with it; `letterbox` keeps its aspect ratio, in the
+        middle of padding; `top-down` cuts more of the frame instead, as much as the canvas's aspect ratio wants.
+        """
+        x1, y1, x2, y2 = view.from_source(np.asarray(box, np.float64)).astype(np.float64).tolist()
+        if x2 <= x1 or y2 <= y1:
+            return None
+        wide, high = (x2 - x1) * grow, (y2 - y1) * grow
+        if fit == "top-down":
+            wide, high = max(wide, high * size[0] / size[1]), max(high, wide * size[1] / size[0])
+        wide, high = min(wide, _MAX_GROWTH), min(high, _MAX_GROWTH)
+        left, width = _on_pixels((x1 + x2 - wide) / 2, wide)
+        top, height = _on_pixels((y1 + y2 - high) / 2, high)
+        content = (0, 0, *size)
+        if fit == "letterbox":
+            scale = min(size[0] / width, size[1] / height)
+            inner = max(1, min(size[0], round(width * scale))), max(1, min(size[1], round(height * scale)))
+            content = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2, *inner)
+        return cls(view, *size, (left, top, width, height), content)
+
+    def pixels(self, image: Image, cv2: Any, *, pad: int) -> Image:
+        """The crop's picture, uint8 (height, width, 3).
+
+        image: the frame's, of `view.shape` with three channels. pad: grey level of what is not on the frame.
+        """
+        if self.region == self.content == self.view.content and image.shape[:2] == (self.height, self.width):
+            return image
+        x, y, width, height = self.content
+        part = _cut(image, self.region, self.view.content, pad)
+        shrinks = part.shape[1] >= width and part.shape[0] >= height
+        if part.shape[:2] != (height, width):
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            part = cv2.resize(part, (width, height), interpolation=how)
+        if (width, height) == (self.width, self.height):
+            return np.ascontiguousarray(part)
+        canvas = np.full((self.height, self.width, 3), pad, np.uint8)
+        canvas[y : y + height, x : x + width] = part
+        return canvas
+
+    def to_source(self, points: npt.NDArray[np.floating]) -> Floats:
+        """Map canvas coordinates to the displayed source frame.
+
+        points: (..., 2) x, y or (..., 4) x1, y1, x2, y2. Returns float32 of the same shape, clipped to the frame.
+        """
+        return self.view.to_source(_moved(points, self.content, self.region))
+
+    def from_source(self, points: npt.NDArray[np.floating]) -> Floats:
+        """Map points of the displayed source frame to the canvas; what is not on the crop lies beyond its edges."""
+        return _moved(self.view.from_source(points), self.region, self.content).astype(np.float32)
+
+    def on_source(self, grid: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], Corners]:
+        """What a grid over the canvas says of the pixels of the displayed source frame.
+
+        grid: (h, w) over all of the canvas. Integers: each pixel gets the value of the cell that its middle lies in;
+        floats: bilinear between the middles of cells. Returns the values, (rows, columns); which of these pixels the
+        crop shows, of the same shape; and x1, y1, x2, y2 of the part of the source frame that they are.
+        """
+        across, down, shown, part = _places(self, grid.shape[1], grid.shape[0])
+        if not np.issubdtype(grid.dtype, np.floating):
+            row, column = down.astype(np.int64), across.astype(np.int64)
+            return (grid[row][:, column] if row.ndim == 1 else grid[row, column]), shown, part
+        (top, bottom, low), (left, right, near) = _between(down, grid.shape[0]), _between(across, grid.shape[1])
+        grid = grid.astype(np.float32, copy=False)
+        if down.ndim == 1:
+            rows = grid[top] + (grid[bottom] - grid[top]) * low[:, None]
+            return rows[:, left] + (rows[:, right] - rows[:, left]) * near, shown, part
+        upper = grid[top, left] + (grid[top, right] - grid[top, left]) * near
+        lower = grid[bottom, left] + (grid[bottom, right] - grid[bottom, left]) * near
+        return upper + (lower - upper) * low, shown, part
+
+    def mask(self, inside: npt.NDArray[np.bool_], part: Corners) -> Mask:
+        """The mask of the displayed source frame that is `inside`, (rows, columns), on a part of it."""
+        width, height = self.view.source
+        whole = np.zeros((height, width), bool)
+        whole[part[1] : part[3], part[0] : part[2]] = inside
+        return Mask.of(whole)
+
+
+def area_share(mask: Mask) -> float:
+    """A mask's area as a share of the frame, to 6 decimals."""
+    return round(mask.area / (mask.height * mask.width), 6)
+
+
+def label_masks(crop: Crop, grid: npt.NDArray[np.integer], labels: Iterable[int]) -> dict[int, Mask]:
+    """The mask of each label that is there. grid: (h, w) labels, from 0, over the crop's canvas."""
+    found, shown, part = crop.on_source(grid)
+    present = np.bincount(found[shown]).tolist()
+    return {
+        label: crop.mask((found == label) & shown, part)
+        for label in labels
+        if label < len(present) and present[label] > 0
+    }
+
+
+def chance_masks(crop: Crop, chances: Floats, labels: Iterable[int], *, threshold: float) -> dict[int, Mask]:
+    """The mask of each label whose chance is above the threshold somewhere. chances: (labels, h, w), 0 to 1."""
+    masks = {}
+    for label in labels:
+        if chances[label].max(initial=0) <= threshold:
+            continue
+        found, shown, part = crop.on_source(chances[label])
+        inside = (found > threshold) & shown
+        if inside.any():
+            masks[label] = crop.mask(inside, part)
+    return masks
+
+
+def _on_pixels(start: float, length: float) -> tuple[int, int]:
+    """The nearest whole pixels, one at least: start and length."""
+    first, last = round(start), round(start + length)
+    return first, max(1, last - first)
+
+
+def _cut(image: Image, region: Corners, content: Corners, pad: int) -> Image:
+    """A part of the picture, filled up with padding where it reaches beyond what is shown of the frame."""
+    x, y, width, height = region
+    left, top = max(x, content[0]), max(y, content[1])
+    right, bottom = min(x + width, content[0] + content[2]), min(y + height, content[1] + content[3])
+    if (left, top, right, bottom) == (x, y, x + width, y + height):
+        return image[y:bottom, x:right]
+    part = np.full((height, width, 3), pad, np.uint8)
+    if right > left and bottom > top:
+        part[top - y : bottom - y, left - x : right - x] = image[top:bottom, left:right]
+    return part
+
+
+def _moved(points: npt.NDArray[np.floating], src: Corners, dst: Corners) -> npt.NDArray[np.float64]:
+    """Points (..., 2k) of one rectangle in another."""
+    shape = np.shape(points)
+    pairs = np.asarray(points, np.float64).reshape(*shape[:-1], shape[-1] // 2, 2)
+    moved: npt.NDArray[np.float64] = (pairs - src[:2]) * (dst[2] / src[2], dst[3] / src[3]) + dst[:2]
+    return moved.reshape(shape)
+
+
+def _between(places: Floats, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """The two cells whose middles a place lies between, and how far it is from the first to the second."""
+    middle = np.clip(places - np.float32(0.5), 0, count - 1)
+    first = np.minimum(middle.astype(np.int64), max(0, count - 2))
+    return first, np.minimum(first + 1, count - 1), middle - first.astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _places(crop: Crop, columns: int, rows: int) -> tuple[Floats, Floats, npt.NDArray[np.bool_], Corners]:
+    """For the pixels of the source that a crop shows: where on a grid over its canvas their middles lie.
+
+    Returns x and y in cells (below `columns`, `rows`), which pixels are shown, and the part of the source that they
+    are. x is (columns,) and y (rows,), or both (rows, columns) under a lens.
+    Memory: a byte for each of these pixels, nine under a lens, of four crops.
+    """
+    view = crop.view
+    x, y, width, height = crop.content
+    edges = crop.to_source(np.array([x, y, x + width, y + height], np.float64)).astype(np.float64)
+    first, last = np.floor(edges[:2]).astype(int).tolist(), np.ceil(edges[2:]).astype(int).tolist()
+    part: Corners = (*first, min(view.source[0], last[0]), min(view.source[1], last[1]))
+    across, down = (np.arange(part[axis], part[axis + 2]) + 0.5 for axis in (0, 1))
+    if view.lens is not None:
+        straight = view.lens.straighten(np.stack(np.meshgrid(across, down), axis=-1))
+        across, down = straight[..., 0], straight[..., 1]
+    sides = []
+    for axis, (places, cells) in enumerate(((across, columns), (down, rows))):
+        moved, is_shown = _on_axis(crop, places, axis)
+        moved = np.nan_to_num(moved) * (cells / (crop.width, crop.height)[axis])
+        placed = np.clip(moved, 0, np.nextafter(np.float32(cells), np.float32(0))).astype(np.float32)
+        sides.append((placed, is_shown))
+    (columns_at, in_columns), (rows_at, in_rows) = sides
+    shown = in_rows[:, None] & in_columns if view.lens is None else in_rows & in_columns
+    for array in (columns_at, rows_at, shown):
+        array.setflags(write=False)
+    return columns_at, rows_at, shown, part
+
+
+def _on_axis(
+    crop: Crop, places: npt.NDArray[np.floating], axis: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Places on one axis of the (straight) frame on that of the canvas, and which of them are shown."""
+    rectangles = (crop.view.region, crop.view.content, crop.region, crop.content)
+    (left, wide), (near, width), (cut, cut_width), (start, length) = ((r[axis], r[axis + 2]) for r in rectangles)
+    on_view = (places.astype(np.float64) - left) * (width / wide) + near
+    canvas = (on_view - cut) * (length / cut_width) + start
+    with np.errstate(invalid="ignore"):
+        shown = (places >= left) & (places < left + wide) & (canvas >= start) & (canvas < start + length)
+    return canvas, shown
