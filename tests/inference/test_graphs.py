@@ -76,11 +76,11 @@ def test_too_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"image": [1, 3, 8, 8], "size": [2]}, "one input, got"),
-        ({"image": [1, 3, 64]}, "four dimensions"),
+        ({"image": [1, 3, 8, 8], "size": [2]}, "one input for pictures, got"),
+        ({"image": [1, 64]}, "four dimensions"),
         ({"image": [1, 1, 8, 8]}, "3 channels"),
     ],
-    ids=["two inputs", "three dimensions", "one channel"],
+    ids=["two inputs", "two dimensions", "one channel"],
 )
 def test_an_input_that_is_no_picture_is_refused(inputs: dict[str, list[int]], message: str) -> None:
     with pytest.raises(InvalidModel, match=message):
@@ -94,8 +94,9 @@ def test_an_input_that_is_no_picture_is_refused(inputs: dict[str, list[int]], me
         ([2, 32, 64, 3], "nhwc", ImageInput("image", 2, 32, 64)),
         (["n", 3, "h", "w"], "nchw", ImageInput("image", None, None, None)),
         ([None, 3, 32, None], "nchw", ImageInput("image", None, 32, None)),
+        ([3, 32, 64], "nchw", ImageInput("image", 1, 32, 64, batched=False)),
     ],
-    ids=["nchw", "nhwc", "named", "unnamed"],
+    ids=["nchw", "nhwc", "named", "unnamed", "no batch"],
 )
 def test_the_picture_input_is_read(shape: list[int | str | None], layout: str, expected: ImageInput) -> None:
     raw = model_bytes([RELU], inputs={"image": shape}, outputs={"out": None})

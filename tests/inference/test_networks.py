@@ -14,7 +14,8 @@ from onnx import helper
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference import InputSpec, find_card, networks
-from cvpipe.inference.networks import OnnxNetwork, to_tensor
+from cvpipe.inference.feeds import to_tensor
+from cvpipe.inference.networks import OnnxNetwork
 from tests.modelcards import endless_network, mean_network, model_bytes, table_network, write_card, write_yolox_card
 
 WIDE = View.of(768, 432)
@@ -179,11 +180,11 @@ def test_threads_share_a_network(yolox: OnnxNetwork) -> None:
         (
             model_bytes(
                 [helper.make_node("ReduceMean", ["image"], ["out"], axes=[0, 1, 2, 3], keepdims=0)],
-                inputs={"image": [1, 3, 160, 160]},
+                inputs={"image": [2, 3, 160, 160]},
                 outputs={"out": []},
             ),
             {},
-            "wanted outputs with 1 rows",
+            "wanted outputs with 2 rows",
             None,
         ),
         (

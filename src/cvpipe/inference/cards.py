@@ -43,6 +43,8 @@ from cvpipe.log import fields
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "model.yaml"
+SHIPPED = Path(__file__).parents[1] / "shipped_models"
+"""Models that come with cvpipe. A model of the same name in the user's own folder takes a shipped one's place."""
 _NAME = r"^[a-z0-9][a-z0-9._-]*$"
 
 Task = Literal[
@@ -58,6 +60,7 @@ Task = Literal[
     "captioning",
     "depth",
 ]
+Extra = Literal["size_wh", "size_hw", "scale_hw", "one"]
 Triple = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -88,6 +91,11 @@ class InputSpec(BaseModel):
     )
     anchor: Literal["top-left", "centre"] = Field(default="centre", description="Where a letterbox puts the frame.")
     pad: int = Field(default=114, ge=0, le=255, description="Grey level of the padding.")
+    extra: dict[str, Extra] = Field(
+        default_factory=dict,
+        description="Further inputs of the network, and what each is fed for a picture: size_wh, size_hw: the canvas "
+        "in pixels; scale_hw: (1, 1), the canvas is not scaled again; one: ones.",
+    )
 
     @field_validator("mean", "scale", mode="before")
     @classmethod
@@ -210,7 +218,10 @@ class ModelCard(BaseModel):
 
 
 def load_cards(models_path: Path) -> dict[str, ModelCard]:
-    """Every card under `models_path`, by `name@version`, sorted. A wrong card is left out with a warning."""
+    """Every card under `models_path` and every shipped one, by `name@version`, sorted.
+
+    A wrong card is left out with a warning.
+    """
     cards: dict[str, ModelCard] = {}
     for path in _card_files(models_path, "*"):
         try:
@@ -231,7 +242,7 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
     paths = _card_files(models_path, name) if re.match(_NAME, name) else iter(())
     cards = [_load_at(models_path, path) for path in paths]
     if not cards:
-        known = sorted({path.relative_to(models_path).parts[0] for path in _card_files(models_path, "*")})
+        known = sorted({_folders(models_path, path)[0] for path in _card_files(models_path, "*")})
         raise NotFound(f"there is no model {name!r} in {models_path}{nearest(name, known)}", field="model")
     cards.sort(key=lambda card: _version_key(card.version))
     if not version:
@@ -253,14 +264,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _card_files(models_path: Path, name: str) -> Iterator[Path]:
-    for pattern in (f"{name}/{CARD_FILE}", f"{name}/*/{CARD_FILE}"):
-        yield from sorted(models_path.glob(pattern))
+    taken: set[str] = set()
+    for root in (models_path, SHIPPED):
+        found = [p for pattern in (f"{name}/{CARD_FILE}", f"{name}/*/{CARD_FILE}") for p in sorted(root.glob(pattern))]
+        yield from (path for path in found if _folders(root, path)[0] not in taken)
+        taken |= {_folders(root, path)[0] for path in found}
+
+
+def _folders(root: Path, path: Path) -> tuple[str, ...]:
+    """The folders from `root` down to the card at `path`: its name, and maybe its version."""
+    return path.relative_to(SHIPPED if path.is_relative_to(SHIPPED) else root).parts[:-1]
 
 
 def _load_at(models_path: Path, path: Path) -> ModelCard:
     """The card at `path`, whose folders must say the same as the card."""
     card = ModelCard.load(path)
-    name, *version = path.relative_to(models_path).parts[:-1]
+    name, *version = _folders(models_path, path)
     if card.name != name or version not in ([], [card.version]):
         raise InvalidModel(
             f"{path} calls itself {card.ref}; its folder must be {card.name} or {card.name}/{card.version}"

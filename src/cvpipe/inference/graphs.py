@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,16 @@ _STRIDES = (4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """The one input of a network that looks at pictures; None stands for a dimension that is free."""
+    """The input of a network that takes pictures; None stands for a dimension that is free.
+
+    batched: whether it has a batch dimension; `batch` is 1 where it has none.
+    """
 
     name: str
     batch: int | None
     height: int | None
     width: int | None
+    batched: bool = True
 
 
 def read_graph(raw: bytes) -> ModelProto:
@@ -49,26 +53,39 @@ def read_graph(raw: bytes) -> ModelProto:
     return model
 
 
-def image_input(model: ModelProto, layout: str) -> ImageInput:
-    """The network's only input, four-dimensional in `layout` (`nchw` or `nhwc`). Raises: InvalidModel."""
+def image_input(model: ModelProto, layout: str, extra: Collection[str] = ()) -> ImageInput:
+    """The input for pictures: four-dimensional in `layout` (`nchw` or `nhwc`), or without the batch dimension.
+
+    extra: names of all other inputs. Raises: InvalidModel.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}  # old files list their weights as inputs too
-    inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        raise InvalidModel(f"wanted a network with one input, got {[value.name for value in inputs]}")
+    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
+    for name in extra:
+        if name not in inputs:
+            raise InvalidModel(f"the network has no input {name!r}; there is {', '.join(inputs)}", field="input.extra")
+    left = [value for name, value in inputs.items() if name not in extra]
+    if len(left) != 1:
+        raise InvalidModel(
+            f"wanted a network with one input for pictures, got {[value.name for value in left]}; "
+            "name the others in input.extra"
+        )
     dims = [
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
-        for dim in inputs[0].type.tensor_type.shape.dim
+        for dim in left[0].type.tensor_type.shape.dim
     ]
+    batched = len(dims) != 3
+    if not batched:
+        dims.insert(layout.index("n"), 1)
     if len(dims) != 4:
-        raise InvalidModel(f"wanted an input of four dimensions ({layout}), got {len(dims)}: {inputs[0].name}")
+        raise InvalidModel(f"wanted an input of four dimensions ({layout}), got {len(dims)}: {left[0].name}")
     batch, channels, height, width = (dims[layout.index(axis)] for axis in "nchw")
     if channels not in (3, None):
-        raise InvalidModel(f"wanted an input of 3 channels ({layout}), got {dims}: {inputs[0].name}")
-    return ImageInput(name=inputs[0].name, batch=batch, height=height, width=width)
+        raise InvalidModel(f"wanted an input of 3 channels ({layout}), got {dims}: {left[0].name}")
+    return ImageInput(name=left[0].name, batch=batch, height=height, width=width, batched=batched)
 
 
-def freed(model: ModelProto, layout: str) -> ModelProto:
-    """A copy of `model` whose input takes any batch, height and width.
+def freed(model: ModelProto, layout: str, extra: Collection[str] = ()) -> ModelProto:
+    """A copy of `model` whose input takes any batch, height and width; extra: names of its other inputs.
 
     Sizes that the exporter wrote into Reshape nodes become "the same as before" (0) for the batch and "what is left"
     (-1) for numbers of grid cells. Whether the result computes the same is for the caller to try: sizes may hide
@@ -77,8 +94,10 @@ def freed(model: ModelProto, layout: str) -> ModelProto:
     edited = ModelProto()
     edited.CopyFrom(model)
     graph = edited.graph
-    before = image_input(model, layout)
+    before = image_input(model, layout, extra)
     for value in graph.input:
+        if value.name in extra and len(value.type.tensor_type.shape.dim) > 1:
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
         if value.name == before.name:
             for axis, name in (("n", "batch"), ("h", "height"), ("w", "width")):
                 value.type.tensor_type.shape.dim[layout.index(axis)].dim_param = name

@@ -14,23 +14,21 @@ from onnx import ModelProto
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image, View
-from cvpipe.inference.cards import InputSpec, ModelCard
+from cvpipe.inference.cards import ModelCard
 from cvpipe.inference.devices import Device, providers
+from cvpipe.inference.feeds import Feed, Feeder
 from cvpipe.inference.graphs import freed, image_input, read_graph
 from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
-Outputs = tuple[Floats, ...]
-Feed = dict[str, npt.NDArray[Any]]
-DType = type[np.float32] | type[np.float16] | type[np.uint8]
+Outputs = tuple[npt.NDArray[Any], ...]
 
 STEP = 32  # canvases are multiples of this: the coarsest stride of the networks we know
 _GPU_BATCH = 16
 _TRIAL_SECONDS = 60.0
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (8,), (16,), (32,))
-_DTYPES: dict[str, DType] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 def open_session(raw: bytes, *, device: Device) -> onnxruntime.InferenceSession:
@@ -64,21 +62,21 @@ class OnnxNetwork:
         try:
             raw = card.read()
             model = read_graph(raw)
-            image = image_input(model, spec.layout)
+            image = image_input(model, spec.layout, spec.extra)
             for name, wanted, got in (("width", spec.width, image.width), ("height", spec.height, image.height)):
                 if got not in (None, wanted):
                     raise InvalidModel(f"the network's {name} is {got}, the card says {wanted}", field=f"input.{name}")
             session = open_session(raw, device=device)
-            self._input, self._dtype = _input_of(session)
+            self._feeder = Feeder(session, image.name, spec)
             own_batch = image.batch or 1
             picture = _trial_picture(spec.width, spec.height)
-            expected = _try(session, self._feed([picture] * own_batch))[0]
-            resizable = card.rectangular and spec.resize == "letterbox"
-            free_size, free_batch = image.height is None and image.width is None, image.batch is None
+            self._rows, expected = self._trial(session, [picture] * own_batch)
+            resizable = card.rectangular and spec.resize == "letterbox" and self._rows
+            free_size, free_batch = image.height is None and image.width is None, image.batch is None and self._rows
             wants_size = resizable and not free_size
-            wants_batch = not free_batch and (device == "cuda" or own_batch > 1)
+            wants_batch = self._rows and image.batched and not free_batch and (device == "cuda" or own_batch > 1)
             if wants_size or wants_batch:
-                loose = self._loosened(freed(model, spec.layout), device, picture, expected)
+                loose = self._loosened(freed(model, spec.layout, spec.extra), device, picture, expected)
                 if loose is not None:
                     session, free_size, free_batch = loose, True, True
         except InvalidModel as error:
@@ -88,7 +86,7 @@ class OnnxNetwork:
         # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last
         # digits, depend on the size, and a frame's result must not depend on how many frames came along.
         self._batch = (_GPU_BATCH if device == "cuda" else 1) if free_batch else own_batch
-        self._shapes = tuple(output.shape for output in expected)
+        self._shapes = tuple(output.shape if self._rows else (-1, *output.shape[1:]) for output in expected)
         self._sizes: dict[tuple[int, int], bool] = {(spec.width, spec.height): True}
         self._lock = threading.Lock()
 
@@ -99,7 +97,11 @@ class OnnxNetwork:
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs for one picture of the card's size, without the batch dimension."""
+        """Shapes of the outputs for one picture of the card's size, without the batch dimension.
+
+        A network whose outputs have none (its own suppression is inside, as torchvision's detectors have it) runs one
+        picture at a time; the first dimension of each is -1, for it varies.
+        """
         return self._shapes
 
     def input_view(self, upstream: View) -> View:
@@ -123,18 +125,29 @@ class OnnxNetwork:
     def run(self, images: Sequence[Image]) -> list[Outputs]:
         """Raw outputs for each picture (height, width, 3), all of the shape of one `input_view`.
 
-        Without the batch dimension, float32. Pictures go to the device `batch` at a time.
+        Without the batch dimension; numbers with a point as float32, others as they are. Pictures go to the device
+        `batch` at a time.
         """
         results: list[Outputs] = []
         for start in range(0, len(images), self._batch):
             part = list(images[start : start + self._batch])
             missing = self._batch - len(part)
-            feed = self._feed(part + [np.zeros_like(part[0])] * missing)
-            results += _per_picture(run_session(self._session, feed), self._batch)[: len(part)]
+            feed = self._feeder.feed(part + [np.zeros_like(part[0])] * missing)
+            results += _per_picture(run_session(self._session, feed), self._batch, rows=self._rows)[: len(part)]
         return results
 
-    def _feed(self, images: Sequence[Image]) -> Feed:
-        return {self._input: to_tensor(images, self.card.input, self._dtype)}
+    def _trial(self, session: onnxruntime.InferenceSession, images: list[Image]) -> tuple[bool, Outputs]:
+        """Whether outputs have a row for each picture, and those for the first picture.
+
+        A network that takes one picture may have outputs without a batch dimension: told by a length other than 1 for
+        a busy picture or a blank one.
+        """
+        busy = _try(session, self._feeder.feed(images))
+        rows = all(output.ndim > 0 and len(output) == len(images) for output in busy)
+        if len(images) == 1 and rows:
+            blank = _try(session, self._feeder.feed([np.zeros_like(images[0])]))
+            rows = all(len(output) == 1 for output in blank)
+        return rows, _per_picture(busy, len(images), rows=rows)[0]
 
     def _loosened(
         self, model: ModelProto, device: Device, picture: Image, expected: Outputs
@@ -142,7 +155,7 @@ class OnnxNetwork:
         """A session on the edited graph, where it computes what the original does."""
         try:
             session = open_session(model.SerializeToString(), device=device)
-            outputs = _try(session, self._feed([picture, picture[::-1]]))[0]
+            outputs = _per_picture(_try(session, self._feeder.feed([picture, picture[::-1]])), 2)[0]
         except InvalidModel as error:
             reason = str(error)[:200]
         else:
@@ -174,7 +187,9 @@ class OnnxNetwork:
         small = np.full(view.shape, spec.pad, np.uint8)
         small[:height, :width] = full[:height, :width]
         try:
-            wide, tight = (_try(self._session, self._feed([picture]))[0] for picture in (full, small))
+            wide, tight = (
+                _per_picture(_try(self._session, self._feeder.feed([picture])), 1)[0] for picture in (full, small)
+            )
         except InvalidModel:
             return False
         sizes = ((spec.width, spec.height), (view.width, view.height))
@@ -189,29 +204,6 @@ class OnnxNetwork:
         return all(_in_order(a, b) for a, b in levels if b.shape[0] * b.shape[1] == finest)
 
 
-def to_tensor(images: Sequence[Image], spec: InputSpec, dtype: DType) -> npt.NDArray[Any]:
-    """The network's input: (n, 3, height, width) or (n, height, width, 3), (pixel - mean) / scale."""
-    height, width = images[0].shape[:2]
-    channels_first = spec.layout == "nchw"
-    shape = (len(images), 3, height, width) if channels_first else (len(images), height, width, 3)
-    tensor = np.empty(shape, np.float32)
-    for row, image in zip(tensor, images, strict=True):
-        row[...] = image.transpose(2, 0, 1) if channels_first else image
-    by_channel = (3, 1, 1) if channels_first else (3,)
-    if any(spec.mean):
-        tensor -= np.array(spec.mean, np.float32).reshape(by_channel)
-    if any(scale != 1 for scale in spec.scale):
-        tensor /= np.array(spec.scale, np.float32).reshape(by_channel)
-    return tensor.astype(dtype, copy=False)
-
-
-def _input_of(session: onnxruntime.InferenceSession) -> tuple[str, DType]:
-    first = session.get_inputs()[0]
-    if first.type not in _DTYPES:
-        raise InvalidModel(f"wanted an input of type {', '.join(_DTYPES)}, got {first.type}")
-    return first.name, _DTYPES[first.type]
-
-
 def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any = None) -> list[npt.NDArray[Any]]:
     """All outputs of one call. Raises: InvalidModel where ONNX Runtime refuses it."""
     try:
@@ -220,24 +212,30 @@ def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any 
         raise InvalidModel(f"the network does not run: {error}") from error
 
 
-def _try(session: onnxruntime.InferenceSession, feed: Feed) -> list[Outputs]:
+def _try(session: onnxruntime.InferenceSession, feed: Feed) -> list[npt.NDArray[Any]]:
     """A call with a time limit, for a network that is not known yet: a Loop of 2**60 steps never returns."""
     options = onnxruntime.RunOptions()
     timer = threading.Timer(_TRIAL_SECONDS, setattr, (options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:
-        return _per_picture(run_session(session, feed, options), len(next(iter(feed.values()))))
+        outputs = run_session(session, feed, options)
     finally:
         timer.cancel()
+    if not all(type(output) is np.ndarray and output.dtype.kind in "fiub" for output in outputs):
+        raise InvalidModel("wanted outputs that are tensors of numbers")
+    return outputs
 
 
-def _per_picture(outputs: list[npt.NDArray[Any]], batch: int) -> list[Outputs]:
+def _per_picture(outputs: list[npt.NDArray[Any]], batch: int, *, rows: bool = True) -> list[Outputs]:
+    """The outputs of each picture. rows: whether they have one row for each; else they are of the only one."""
+    tables = [output if output.dtype.kind in "iub" else np.asarray(output, np.float32) for output in outputs]
+    if not rows and batch == 1:
+        return [tuple(np.atleast_1d(output) for output in tables)]
     for output in outputs:
         if output.ndim < 1 or len(output) != batch:
             raise InvalidModel(f"wanted outputs with {batch} rows, one for each picture, got {output.shape}")
-    rows = [np.asarray(output, np.float32) for output in outputs]
-    return [tuple(output[i] for output in rows) for i in range(batch)]
+    return [tuple(output[i] for output in tables) for i in range(batch)]
 
 
 def _trial_picture(width: int, height: int) -> Image:
