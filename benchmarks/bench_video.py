@@ -16,7 +16,7 @@ from benchmarks import video_long, video_reading, video_scaling, video_skipping
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "reading": lambda _, rounds: video_reading.measure(rounds),
-    "skipping": lambda _, rounds: video_skipping.measure(rounds),
+    "skipping": video_skipping.measure,
     "long": lambda _, rounds: video_long.measure(rounds),
     "scaling": video_scaling.measure,
 }

@@ -64,6 +64,17 @@ def enlarged(video: Path, *, every: int) -> Path:
     return out
 
 
+def footage(assets: Path, gop: int, seconds: int) -> Path:
+    """People in a room, a real recording, enlarged to 1080p and shown at 30 frames/s: h264 with x264's defaults."""
+    out = FOLDER / "clips" / f"people-1080p30-gop{gop}-{seconds}s.mp4"
+    if not out.exists():
+        video = assets / "videos" / "one-by-one-person-detection.mp4"
+        steps = f"setpts=N/30/TB,scale={_SIZE[0]}:{_SIZE[1]}:flags=lanczos"
+        coding = ["-r", "30", "-t", str(seconds), "-c:v", "libx264", "-g", str(gop), "-pix_fmt", "yuv420p"]
+        make(out, "-i", str(video), "-vf", steps, *coding)
+    return out
+
+
 def repeated(part: Path, times: int, out: Path) -> Path:
     """A video several times over, without coding it anew."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:

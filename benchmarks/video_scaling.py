@@ -28,7 +28,7 @@ _VIDEOS = {"one-by-one-person-detection.mp4": 14, "car-detection.mp4": 6}
 
 def measure(assets: Path, rounds: int) -> None:
     """Print the table."""
-    kept = scaling.INTERPOLATION
+    kept = scaling.SHRINKING
     try:
         costs = _costs(rounds)
         with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +139,7 @@ def _costs(rounds: int) -> dict[str, list[float]]:
 
 
 def _choose(flags: str) -> None:
-    cast("Any", scaling).INTERPOLATION = flags
+    cast("Any", scaling).SHRINKING = flags
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
