@@ -33,3 +33,19 @@ def test_a_large_mask_comes_back() -> None:
 def test_what_are_no_run_lengths_is_told(counts: str) -> None:
     with pytest.raises(ValueError, match="run lengths"):
         Mask(4, 4, counts).pixels()
+
+
+@given(st.data())
+def test_a_part_placed_in_a_picture_is_the_mask_of_the_whole(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    shape = (data.draw(st.integers(0, height - y)), data.draw(st.integers(0, width - x)))
+    whole = np.zeros((height, width), bool)
+    whole[y : y + shape[0], x : x + shape[1]] = data.draw(arrays.arrays(np.bool_, shape))
+    part = whole[y : y + shape[0], x : x + shape[1]]
+    assert Mask.placed(part, (x, y), (width, height)) == Mask.of(whole)
+
+
+def test_a_part_that_leaves_its_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="2x3 pixels at 4, 0 leave the 5x5 picture"):
+        Mask.placed(np.ones((3, 2), bool), (4, 0), (5, 5))

@@ -43,6 +43,28 @@ class Mask:
         """From uncompressed run lengths, (n,) ints."""
         return cls(height, width, _written(np.asarray(runs, np.int64)))
 
+    @classmethod
+    def placed(cls, pixels: npt.NDArray[np.bool_], at: tuple[int, int], size: tuple[int, int]) -> Self:
+        """From a part of a picture, (h, w) bool, outside of which all is false; costs nothing for the rest.
+
+        at: (x, y) of the part's first pixel. size: (width, height) of the whole picture.
+        """
+        x, y = at
+        width, height = size
+        rows, columns = pixels.shape
+        if min(x, y) < 0 or x + columns > width or y + rows > height:
+            raise ValueError(f"{columns}x{rows} pixels at {x}, {y} leave the {width}x{height} picture")
+        # A row of zeros above and below keeps runs within their columns.
+        padded = np.zeros((columns, rows + 2), np.int8)
+        padded[:, 1:-1] = pixels.T
+        column, row = np.nonzero(np.diff(padded, axis=1))
+        changes = (column + x) * height + row + y
+        # Where one column's run ends at the bottom, the next one's may go on at the top: neither is a change.
+        again = np.flatnonzero(changes[1:] == changes[:-1])
+        changes = np.delete(changes, np.concatenate((again, again + 1)))
+        runs = np.diff(np.concatenate(([0], changes, [width * height])))
+        return cls.of_runs(height, width, runs[:-1] if len(changes) and runs[-1] == 0 else runs)
+
     @property
     def area(self) -> int:
         """Pixels inside."""

@@ -24,11 +24,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference.cards import ModelCard, Task, nearest
+from cvpipe.models.suppression import Places, kept_boxes
 
 Floats = npt.NDArray[np.float32]
 Outputs = tuple[npt.NDArray[Any], ...]
-
-_MAX_CANDIDATES = 4096
+Ints = npt.NDArray[np.int64]
 
 
 class FamilyOptions(BaseModel):
@@ -42,12 +42,16 @@ class Limits:
     """Which objects stay.
 
     score: those below it are dropped. iou: of two boxes of one class that overlap more, the one with the lower score is
-    dropped. objects: at most this many on a picture, the best ones.
+    dropped; families whose networks find each thing once take no notice of it. objects: at most this many on a picture,
+    the best ones. classes: places in the card's labels; objects of others are dropped; None: none are.
+    masks: whether masks are wanted.
     """
 
     score: float
     iou: float
     objects: int = 300
+    classes: frozenset[int] | None = None
+    masks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Boxes:
 
     box: Floats
     score: Floats
-    class_id: npt.NDArray[np.int64]
+    class_id: Ints
     keypoints: Floats | None = None
     mask: tuple[Patch, ...] | None = None
 
@@ -83,7 +87,7 @@ class Boxes:
         """No boxes."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
-    def take(self, places: npt.NDArray[np.int64]) -> Boxes:
+    def take(self, places: Places) -> Boxes:
         """The boxes at these places, in their order."""
         return Boxes(
             self.box[places],
@@ -171,6 +175,11 @@ def options_of(family: Family, card: ModelCard) -> Any:
         ) from error
 
 
+def label_names(card: ModelCard) -> tuple[str, ...]:
+    """The labels of the objects that a network finds; a card for poses need not name its one class: `person`."""
+    return card.labels or (("person",) if card.task == "pose" else ("object",))
+
+
 @cache
 def discover() -> dict[str, Family]:
     """Every family by its kind. An ImportError or a family in a file of another name stops the process."""
@@ -213,25 +222,37 @@ def best_boxes(boxes: Boxes, *, iou_threshold: float) -> Boxes:
     return boxes.take(kept_boxes(boxes.box, boxes.score, boxes.class_id, iou_threshold=iou_threshold))
 
 
-def kept_boxes(
-    box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, iou_threshold: float
-) -> npt.NDArray[np.int64]:
-    """Which boxes non-maximum suppression keeps, and in which order: (m,) places. See `best_boxes`.
+def best_of_each(
+    boxes: Boxes, picture: Ints, views: Sequence[View], limits: Limits, *, labels: int, suppress: bool = True
+) -> list[Places]:
+    """Which of all pictures' boxes stay on each one, best first: their places.
 
-    box: (n, 4) x1, y1, x2, y2. score, class_id: (n,).
+    boxes: those whose score is good enough. picture: (n,) place in `views` of the picture that each is on, rising.
+    labels: how many classes there are; boxes of others are dropped, and those that lie in the padding, have no area or
+    are no numbers. suppress: whether the better one of two that overlap stays alone.
     """
-    solid = np.flatnonzero((box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]))
-    order = solid[np.argsort(-score[solid], kind="stable")][:_MAX_CANDIDATES]
-    box, class_id = box[order], class_id[order]
-    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-    alive = np.ones(len(box), bool)
-    for i in range(len(box)):
-        if not alive[i]:
-            continue
-        rest = np.flatnonzero(alive[i + 1 :] & (class_id[i + 1 :] == class_id[i])) + i + 1
-        if not len(rest):
-            continue
-        overlap = np.minimum(box[i, 2:], box[rest, 2:]) - np.maximum(box[i, :2], box[rest, :2])
-        shared = overlap.clip(0).prod(axis=1)
-        alive[rest[shared > iou_threshold * (area[i] + area[rest] - shared)]] = False
-    return order[alive]
+    good = np.isfinite(boxes.box).all(axis=1) & (boxes.class_id >= 0) & (boxes.class_id < labels)
+    if limits.classes is not None:
+        good &= np.isin(boxes.class_id, list(limits.classes))
+    places = np.flatnonzero(good)
+    ends = np.searchsorted(picture[places], np.arange(1, len(views)))
+    found: list[Places] = []
+    for at, view in zip(np.split(places, ends), views, strict=True):
+        box, score = boxes.box[at], boxes.score[at]
+        if suppress:
+            kept = at[kept_boxes(box, score, boxes.class_id[at], iou_threshold=limits.iou)]
+        else:
+            kept = at[np.argsort(-score, kind="stable")]
+        x, y, width, height = view.content
+        first = np.maximum(boxes.box[kept, :2], (x, y))
+        last = np.minimum(boxes.box[kept, 2:], (x + width, y + height))
+        found.append(kept[(last > first).all(axis=1)][: limits.objects])
+    return found
+
+
+def whole_numbers(values: npt.NDArray[Any]) -> Ints:
+    """Class numbers that a network gives as floats or integers, as int64; -1 for what is none."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.int64)
+    numbers = np.nan_to_num(values, nan=-1, posinf=-1, neginf=-1)
+    return np.clip(numbers, -1, 2**30).round().astype(np.int64)

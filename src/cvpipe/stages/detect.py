@@ -12,7 +12,8 @@ from pydantic import Field
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, View
 from cvpipe.inference.cards import nearest
-from cvpipe.models import Boxes, Limits, ObjectFamily, family
+from cvpipe.models import Boxes, Limits, ObjectFamily, family, label_names
+from cvpipe.models.patches import mask_on_source
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, Network, StageOptions, Tools
 
@@ -43,17 +44,19 @@ class DetectOptions(StageOptions):
         description="Labels to keep, in the card's words. Default: all.",
     )
     max_objects: int = Field(default=300, ge=1, le=5000, description="At most this many on a frame, the best ones.")
+    masks: bool = Field(default=True, description="Report the masks of objects, where the network gives them.")
 
 
 class Detect(FrameStage[DetectOptions]):
-    """Find objects of known classes: a box, a label and a score for each."""
+    """Find objects of known classes: a box, a label and a score for each; keypoints and a mask where known."""
 
     Options = DetectOptions
     device = "gpu"
 
     _network: Network
     _family: ObjectFamily
-    _wanted: npt.NDArray[np.bool_]
+    _labels: tuple[str, ...]
+    _classes: frozenset[int] | None
 
     def models(self) -> tuple[str, ...]:
         """The model asked for."""
@@ -70,12 +73,13 @@ class Detect(FrameStage[DetectOptions]):
             )
         self._family = found
         self._family.check(network.output_shapes, card)
-        names = self.options.classes or card.labels
-        for name in names:
-            if name not in card.labels:
-                hint = nearest(name, card.labels)
+        self._labels = label_names(card)
+        for name in self.options.classes or ():
+            if name not in self._labels:
+                hint = nearest(name, self._labels)
                 raise InvalidPipeline(f"model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes")
-        self._wanted = np.fromiter((label in names for label in card.labels), bool, len(card.labels))
+        wanted = self.options.classes
+        self._classes = frozenset(i for i, label in enumerate(self._labels) if label in wanted) if wanted else None
         self._network = network
 
     def view(self, upstream: View) -> View:
@@ -96,6 +100,8 @@ class Detect(FrameStage[DetectOptions]):
             score=card.score_threshold if options.score is None else options.score,
             iou=card.iou_threshold if options.iou is None else options.iou,
             objects=options.max_objects,
+            classes=self._classes,
+            masks=options.masks,
         )
         views = [frame.view for frame in frames]
         outputs = self._network.run([frame.image for frame in frames])
@@ -103,16 +109,26 @@ class Detect(FrameStage[DetectOptions]):
         return [Found(added=self._objects(some, view)) for some, view in zip(boxes, views, strict=True)]
 
     def _objects(self, boxes: Boxes, view: View) -> Objects:
-        card = self._network.card
         box = view.to_source(boxes.box)
         # What lies in the padding has no area on the frame.
-        seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1]) & self._wanted[boxes.class_id]
+        seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
+        wanted = range(len(self._labels)) if self._classes is None else self._classes
+        seen &= np.isin(boxes.class_id, list(wanted))
         keep = np.flatnonzero(seen)[: self.options.max_objects]
-        class_id = boxes.class_id[keep]
+        boxes, box = boxes.take(keep), box[keep]
+        masks = boxes.mask if self.options.masks else None
         return Objects.make(
             stage=self.name,
-            box=box[keep],
-            score=boxes.score[keep],
-            label=[card.labels[i] for i in class_id],
-            class_id=class_id,
+            box=box,
+            score=np.clip(boxes.score, 0, 1),
+            label=[self._labels[i] for i in boxes.class_id],
+            class_id=boxes.class_id,
+            keypoints=() if boxes.keypoints is None else [_on_source(points, view) for points in boxes.keypoints],
+            mask=[mask_on_source(patch, view, box[i]) for i, patch in enumerate(masks or ())],
         )
+
+
+def _on_source(points: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:
+    """Keypoints (k, 3) of the canvas on the displayed source frame; numbers that are none become 0."""
+    points = np.nan_to_num(points)
+    return np.concatenate((view.to_source(points[:, :2]), np.clip(points[:, 2:], 0, 1)), axis=1)
