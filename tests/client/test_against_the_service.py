@@ -234,9 +234,9 @@ def test_jobs_are_listed_the_newest_first_over_many_pages(
 
 def test_a_pipeline_that_is_wrong_names_the_place(connect_to: ConnectTo, service: Service) -> None:
     wrong = {"name": "mine", "stages": [{"type": "decimate", "fps": -1}]}
-    with pytest.raises(ApiError, match=r"^pipeline\.stages\.0\.fps: ") as caught:
+    with pytest.raises(ApiError, match=r"^stage 1 \(decimate\): fps must be greater than 0; got -1$") as caught:
         connect_to(service.url).submit(wrong, video="0" * 64)
-    assert caught.value.code == "invalid_pipeline"
+    assert (caught.value.code, caught.value.field) == ("invalid_pipeline", "pipeline.stages.0.fps")
 
 
 @pytest.mark.parametrize("size", [3_000_001, 60_000_000], ids=["just over the limit", "far over it"])

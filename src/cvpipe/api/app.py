@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from cvpipe.api import (
@@ -86,7 +86,8 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     app.state.metrics = metrics.HttpMetrics()
     modules = (videos, media, jobs, frames, events, exports, catalogue, health, metrics, docs, problems)
     for module in modules:
-        app.include_router(module.router)
+        strict = [Depends(guard.known_query)] if module.router.prefix == "/v1" else []
+        app.include_router(module.router, dependencies=strict)
     app.state.routes = [route for module in modules for route in module.router.routes]
     problems.install(app)
     # The last one added is the first one to see a request.

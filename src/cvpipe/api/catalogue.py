@@ -53,7 +53,7 @@ class ModelList(BaseModel):
     summary="Kinds of stages and their options",
     response_model=StageList,
     response_description="All kinds of stages.",
-    responses=responses("internal"),
+    responses=responses("invalid_request", "internal"),
 )
 def get_stages() -> dict[str, Any]:
     """Every kind of stage with the JSON Schema of its options, sorted by type. One file in `cvpipe/stages` adds one."""
@@ -71,7 +71,7 @@ def get_stages() -> dict[str, Any]:
     summary="Pipelines that can be named",
     response_model=PipelineList,
     response_description="All pipelines that have a name.",
-    responses=responses("internal"),
+    responses=responses("invalid_request", "internal"),
 )
 def get_pipelines(settings: SettingsDep) -> dict[str, Any]:
     """Built-in pipelines, and the operator's (CVPIPE_PIPELINES_DIR) by name; wrong ones are left out."""
@@ -84,7 +84,7 @@ def get_pipelines(settings: SettingsDep) -> dict[str, Any]:
     summary="Models that can be named",
     response_model=ModelList,
     response_description="All model cards.",
-    responses=responses("internal"),
+    responses=responses("invalid_request", "internal"),
 )
 def get_models(settings: SettingsDep) -> dict[str, Any]:
     """The model cards in the operator's folder (CVPIPE_MODELS_DIR), by name and version; wrong cards are left out."""

@@ -27,6 +27,7 @@ Post a recorded video and a pipeline; get one record for every frame, in order, 
 3. `GET /v1/jobs/{id}/events` follows the job live; `GET /v1/jobs/{id}/frames` asks for records by time.
 
 Errors are problem documents (RFC 9457). Their `type` is stable, and is the address of a page that says what to do.
+A query parameter that an operation under `/v1` does not have is refused (422), not ignored.
 Times of jobs are seconds since the epoch; times in a video are seconds since its first frame; boxes are
 `x1, y1, x2, y2` in pixels of the displayed source frame.
 """

@@ -1,15 +1,22 @@
-"""What stands before every route: the limit of a request's body, and headers that keep browsers from doing harm."""
+"""What stands before every route: the limit of a request's body, headers that keep browsers from doing harm, and, under
+`/v1`, a look at the names of query parameters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cvpipe.api import problems
+from cvpipe.pipeline.spec import hint
 
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -20,6 +27,35 @@ SECURITY_HEADERS: Final = {
     "X-Frame-Options": "DENY",
 }
 """On every answer that does not set them itself."""
+
+
+async def known_query(request: Request) -> None:
+    """A dependency of every route under `/v1`: refuses query parameters that the route does not know.
+
+    An option that is misspelt would otherwise be ignored in silence. Probes and pages take any: load balancers and
+    browsers put their own there. Raises: RequestValidationError.
+    """
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    known = set(_query_names(route.dependant))
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        raise RequestValidationError(
+            [
+                {"type": "value_error", "loc": ("query", name), "input": None, "msg": f"{_NO_SUCH}{hint(name, known)}"}
+                for name in unknown
+            ]
+        )
+
+
+_NO_SUCH: Final = "there is no such query parameter"
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        yield field.alias
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
 
 
 class SecurityHeaders:
