@@ -37,7 +37,8 @@ class Deployment:
             **({"BROKER_URL": broker_url} if broker_url else {}),
             **settings,
         }
-        self.env = {**os.environ, **{f"CVPIPE_{name}": str(value) for name, value in values.items()}}
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("CVPIPE_")}
+        self.env = {**outside, **{f"CVPIPE_{name}": str(value) for name, value in values.items()}}
         self.children: list[subprocess.Popen[bytes]] = []
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

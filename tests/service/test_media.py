@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,21 @@ def video(assets: Path) -> Path:
     return assets / "videos" / "one-by-one-person-detection.mp4"
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, redis_url: str, video: Path) -> Iterator[Deployment]:
-    deployment = Deployment(
-        tmp_path, redis_url=redis_url, broker_url=None, PATH_ROOTS=f"{video.parent}:{tmp_path}", DEVICE="cpu"
-    )
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, video: Path) -> Iterator[Deployment]:
+    """One for all tests: each brings a video of its own."""
+    folder = tmp_path_factory.mktemp("media")
+    deployment = Deployment(folder, redis_url=shared_redis_url, broker_url=None, PATH_ROOTS=folder, DEVICE="cpu")
     deployment.start_api()
     deployment.start("worker", "--queues", "ingest,media,cpu,finish", "--threads", "2", "--sweep")
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def mine(deployment: Deployment, video: Path, make_own: Callable[[Path, Path], Path]) -> Path:
+    """The video, as one that only this test knows."""
+    return make_own(video, deployment.folder)
 
 
 def decoded(content: bytes) -> npt.NDArray[np.uint8]:
@@ -48,10 +54,10 @@ def is_ready(deployment: Deployment, video: Known) -> bool:
 
 
 def test_pictures_sheets_and_clips_show_what_the_video_shows(
-    deployment: Deployment, video: Path, tmp_path: Path
+    deployment: Deployment, mine: Path, video: Path, tmp_path: Path
 ) -> None:
     with deployment.client() as client, Video(video) as opened:
-        known = client.upload(video)
+        known = client.upload(mine)
         deployment.until(lambda: is_ready(deployment, known), "the video is indexed")
         whole = opened[12].image
         height, width = whole.shape[:2]
@@ -76,9 +82,9 @@ def test_pictures_sheets_and_clips_show_what_the_video_shows(
     assert f"from 0 to {len(opened.index) - 1}; there is no 99999" in str(beyond.value)
 
 
-def test_a_clip_is_kept_and_handed_out_in_parts(deployment: Deployment, video: Path) -> None:
+def test_a_clip_is_kept_and_handed_out_in_parts(deployment: Deployment, mine: Path) -> None:
     with deployment.client() as client:
-        known = client.upload(video)
+        known = client.upload(mine)
         deployment.until(lambda: is_ready(deployment, known), "the video is indexed")
     address = f"{deployment.url}/v1/videos/{known.id}/clip"
     params = {"from": 1, "to": 2}
@@ -96,10 +102,10 @@ def test_a_clip_is_kept_and_handed_out_in_parts(deployment: Deployment, video: P
 
 
 def test_the_index_is_one_line_a_frame_and_made_again_where_an_older_version_kept_it(
-    deployment: Deployment, video: Path, redis_url: str
+    deployment: Deployment, mine: Path, video: Path, shared_redis_url: str
 ) -> None:
     with deployment.client() as client, Video(video) as opened:
-        known = client.upload(video)
+        known = client.upload(mine)
         address = f"{deployment.url}/v1/videos/{known.id}"
         deployment.until(lambda: is_ready(deployment, known), "the video is indexed")
         first = httpx.get(f"{address}/index", timeout=60)
@@ -111,7 +117,7 @@ def test_the_index_is_one_line_a_frame_and_made_again_where_an_older_version_kep
         assert [line["keyframe"] for line in lines] == index.keyframe.tolist()
         assert [line["bytes"] for line in lines] == index.size.tolist()
 
-        store = Store.connect(redis_url)
+        store = Store.connect(shared_redis_url)
         packed = store.video_index(known.id)
         store.put_video(known.id, index=b"what an older version kept")
         again = httpx.get(f"{address}/index", timeout=60)
@@ -124,10 +130,8 @@ def test_the_index_is_one_line_a_frame_and_made_again_where_an_older_version_kep
 
 
 def test_a_video_that_jobs_know_by_its_path_has_pictures_until_the_file_changes(
-    deployment: Deployment, video: Path, tmp_path: Path
+    deployment: Deployment, mine: Path, video: Path
 ) -> None:
-    mine = tmp_path / "mine.mp4"
-    mine.write_bytes(video.read_bytes())
     pipeline: dict[str, Any] = {"name": "p", "stages": [{"type": "decimate", "fps": 1}, {"type": "edges"}]}
     with deployment.client() as client:
         job = client.wait(client.submit(pipeline, path=str(mine), range=(0, 1)), timeout_seconds=60)
@@ -135,7 +139,7 @@ def test_a_video_that_jobs_know_by_its_path_has_pictures_until_the_file_changes(
         picture = client.frame_picture(job.video, 3, format="png")
         with Video(video) as opened:
             assert np.array_equal(decoded(picture), opened[3].image)
-        mine.write_bytes(video.read_bytes()[:-1] + b"x")
+        mine.write_bytes(mine.read_bytes()[:-1] + b"x")
         assert client.frame_picture(job.video, 3, format="png") == picture, "what was made is kept"
         with pytest.raises(ApiError, match="another one by now; upload the video") as caught:
             client.frame_picture(job.video, 4)

@@ -18,6 +18,7 @@ from tests.service.deployment import Deployment
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 TRACK = {"type": "track"}
+EDGES = {"type": "edges"}
 
 #: Raises at frame 25 as long as there is no file `mended`; the file `poison` has it end its process at frame 27, once.
 FLAKY = '''
@@ -55,27 +56,37 @@ class Flaky(FrameStage[FlakyOptions]):
 '''
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, redis_url: str, assets: Path, root: Path) -> Iterator[Deployment]:
-    """On Redis alone: the embedded broker."""
-    (tmp_path / "cvpipe_stages").mkdir()
-    (tmp_path / "cvpipe_stages" / "flaky.py").write_text(FLAKY)
+@pytest.fixture(scope="module")
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, assets: Path, root: Path
+) -> Iterator[Deployment]:
+    """One for all tests, on Redis alone: the embedded broker. Each job's stage looks into the folder of its test."""
+    folder = tmp_path_factory.mktemp("repair")
+    (folder / "cvpipe_stages").mkdir()
+    (folder / "cvpipe_stages" / "flaky.py").write_text(FLAKY)
     deployment = Deployment(
-        tmp_path,
-        redis_url=redis_url,
+        folder,
+        redis_url=shared_redis_url,
         broker_url=None,
         PATH_ROOTS=assets / "videos",
         DEVICE="cpu",
         LEASE_SECONDS=1,
     )
-    deployment.env["PYTHONPATH"] = os.pathsep.join((str(root / "src"), str(root), str(tmp_path)))
+    deployment.env["PYTHONPATH"] = os.pathsep.join((str(root / "src"), str(root), str(folder)))
     deployment.start_api()
     yield deployment
     deployment.close()
 
 
+@pytest.fixture
 def worker(deployment: Deployment) -> subprocess.Popen[bytes]:
-    """A worker that sweeps too."""
+    """A worker that sweeps too: that of the test before, if it lives."""
+    if deployment.children[-1].poll() is None and len(deployment.children) > 1:
+        return deployment.children[-1]
+    return start_worker(deployment)
+
+
+def start_worker(deployment: Deployment) -> subprocess.Popen[bytes]:
     return deployment.start("worker", "--queues", "ingest,cpu,sequence,finish", "--threads", "1", "--sweep")
 
 
@@ -99,8 +110,8 @@ def seen(folder: Path) -> list[int]:
     return sorted(int(line) for line in (folder / "seen").read_text().split())
 
 
+@pytest.mark.usefixtures("worker")
 def test_only_frames_without_results_are_looked_at_again(deployment: Deployment, tmp_path: Path, assets: Path) -> None:
-    worker(deployment)
     with deployment.client() as client:
         job = client.wait(submit(client, tmp_path, assets), timeout_seconds=60)
         bad = failed_frames(client, job)
@@ -128,9 +139,8 @@ def test_only_frames_without_results_are_looked_at_again(deployment: Deployment,
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_repair_costs_nothing(
-    deployment: Deployment, tmp_path: Path, assets: Path
+    deployment: Deployment, worker: subprocess.Popen[bytes], tmp_path: Path, assets: Path
 ) -> None:
-    doomed = worker(deployment)
     with deployment.client() as client:
         job = client.wait(submit(client, tmp_path, assets, TRACK), timeout_seconds=60)
         good = {record.frame: record for record in client.frames(job) if record.status == "ok"}
@@ -138,9 +148,9 @@ def test_a_worker_that_dies_in_the_middle_of_a_repair_costs_nothing(
         (tmp_path / "poison").touch()
         (tmp_path / "seen").unlink()
         client.repair(job)
-        deployment.until(lambda: doomed.poll() is not None, "the worker died")
-        assert doomed.returncode == 9
-        worker(deployment)
+        deployment.until(lambda: worker.poll() is not None, "the worker died")
+        assert worker.returncode == 9
+        start_worker(deployment)
         mended = client.wait(job, timeout_seconds=60)
         records = list(client.frames(job))
     assert (mended.state, mended.error) == ("succeeded", None), deployment.logs()
@@ -149,10 +159,10 @@ def test_a_worker_that_dies_in_the_middle_of_a_repair_costs_nothing(
     assert set(seen(tmp_path)).isdisjoint(good)
 
 
+@pytest.mark.usefixtures("worker")
 def test_a_repair_that_fails_again_leaves_what_was_good_and_can_be_tried_again(
     deployment: Deployment, tmp_path: Path, assets: Path
 ) -> None:
-    worker(deployment)
     with deployment.client() as client:
         job = client.wait(submit(client, tmp_path, assets, TRACK), timeout_seconds=60)
         before = [record.to_json() for record in client.frames(job)]
@@ -166,3 +176,25 @@ def test_a_repair_that_fails_again_leaves_what_was_good_and_can_be_tried_again(
         records = list(client.frames(job))
     assert (mended.state, mended.repairs) == ("succeeded", 2), deployment.logs()
     assert [(r.frame, r.status) for r in records] == [(n, "ok") for n in range(50)]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_gate_behind_a_chunk_that_was_repaired_says_what_it_says_of_one_that_never_failed(
+    deployment: Deployment, tmp_path: Path, assets: Path
+) -> None:
+    gate = {"type": "motion_gate", "threshold": 0.002, "hold_frames": 1}
+    with deployment.client() as client:
+        job = client.wait(submit(client, tmp_path, assets, gate, EDGES), timeout_seconds=60)
+        gap = job.gaps[0]
+        assert (job.state, job.gaps_total, gap.last) == ("succeeded_with_gaps", 1, 29), deployment.logs()
+        behind = [record.to_json() for record in client.frames(job) if record.frame > gap.last]
+        (tmp_path / "mended").touch()
+        client.repair(job)
+        mended = client.wait(job, timeout_seconds=60)
+        clean = client.wait(submit(client, tmp_path, assets, gate, EDGES), timeout_seconds=60)
+        records, expected = ([record.to_json() for record in client.frames(j)] for j in (mended, clean))
+    assert (mended.state, clean.state, clean.repairs) == ("succeeded", "succeeded", 0), deployment.logs()
+    # The chunk behind the gap was shown the pixels of the gap's last frames all the same: it needs no second look.
+    assert records == expected
+    assert records[-len(behind) :] == behind
+    assert 0 < mended.summary["motion_gate"]["skipped"] < 50
