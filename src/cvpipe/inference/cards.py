@@ -104,6 +104,15 @@ class InputSpec(BaseModel):
         return (value,) * 3 if isinstance(value, int | float) else value
 
 
+class FileSpec(BaseModel):
+    """A further file beside the card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Its name.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="In lower case hexadecimal.")
+
+
 class ModelCard(BaseModel):
     """An ONNX file and what cvpipe must know of it."""
 
@@ -115,7 +124,18 @@ class ModelCard(BaseModel):
     family: str = Field(max_length=64, pattern=_NAME, description="The code that reads the outputs: `cvpipe.models`.")
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$", description="The ONNX file, beside the card.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the ONNX file, in lower case hexadecimal.")
+    files: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], FileSpec] = Field(
+        default_factory=dict, max_length=16, description="Further files, by what they are for; see docs/models.md."
+    )
+    made_from: str = Field(
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="sha256 of the file that was added, where the one here was made from it.",
+    )
     input: InputSpec
+    precision: Literal["fp32", "fp16"] = Field(
+        default="fp32", description="What a GPU computes with; a CPU computes as the file says."
+    )
     rectangular: bool = Field(
         default=True,
         description="Let the canvas of a letterbox follow the video's shape, in steps of 32 pixels, where the network "
@@ -185,18 +205,36 @@ class ModelCard(BaseModel):
             raise InvalidModel(f"the card {self.ref} was not read from a folder: its file {self.file} is nowhere")
         return self._folder / self.file
 
+    @property
+    def digest(self) -> str:
+        """What jobs record of the model: `sha256`; of several files, that of the lines `role sha256`, sorted."""
+        if not self.files:
+            return self.sha256
+        lines = sorted([f"file {self.sha256}", *(f"{role} {spec.sha256}" for role, spec in self.files.items())])
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
     def read(self) -> bytes:
         """The ONNX file's bytes, checked against `sha256`. Raises: InvalidModel."""
+        return self._read(self.path, self.sha256, field="file")
+
+    def read_file(self, role: str) -> bytes:
+        """The bytes of one of `files`, checked against its sha256. Raises: InvalidModel."""
+        if role not in self.files:
+            raise InvalidModel(f"the card must name a file `{role}`", field=f"files.{role}")
+        spec = self.files[role]
+        return self._read(self.path.parent / spec.file, spec.sha256, field=f"files.{role}")
+
+    def _read(self, path: Path, sha256: str, *, field: str) -> bytes:
         try:
-            raw = self.path.read_bytes()
+            raw = path.read_bytes()
         except OSError as error:
-            raise InvalidModel(f"{self.ref}: can't read {self.path}: {error.strerror}", field="file") from error
+            raise InvalidModel(f"{self.ref}: can't read {path}: {error.strerror}", field=field) from error
         actual = hashlib.sha256(raw).hexdigest()
-        if actual != self.sha256:
+        if actual != sha256:
             raise InvalidModel(
-                f"{self.ref}: {self.file} is not the file that its card describes: the card says sha256 {self.sha256}, "
+                f"{self.ref}: {path.name} is not the file that its card describes: the card says sha256 {sha256}, "
                 f"the file has {actual}. Put the right file there, or correct the card.",
-                field="sha256",
+                field="sha256" if field == "file" else f"{field}.sha256",
             )
         return raw
 
