@@ -13,6 +13,8 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from cvpipe.results import Objects
+
 CARDS = Path(__file__).parents[1] / "examples" / "models"
 STRIDES = (8, 16, 32)
 
@@ -87,6 +89,28 @@ def table_network(table: np.ndarray, *, width: int = 64, height: int = 64, batch
     return model_bytes(nodes, inputs={"image": [batch, 3, height, width]}, outputs={"out": shape}, weights=weights)
 
 
+def answering_network(
+    *answers: np.ndarray, width: int = 64, height: int = 64, batched: bool = True, extra: str | None = None
+) -> bytes:
+    """A network that answers each picture with these arrays, whatever it sees; whole numbers stay whole.
+
+    batched: with a batch dimension of 1 before each, else as they are. extra: name of a further input, (1, 2) int64.
+    """
+    nodes, outputs, weights = [], [], []
+    for number, answer in enumerate(answers):
+        value = np.asarray(answer)[None] if batched else np.asarray(answer)
+        value = value.astype(np.int64 if value.dtype.kind in "iu" else np.float32)
+        weights.append(numpy_helper.from_array(value, f"answer{number}"))
+        nodes.append(helper.make_node("Identity", [f"answer{number}"], [f"out{number}"]))
+        kind = TensorProto.INT64 if value.dtype == np.int64 else TensorProto.FLOAT
+        outputs.append(helper.make_tensor_value_info(f"out{number}", kind, value.shape))
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, height, width])]
+    if extra is not None:
+        inputs.append(helper.make_tensor_value_info(extra, TensorProto.INT64, [1, 2]))
+    graph = helper.make_graph(nodes, "test", inputs, outputs, weights)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
+
+
 def mean_network(
     *, width: int = 160, height: int = 160, batch: int = 1, columns_first: bool = False, fixed: bool = True
 ) -> bytes:
@@ -132,3 +156,8 @@ def endless_network() -> bytes:
     nodes = [helper.make_node("Loop", ["trips", "yes", "image"], ["out"], body=body)]
     weights = {"trips": np.int64(2**60), "yes": np.bool_(True)}
     return model_bytes(nodes, inputs={"image": [1, 3, 64, 64]}, outputs={"out": None}, weights=weights)
+
+
+def facts(objects: Objects) -> list[tuple[str, float, list[float]]]:
+    """(label, score, box) of each object."""
+    return [(row["label"], row["score"], row["box"]) for row in objects.to_dicts()]

@@ -105,7 +105,9 @@ class Detect(FrameStage[DetectOptions]):
         )
         views = [frame.view for frame in frames]
         outputs = self._network.run([frame.image for frame in frames])
-        boxes = self._family.decode(outputs, views, card, limits)
+        # A network may well answer with numbers out of bounds; families drop what is no box.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            boxes = self._family.decode(outputs, views, card, limits)
         return [Found(added=self._objects(some, view)) for some, view in zip(boxes, views, strict=True)]
 
     def _objects(self, boxes: Boxes, view: View) -> Objects:
@@ -128,7 +130,12 @@ class Detect(FrameStage[DetectOptions]):
         )
 
 
-def _on_source(points: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32]:
-    """Keypoints (k, 3) of the canvas on the displayed source frame; numbers that are none become 0."""
+def _on_source(points: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32] | None:
+    """Keypoints (k, 3) of the canvas on the displayed source frame; numbers that are none become 0.
+
+    None where all are none: an object of a class without keypoints.
+    """
+    if np.isnan(points).all():
+        return None
     points = np.nan_to_num(points)
     return np.concatenate((view.to_source(points[:, :2]), np.clip(points[:, 2:], 0, 1)), axis=1)
