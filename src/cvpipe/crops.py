@@ -7,7 +7,7 @@ everywhere; a crop's edges lie on whole pixels of the frame, so that the way bac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -126,6 +126,19 @@ class Crop:
         whole = np.zeros((height, width), bool)
         whole[part[1] : part[3], part[0] : part[2]] = inside
         return Mask.of(whole)
+
+
+def label_rows(
+    crop: Crop, grid: npt.NDArray[Any], labels: Sequence[str], wanted: Iterable[int], *, threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Each label that is there with its share of the frame and its mask, as JSON values, the largest first.
+
+    grid: (h, w) labels over the crop's canvas, or (labels, h, w) chances, of which those above the threshold count.
+    """
+    several = grid.ndim == 3
+    masks = chance_masks(crop, grid, wanted, threshold=threshold) if several else label_masks(crop, grid, wanted)
+    rows = [{"label": labels[i], "area": area_share(mask), "mask": mask.to_dict()} for i, mask in masks.items()]
+    return sorted(rows, key=lambda row: -row["area"])
 
 
 def area_share(mask: Mask) -> float:

@@ -95,7 +95,7 @@ class Objects:
             stage=(stage,) * n,
             text=(None,) * n if text is None else tuple(text),
             track=np.full(n, -1, np.int32) if track is None else np.asarray(track, np.int32).reshape(-1),
-            keypoints=tuple(None if points is None else _rounded_points(points) for points in keypoints),
+            keypoints=tuple(None if points is None else rounded_points(points) for points in keypoints),
             mask=tuple(mask),
             values=tuple(values),
         )
@@ -374,7 +374,8 @@ def _pack_columns(columns: Mapping[str, Any]) -> bytes:
     return header + b"".join(packed)
 
 
-def _rounded_points(points: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def rounded_points(points: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Keypoints (k, 3) as they are stored: pixels to 0.01, scores to 0.0001."""
     rows = np.asarray(points, np.float64).reshape(-1, 3)
     decimals = (_BOX_DECIMALS, _BOX_DECIMALS, _SCORE_DECIMALS)
     return np.stack([rows[:, i].round(d) for i, d in enumerate(decimals)], axis=1).astype(np.float32)

@@ -27,6 +27,7 @@ from cvpipe.stages import (
     make,
 )
 from tests.modelcards import write_yolox_card
+from tests.picturenetworks import write_small_models
 
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -43,6 +44,12 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "tiles": [{"columns": 2, "rows": 2}],
     "detect": [{"model": "yolox-nano", "score": 0.05}],
     "read_text": [{}, {"of": "things"}],
+    "pose": [{"model": "points"}, {"model": "points", "of": "things"}],
+    "segment": [{"model": "classes"}],
+    "parse": [{"model": "parts"}, {"model": "parts", "of": "things"}],
+    "classify": [{"model": "names"}, {"model": "names", "of": "things"}],
+    "embed": [{"model": "vectors"}, {"model": "vectors", "of": "things"}],
+    "depth": [{"model": "far"}, {"model": "far", "of": "things"}],
 }
 SOURCE = View.of(320, 180)
 
@@ -61,6 +68,7 @@ def stages_of(base: type[Stage[Any]]) -> list[Any]:
 def tools(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxTools:
     models = tmp_path_factory.mktemp("models")
     write_yolox_card(models, assets)
+    write_small_models(models)
     return OnnxTools(models, device="cpu")
 
 

@@ -21,6 +21,7 @@ _PICTURES: Mapping[str, DType] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
 }
 _NUMBERS: Mapping[str, DType] = {
     "tensor(float)": np.float32,

@@ -23,6 +23,22 @@ VOC: Final = (
     "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
 )
 """The 21 classes of Pascal VOC 2012's segmentation task, background first."""
+
+LIP: Final = (
+    "background", "hat", "hair", "glove", "sunglasses", "upper clothes", "dress", "coat", "socks", "pants", "jumpsuit",
+    "scarf", "skirt", "face", "left arm", "right arm", "left leg", "right leg", "left shoe", "right shoe",
+)
+"""The 20 parts of Look into Person, in the order of its annotations; left and right as the person has them."""
+
+ATR: Final = (
+    "background", "hat", "hair", "sunglasses", "upper clothes", "skirt", "pants", "dress", "belt", "left shoe",
+    "right shoe", "face", "left leg", "right leg", "left arm", "right arm", "bag", "scarf",
+)
+"""The 18 parts of ATR (fashion)."""
+
+PASCAL_PART: Final = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
+"""The 7 parts of Pascal Person-Part."""
+
 COCO_KEYPOINTS: Final = (
     "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder", "left elbow",
     "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee", "right knee", "left ankle",
@@ -40,7 +56,13 @@ FACE_KEYPOINTS: Final = ("right eye", "left eye", "nose", "right mouth corner", 
 """The five of a face, right and left as the person has them, as YuNet tells them."""
 # fmt: on
 
-SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {"coco": COCO, "voc": VOC}
+SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {
+    "coco": COCO,
+    "voc": VOC,
+    "lip": LIP,
+    "atr": ATR,
+    "pascal-part": PASCAL_PART,
+}
 """What a card may write instead of a list."""
 
 KEYPOINT_SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {"coco": COCO_KEYPOINTS, "faces": FACE_KEYPOINTS}

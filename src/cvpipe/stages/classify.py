@@ -1,0 +1,96 @@
+"""`classify`: what a frame, or an object on it, shows as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cvpipe.crops import Crop
+from cvpipe.frames import Frame, View
+from cvpipe.models import Outputs, VectorFamily
+from cvpipe.results import Found, Objects
+from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
+
+
+class ClassifyOptions(StageOptions):
+    """Options of `classify`."""
+
+    type: Literal["classify"] = "classify"
+    model: ModelRef
+    of: Of = None
+    grow: Grow = 1.0
+    top: int = Field(default=5, ge=1, le=1000, description="At most this many labels, the likeliest.")
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Labels below this score are left out. Default: none where one label is right (`softmax`); the "
+        "model card's `score_threshold` where several may be.",
+    )
+
+
+class Classify(FrameStage[ClassifyOptions]):
+    """Name the likeliest labels of each frame, or of each object of another stage."""
+
+    Options = ClassifyOptions
+    device = "gpu"
+
+    _subjects: Subjects
+    _family: VectorFamily
+    _threshold: float
+
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
+    def references(self) -> tuple[str, ...]:
+        """The stage whose objects are looked at."""
+        return () if self.options.of is None else (self.options.of,)
+
+    def models(self) -> tuple[str, ...]:
+        """The model asked for."""
+        return (self.options.model,)
+
+    def open(self, tools: Tools) -> None:
+        """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where the model is for another task."""
+        options = self.options
+        network = tools.network(options.model)
+        self._family = family_for(network, VectorFamily, tasks=("classification",), stage=self.name)
+        self._subjects = Subjects(network, tools.cv2, self.name, of=options.of, grow=options.grow)
+        one_is_right = network.card.options.get("activation", "softmax") == "softmax"
+        default = 0.0 if one_is_right else network.card.score_threshold
+        self._threshold = default if options.threshold is None else options.threshold
+
+    def view(self, upstream: View) -> View:
+        """The network's canvas; with `of` the frame as it is."""
+        return self._subjects.view(upstream)
+
+    @property
+    def batch(self) -> int:
+        """As many frames as the network takes pictures in one call."""
+        return self._subjects.batch
+
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
+        """The value `{"top": [{"label", "score"}, ...]}` of each frame or object, the likeliest first."""
+        return self._subjects.values(frames, found, self._read)
+
+    def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[dict[str, Any]]:  # noqa: ARG002 - where it is plays no part
+        card = self._subjects.network.card
+        values = []
+        for scores in self._family.decode(outputs, card):
+            best = np.argsort(-scores, kind="stable")[: self.options.top]
+            values.append(
+                {
+                    "top": [
+                        {"label": card.labels[i] if card.labels else str(i), "score": round(float(scores[i]), 4)}
+                        for i in best.tolist()
+                        if scores[i] >= self._threshold
+                    ]
+                }
+            )
+        return values
