@@ -5,6 +5,14 @@ CvpipeError
 │   ├── InvalidPipeline       the pipeline or one of its stages is wrong
 │   ├── InvalidStage          a file that should hold a stage does not
 │   ├── InvalidModel          a model card or its file is wrong
+│   │   ├── ModelUnreadable       not an ONNX file, or damaged
+│   │   ├── ModelExternalData     its weights are kept in other files
+│   │   ├── ModelTooComplex       more nodes, or graphs nested deeper, than a network has
+│   │   ├── ModelUnsupported      operators or types that ONNX Runtime doesn't know
+│   │   ├── ModelUnrecognised     no family reads such outputs, or its inputs can't be fed
+│   │   ├── ModelTooMuchMemory    loading or running it takes more memory than allowed
+│   │   ├── ModelTimeout          loading or running it takes longer than allowed
+│   │   └── ModelCrashed          the process that tried it died, or said what it can't mean
 │   └── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
@@ -12,6 +20,7 @@ CvpipeError
 ├── VideoError                the video, not the caller or cvpipe, is at fault
 │   ├── MediaUnreadable       not a video, or damaged beyond reading
 │   ├── MediaTruncated        cut off before anything of it can be seen
+│   ├── FrameDamaged          the one frame asked for is damaged, or predicted from one that is
 │   ├── NoVideoStream         nothing to be seen in it, or not the stream asked for
 │   ├── Encrypted             its pictures are encrypted
 │   ├── FormatNotAllowed      a container outside the allow-list
@@ -31,6 +40,8 @@ CvpipeError
 │   ├── DecoderUnavailable    no decoder process can be started
 │   └── WebhookUndelivered    the receiver did not take a webhook
 ├── DeviceUnavailable         a device was asked for by name and is not there
+├── GpuOutOfMemory            a GPU's memory does not hold one picture's work
+├── NoRoomForModels           models that must be there at once are larger than the memory set aside for them
 ├── ExtraMissing              the feature needs packages of an extra that is not installed
 ├── StageFailed               a stage raised what it should not have
 ├── AlreadyRunning            another `cvpipe up` owns the data directory
@@ -124,6 +135,54 @@ class InvalidModel(InvalidRequest):
     code = "invalid_model"
 
 
+class ModelUnreadable(InvalidModel):
+    """Not an ONNX file, or damaged."""
+
+    code = "model_unreadable"
+
+
+class ModelExternalData(InvalidModel):
+    """Its weights are kept in other files, which could be any file of the machine."""
+
+    code = "model_external_data"
+
+
+class ModelTooComplex(InvalidModel):
+    """More nodes, or graphs nested deeper, than a network has."""
+
+    code = "model_too_complex"
+
+
+class ModelUnsupported(InvalidModel):
+    """Operators or types that ONNX Runtime doesn't know."""
+
+    code = "model_unsupported"
+
+
+class ModelUnrecognised(InvalidModel):
+    """No family reads such outputs, or its inputs can't be fed."""
+
+    code = "model_unrecognised"
+
+
+class ModelTooMuchMemory(InvalidModel):
+    """Loading or running it takes more memory than allowed."""
+
+    code = "model_memory"
+
+
+class ModelTimeout(InvalidModel, TimeoutError):
+    """Loading or running it takes longer than allowed."""
+
+    code = "model_timeout"
+
+
+class ModelCrashed(InvalidModel):
+    """The process that tried it died, or said what it can't mean."""
+
+    code = "model_crashed"
+
+
 class InvalidWebhook(InvalidRequest):
     """A webhook that is unsigned, altered, too old or from someone else."""
 
@@ -164,6 +223,12 @@ class MediaTruncated(VideoError):
     """Cut off before anything of it can be seen."""
 
     code = "media_truncated"
+
+
+class FrameDamaged(VideoError):
+    """The one frame asked for is damaged, or predicted from one that is."""
+
+    code = "frame_damaged"
 
 
 class NoVideoStream(VideoError):
@@ -278,6 +343,18 @@ class DeviceUnavailable(CvpipeError, RuntimeError):
     """A device was asked for by name and is not there."""
 
     code, status = "device_unavailable", 503
+
+
+class GpuOutOfMemory(CvpipeError, MemoryError):
+    """A GPU's memory does not hold one picture's work."""
+
+    code, status, retryable = "gpu_out_of_memory", 503, True
+
+
+class NoRoomForModels(CvpipeError, MemoryError):
+    """Models that must be there at once are larger than the memory set aside for them."""
+
+    code, status = "no_room_for_models", 507
 
 
 class ExtraMissing(CvpipeError, ImportError):

@@ -32,7 +32,19 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
     max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")
     webhook_secret: str | None = Field(default=None, description="`whsec_...`; signs webhooks that bring no secret.")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$",
+        description="auto, cpu, cuda:N or tensorrt:N: what networks run on; `cuda` is cuda:0.",
+    )
+    loaded_models_bytes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Memory for models in a worker, or on its GPU. Default: half of what is there; 0.9 of a GPU's.",
+    )
+    batch_wait_seconds: float = Field(
+        default=0.005, ge=0, le=1, description="How long a picture waits for others to fill a batch, on a GPU."
+    )
     threads: int | None = Field(default=None, ge=1, description="Chunks worked on at once. Default: the cores.")
     lease_seconds: float = Field(default=30, gt=0, description="A worker silent for longer has lost its task.")
     sweep_seconds: float = Field(default=1, gt=0, description="How often the sweeper looks.")
@@ -44,6 +56,9 @@ class Settings(BaseSettings):
     media_keep_seconds: float = Field(default=24 * 3600, gt=0, description="Pictures and clips unused for longer go.")
     media_max_bytes: int = Field(default=10 * 2**30, gt=0, description="Pictures and clips kept, at most about.")
     media_wait_seconds: float = Field(default=20, gt=0, description="How long a request waits for a picture or clip.")
+    model_memory_bytes: int = Field(default=4 * 2**30, gt=0, description="Address space to try a new model in.")
+    model_timeout_seconds: float = Field(default=120, gt=0, description="Trying a new model may take this long.")
+    max_model_bytes: int = Field(default=2 * 2**30 - 1, gt=0, description="Largest ONNX file; the format ends at 2 GiB.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_url", "broker_url")

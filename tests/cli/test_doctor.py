@@ -60,7 +60,7 @@ def test_two_onnx_runtimes_are_a_problem(settings: Settings, monkeypatch: pytest
 
 
 def test_cuda_that_was_asked_for_and_is_not_there_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cvpipe.inference.devices._why_no_cuda", lambda: "there is no card in the slot")
+    monkeypatch.setattr("cvpipe.inference.devices._why_not", lambda _device: "there is no card in the slot")
     found = doctor.look(doctor.check_device, Settings(data_dir=tmp_path, device="cuda"))
     assert (found.check, found.state) == ("device", "problem")
     assert "there is no card in the slot" in found.detail

@@ -13,7 +13,7 @@ from onnx import helper
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
-from cvpipe.inference import InputSpec, find_card, networks
+from cvpipe.inference import InputSpec, find_card, networks, sessions
 from cvpipe.inference.feeds import to_tensor
 from cvpipe.inference.networks import OnnxNetwork
 from tests.modelcards import endless_network, mean_network, model_bytes, table_network, write_card, write_yolox_card
@@ -122,7 +122,7 @@ def test_a_cpu_gets_one_picture_at_a_time(yolox: OnnxNetwork) -> None:
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks opened for CUDA run on the CPU, batched as on a GPU."""
-    monkeypatch.setattr(networks, "providers", lambda _device: ["CPUExecutionProvider"])
+    monkeypatch.setattr(sessions, "providers", lambda _device, **_how: ["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("n", [0, 1, 16, 21])
@@ -132,11 +132,12 @@ def test_a_gpu_gets_full_batches_and_every_picture_its_own_answer(
     on_a_gpu(monkeypatch)
     network = open_network(tmp_path, mean_network(), device="cuda")
     seen: list[int] = []
-    run_session = networks.run_session
+    run_session = sessions.run_session
     monkeypatch.setattr(
-        networks, "run_session", lambda s, feed, o=None: seen.append(len(feed["image"])) or run_session(s, feed, o)
+        sessions, "run_session", lambda s, feed, o=None: seen.append(len(feed["image"])) or run_session(s, feed, o)
     )
     assert network.batch == 16
+    seen.clear()
     images = pictures(n)
     answers = network.run(images)
     assert len(answers) == n

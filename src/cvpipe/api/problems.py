@@ -121,6 +121,46 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "A model's card or file is wrong",
         "Correct the card in the folder of models. GET /v1/models lists the models that can be read.",
     ),
+    "model_unreadable": ProblemType(
+        422,
+        "Not an ONNX file, or damaged",
+        "Export the network as one ONNX file, and send that.",
+    ),
+    "model_external_data": ProblemType(
+        422,
+        "The model's weights are kept in other files",
+        "Save the model with all of its data in one file: `onnx.save(onnx.load(FILE), NEW)`.",
+    ),
+    "model_too_complex": ProblemType(
+        422,
+        "The model's graph is larger or more deeply nested than accepted",
+        "Simplify the graph when exporting it, with constants folded.",
+    ),
+    "model_unsupported": ProblemType(
+        422,
+        "ONNX Runtime does not know an operator or a type of the model",
+        "Export the model for an operator set that ONNX Runtime implements, without operators of your own.",
+    ),
+    "model_unrecognised": ProblemType(
+        422,
+        "No family reads the outputs of the model",
+        "Name a family, and what its outputs need; the page on models lists all families with their layouts.",
+    ),
+    "model_memory": ProblemType(
+        422,
+        "Loading or running the model takes more memory than allowed",
+        "Ask the operator to raise CVPIPE_MODEL_MEMORY_BYTES, or export the model for a smaller picture.",
+    ),
+    "model_timeout": ProblemType(
+        422,
+        "Loading or running the model takes longer than allowed",
+        "Ask the operator to raise CVPIPE_MODEL_TIMEOUT_SECONDS, or export the model for a smaller picture.",
+    ),
+    "model_crashed": ProblemType(
+        422,
+        "The process that tried the model died",
+        "ONNX Runtime fails on this model. Check it with the ONNX checker, and export it anew.",
+    ),
     "video_error": ProblemType(
         422,
         "The video cannot be used",
@@ -135,6 +175,16 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         422,
         "The file is cut off before anything of it can be seen",
         "Send the whole file. A recording that was cut short may be mended with a repair tool for its container.",
+    ),
+    "frame_damaged": ProblemType(
+        422,
+        "The frame asked for is damaged",
+        "Ask for a frame before it, or from the next keyframe on; a better copy of the file may have it whole.",
+    ),
+    "frames_damaged": ProblemType(
+        422,
+        "Some frames of the video are damaged",
+        "The others have results; the job's `gaps` name those that have none. A better copy of the file may have them.",
     ),
     "no_video_stream": ProblemType(
         422,
@@ -230,6 +280,16 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         503,
         "No decoder process can be started",
         "Try again after the seconds in the header Retry-After; the worker's log says why.",
+    ),
+    "gpu_out_of_memory": ProblemType(
+        503,
+        "The GPU's memory does not hold one picture's work",
+        "Use a smaller network or input size, or lower CVPIPE_LOADED_MODELS_BYTES so that fewer models share the GPU.",
+    ),
+    "no_room_for_models": ProblemType(
+        507,
+        "The models of the pipeline are larger than the memory set aside for them",
+        "Use smaller models or fewer at once, or ask the operator to raise CVPIPE_LOADED_MODELS_BYTES.",
     ),
     "device_unavailable": ProblemType(
         503,

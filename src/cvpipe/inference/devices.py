@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from typing import Any, Literal
+import re
+from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -14,40 +16,81 @@ from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
 
-Device = Literal["cpu", "cuda"]
+Device = str
+"""`cpu`, `cuda:N` or `tensorrt:N`; `cuda` and `tensorrt` are those of number 0."""
 
+WANTED = r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$"
 _CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
 _CPU = "CPUExecutionProvider"
 # The arena grows with each new shape unless told to take what was asked. EXHAUSTIVE, the default search, picks the
 # fastest convolution by the clock: two runs of one video could then differ in the last digits.
 _CUDA_OPTIONS = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+_EXTRA = "Install cvpipe with the extra `gpu` (and not `cpu`) and an NVIDIA driver"
 
 
-def choose(wanted: Literal["auto", "cpu", "cuda"]) -> Device:
-    """The device to run on, found by running something on it.
+def kind_of(device: Device) -> str:
+    """`cpu`, `cuda` or `tensorrt`."""
+    return device.partition(":")[0]
 
-    Raises: DeviceUnavailable where CUDA was asked for by name and ONNX Runtime would use the CPU instead (which it does
-    silently).
+
+def number_of(device: Device) -> int:
+    """Which of several GPUs."""
+    return int(device.partition(":")[2] or 0)
+
+
+def is_gpu(device: Device) -> bool:
+    """Whether pictures go there in batches of a fixed size."""
+    return kind_of(device) != "cpu"
+
+
+def choose(wanted: str) -> Device:
+    """The device to run on, found by running something on it: `auto`, or a device by name.
+
+    Raises: DeviceUnavailable where a GPU was asked for by name and ONNX Runtime would use another device instead (which
+    it does silently), or there is no such device.
     """
+    if not re.fullmatch(WANTED, wanted):
+        raise DeviceUnavailable(f"there is no device {wanted!r}; wanted auto, cpu, cuda:N or tensorrt:N")
     if wanted == "cpu":
         return "cpu"
-    reason = _why_no_cuda()
-    if reason is None:
-        device: Device = "cuda"
-    elif wanted == "cuda":
+    asked = "cuda" if wanted == "auto" else wanted
+    device: Device = f"{kind_of(asked)}:{number_of(asked)}"
+    reason = _why_not(device)
+    if reason is not None and wanted != "auto":
         raise DeviceUnavailable(
-            f"device=cuda was asked for, but {reason}. Install cvpipe with the extra `gpu` (and not `cpu`) and an "
-            "NVIDIA driver, or set CVPIPE_DEVICE to `cpu` or `auto`."
+            f"device={wanted} was asked for, but {reason}. {_EXTRA}"
+            f"{', and TensorRT' if kind_of(device) == 'tensorrt' else ''}, or set CVPIPE_DEVICE to `cpu` or `auto`."
         )
-    else:
+    if reason is not None:
         device = "cpu"
-    logger.info("device chosen %s", fields(wanted=wanted, device=device, reason=repr(reason or "CUDA works")))
+    logger.info("device chosen %s", fields(wanted=wanted, device=device, reason=repr(reason or "it works")))
     return device
 
 
-def providers(device: Device) -> list[Any]:
-    """ONNX Runtime's providers for `device`, in order of preference."""
-    return [(_CUDA, _CUDA_OPTIONS), _CPU] if device == "cuda" else [_CPU]
+def providers(
+    device: Device, *, half: bool = False, engines: Path | None = None, graphs: bool = False, profile: str = ""
+) -> list[Any]:
+    """ONNX Runtime's providers for `device`, in order of preference.
+
+    half: compute with 16-bit floats (TensorRT; CUDA gets a graph of them). engines: folder in which TensorRT keeps what
+    it has built. graphs: record a call's work once and play it back (CUDA). profile: the shapes that TensorRT is to
+    build for, `NAME:AxBxCxD,...`.
+    """
+    if not is_gpu(device):
+        return [_CPU]
+    number = str(number_of(device))
+    cuda = {"device_id": number, **_CUDA_OPTIONS}
+    if kind_of(device) == "cuda":
+        return [(_CUDA, cuda | ({"enable_cuda_graph": "1"} if graphs else {})), _CPU]
+    trt = {"device_id": number, "trt_fp16_enable": str(half)}
+    if engines is not None:
+        folder = str(engines)
+        trt |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
+        trt |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": folder}
+    if profile:
+        trt |= {f"trt_profile_{which}_shapes": profile for which in ("min", "opt", "max")}
+    return [(_TENSORRT, trt), (_CUDA, cuda), _CPU]
 
 
 def installed_runtimes() -> list[str]:
@@ -62,20 +105,21 @@ def installed_runtimes() -> list[str]:
     return found
 
 
-def _why_no_cuda() -> str | None:
-    """None where a session really runs on CUDA, else the reason."""
-    if _CUDA not in onnxruntime.get_available_providers():
+def _why_not(device: Device) -> str | None:
+    """None where a session really runs on the GPU, else the reason."""
+    wanted, name = (_CUDA, "CUDA") if kind_of(device) == "cuda" else (_TENSORRT, "TensorRT")
+    if wanted not in onnxruntime.get_available_providers():
         packages = installed_runtimes()
         if len(packages) > 1:
             return "both onnxruntime and onnxruntime-gpu are installed and overwrite each other"
-        return f"the installed package {' '.join(packages) or 'onnxruntime'} has no CUDA support"
+        return f"the installed package {' '.join(packages) or 'onnxruntime'} has no {name} support"
     onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* packages, where they are installed
     try:
-        session = onnxruntime.InferenceSession(_identity(), providers=[_CUDA, _CPU])
+        session = onnxruntime.InferenceSession(_identity(), providers=providers(device))
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base; the reason is passed on
-        return f"ONNX Runtime failed to start CUDA ({error})"
-    if session.get_providers()[0] != _CUDA:
-        return "ONNX Runtime fell back to the CPU: a library of CUDA or cuDNN, or the driver, is missing"
+        return f"ONNX Runtime failed to start {name} on {device} ({error})"
+    if session.get_providers()[0] != wanted:
+        return f"ONNX Runtime fell back to another device: a library of {name}, or the driver, is missing"
     return None
 
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from cvpipe.errors import ExtraMissing
 from cvpipe.frames import Image
-from cvpipe.inference.devices import Device
-from cvpipe.inference.networks import open_session, run_session
+from cvpipe.inference.devices import Device, is_gpu
+from cvpipe.inference.sessions import open_session, run_session
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class TextReader:
         named = self._recogniser.get_modelmeta().custom_metadata_map["character"]
         self._alphabet = ["", *named.splitlines(), " "]
         # On a CPU with one thread a batch gains nothing, and its last digits differ from those of single lines.
-        self._lines = _GPU_LINES if device == "cuda" else 1
+        self._lines = _GPU_LINES if is_gpu(device) else 1
 
     def read(self, image: Image, *, max_side: int, min_score: float = 0.0) -> list[TextLine]:
         """The lines of text in `image`, (height, width, 3) BGR, from the top to the bottom, then from left to right.

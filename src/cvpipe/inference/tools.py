@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cvpipe.errors import ExtraMissing
 from cvpipe.inference.cards import find_card
@@ -23,7 +23,7 @@ class OnnxTools:
     Each tool is made when first asked for, so that a pipeline without networks loads none.
     """
 
-    def __init__(self, models_path: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+    def __init__(self, models_path: Path, device: str = "auto") -> None:
         """models_path: folder of model cards. device: what networks run on; `auto` takes CUDA where it works.
 
         Raises: DeviceUnavailable where CUDA is asked for by name and is not there; ExtraMissing without ONNX Runtime.
@@ -32,7 +32,7 @@ class OnnxTools:
             from cvpipe.inference import devices
         except ModuleNotFoundError as error:
             raise _missing(error) from error
-        self.device: Literal["cpu", "cuda"] = devices.choose(device)
+        self.device: str = devices.choose(device)
         self._models_path = models_path
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()

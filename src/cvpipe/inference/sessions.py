@@ -1,0 +1,156 @@
+"""Sessions of ONNX Runtime: opened for a device, and called."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from cvpipe.errors import GpuOutOfMemory, InvalidModel
+from cvpipe.inference.devices import Device, is_gpu, kind_of, providers
+from cvpipe.inference.feeds import Feed
+from cvpipe.inference.shares import current
+from cvpipe.log import fields
+
+logger = logging.getLogger(__name__)
+
+Arrays = list[npt.NDArray[Any]]
+
+_SAY_SECONDS: Final = 10.0
+_NO_MEMORY: Final = (
+    "out of memory",
+    "failed to allocate memory",
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How sessions are opened here. threads: of one call, on a CPU. engines: where TensorRT keeps what it has built."""
+
+    device: Device = "cpu"
+    threads: int = 1
+    engines: Path | None = None
+    graphs: bool = True
+
+
+class Call(Protocol):
+    """A network's call: all outputs for a feed. Safe to call from several threads."""
+
+    def __call__(self, feed: Feed) -> Arrays:
+        """Raises: InvalidModel, GpuOutOfMemory."""
+        ...
+
+
+def open_session(
+    raw: bytes, *, device: Device, opening: Opening | None = None, half: bool = False, graphs: bool = False
+) -> onnxruntime.InferenceSession:
+    """A session on the ONNX file's bytes. From bytes, because then ONNX Runtime reads no other file.
+
+    On a CPU a call uses one thread unless told otherwise: workers call from as many threads as there are cores.
+    half: with 16-bit floats (TensorRT). graphs: see `providers`. Raises: InvalidModel, GpuOutOfMemory.
+    """
+    way = opening or Opening(device)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = way.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads would spin on the cores that other chunks need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    engines = None
+    if kind_of(device) == "tensorrt" and way.engines is not None:
+        # Each graph has a folder of its own: what TensorRT calls a graph is not unique.
+        engines = way.engines / hashlib.sha256(raw).hexdigest()[:16]
+        engines.mkdir(parents=True, exist_ok=True)
+    try:
+        chosen = providers(device, half=half, engines=engines, graphs=graphs) if is_gpu(device) else providers(device)
+        return onnxruntime.InferenceSession(raw, options, providers=chosen)
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise _converted(error, "ONNX Runtime can't load the model") from error
+
+
+def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any = None) -> Arrays:
+    """All outputs of one call. Raises: InvalidModel where ONNX Runtime refuses it, GpuOutOfMemory."""
+    try:
+        return list(session.run(None, feed, options))
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise _converted(error, "the network does not run") from error
+
+
+def _converted(error: Exception, what: str) -> InvalidModel | GpuOutOfMemory:
+    words = str(error).lower()
+    if any(sign in words for sign in _NO_MEMORY) and ("cuda" in words or "gpu" in words):
+        return GpuOutOfMemory(f"{what}: the GPU is out of memory")
+    return InvalidModel(f"{what}: {error}")
+
+
+def run_limited(session: onnxruntime.InferenceSession, feed: Feed, *, seconds: float) -> Arrays:
+    """A call with a time limit, for a network that is not known yet: a Loop of 2**60 steps never returns."""
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        outputs = run_session(session, feed, options)
+    finally:
+        timer.cancel()
+    if not all(type(output) is np.ndarray and output.dtype.kind in "fiub" for output in outputs):
+        raise InvalidModel("wanted outputs that are tensors of numbers")
+    return outputs
+
+
+@contextmanager
+def building(what: Mapping[str, Any], *, every_seconds: float = _SAY_SECONDS) -> Iterator[None]:
+    """Say that an engine is being built, in the log and to the job, for as long as it takes: minutes, on some GPUs."""
+    share, started, over = current(), time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(every_seconds):
+            seconds = round(time.monotonic() - started)
+            logger.info("TensorRT still builds an engine %s", fields(**what, seconds=seconds))
+            share.say(f"TensorRT builds an engine for {what.get('model', 'a model')}: {seconds} s so far")
+
+    logger.info("TensorRT builds an engine, unless it has one: this may take minutes %s", fields(**what))
+    share.say(f"TensorRT builds an engine for {what.get('model', 'a model')}")
+    teller = threading.Thread(target=tell, name="engine", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+        share.say(None)
+        logger.info("TensorRT is ready %s", fields(**what, seconds=round(time.monotonic() - started, 1)))
+
+
+def call_of(session: onnxruntime.InferenceSession, device: Device, *, graphs: bool = False) -> Call:
+    """How to call a session best: with buffers that stay on the GPU, or as it is."""
+    if is_gpu(device) and session.get_providers()[0] != "CPUExecutionProvider":
+        from cvpipe.inference.bound import BoundCall
+
+        bound = BoundCall(session, device, graphs=graphs)
+
+        def on_gpu(feed: Feed) -> Arrays:
+            return _guarded(bound, feed)
+
+        return on_gpu
+    return lambda feed: run_session(session, feed)
+
+
+def _guarded(run: Callable[[Feed], Arrays], feed: Feed) -> Arrays:
+    try:
+        return run(feed)
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise _converted(error, "the network does not run") from error
