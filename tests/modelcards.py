@@ -161,3 +161,11 @@ def endless_network() -> bytes:
 def facts(objects: Objects) -> list[tuple[str, float, list[float]]]:
     """(label, score, box) of each object."""
     return [(row["label"], row["score"], row["box"]) for row in objects.to_dicts()]
+
+
+def is_near(found: Objects, wanted: list[tuple[str, float, list[float]]]) -> bool:
+    """Whether these are the objects found, to within a pixel and a hundredth of score."""
+    pairs = list(zip(facts(found), wanted, strict=False))
+    return len(found) == len(wanted) and all(
+        a[0] == b[0] and abs(a[1] - b[1]) <= 0.01 and np.abs(np.subtract(a[2], b[2])).max() <= 1 for a, b in pairs
+    )

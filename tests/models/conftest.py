@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from cvpipe.stages.detect import Detect, DetectOptions
 from tests.modelcards import answering_network, write_card
 
 See = Callable[..., Objects]
+Look = Callable[..., list[Objects]]
 
 
 @pytest.fixture
@@ -45,5 +47,42 @@ def see(tmp_path: Path) -> See:
         (found,) = stage.process([Frame(0, 0, 0.0, view, np.zeros(view.shape, np.uint8))], [Objects.none()])
         assert found.added is not None
         return found.added
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pictures(assets: Path) -> dict[str, av.VideoFrame]:
+    """Frames of the shared videos: of the room with people 80, 240 and 440; of the film 24, 72 and 96."""
+    found: dict[str, av.VideoFrame] = {}
+    with av.open(str(assets / "videos" / "one-by-one-person-detection.mp4")) as container:
+        container.streams.video[0].codec_context.skip_frame = "NONKEY"  # every tenth is a keyframe
+        for number, picture in zip(range(0, 450, 10), container.decode(video=0), strict=False):
+            found[f"room {number}"] = picture
+    with av.open(str(assets / "videos" / "sintel-10s.mp4")) as container:
+        for number, picture in zip(range(97), container.decode(video=0), strict=False):
+            found[f"film {number}"] = picture
+    return {name: found[name] for name in ("room 80", "room 240", "room 440", "film 24", "film 72", "film 96")}
+
+
+@pytest.fixture
+def look(assets: Path, pictures: dict[str, av.VideoFrame], tmp_path: Path) -> Look:
+    """What `detect` finds on frames of the shared videos with one of the shared networks."""
+
+    def run(file: str, names: list[str], **card: Any) -> list[Objects]:
+        write_card(tmp_path, (assets / "models" / file).read_bytes(), **card)
+        stage = Detect(DetectOptions(name="things", model="tiny"))
+        stage.open(OnnxTools(tmp_path, device="cpu"))
+        seen: list[Objects] = []
+        for name in names:
+            picture = pictures[name]
+            view = stage.view(View.of(picture.width, picture.height))
+            x, y, width, height = view.content
+            canvas = np.full(view.shape, view.pad, np.uint8)
+            canvas[y : y + height, x : x + width] = picture.reformat(width, height, "bgr24").to_ndarray()
+            (found,) = stage.process([Frame(0, 0, 0.0, view, canvas)], [Objects.none()])
+            assert found.added is not None
+            seen.append(found.added)
+        return seen
 
     return run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from cvpipe.frames import View
 from cvpipe.inference import ModelCard
 from cvpipe.models import Limits
 from cvpipe.models.yolox import Yolox
-from tests.modelcards import make_card
+from tests.modelcards import is_near, make_card
 
 CARD = ModelCard.model_validate(make_card(family="yolox"))
 
@@ -57,3 +59,24 @@ def test_outputs_of_other_networks_are_refused(shapes: list[tuple[int, ...]]) ->
     with pytest.raises(InvalidModel, match=r"yolox with 3 labels at 64x64 has one output of shape \(84, 8\)"):
         Yolox().check(shapes, CARD)
     Yolox().check([(84, 8)], CARD)
+
+
+def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
+    spec = {"width": 416, "height": 416, "color": "bgr", "anchor": "top-left"}
+    names = ["room 80", "room 240", "film 24", "film 96"]
+    card = {"family": "yolox", "labels": "coco", "score_threshold": 0.4, "input": spec}
+    wanted = [
+        [("person", 0.87, [373.5, 13.0, 522.6, 408.2])],
+        [("person", 0.90, [356.8, 31.7, 527.5, 411.2])],
+        [("person", 0.84, [194.5, 175.1, 355.0, 417.7])],
+        [("person", 0.91, [266.8, 107.7, 546.4, 420.7])],
+    ]
+    for found, expected in zip(look("yolox_nano.onnx", names, **card), wanted, strict=True):
+        assert is_near(found, expected)
+
+
+def test_pictures_of_a_batch_are_read_each_for_itself() -> None:
+    tables = [make_output(64, 64, {cell: [0.5, 0.5, 0, 0, 0.8, 0.1, 0.9, 0]}) for cell in (0, 8, 9)]
+    view, limits = View.of(64, 64), Limits(score=0.5, iou=0.5)
+    together = Yolox().decode([(table,) for table in (*tables, tables[0] * 0)], [view] * 4, CARD, limits)
+    assert [boxes.box.tolist() for boxes in together] == [[[0, 0, 8, 8]], [[0, 8, 8, 16]], [[8, 8, 16, 16]], []]
