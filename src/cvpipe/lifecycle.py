@@ -15,7 +15,7 @@ from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobError, JobRequest
-from cvpipe.media import Excerpt, mark_used, media_path, media_task
+from cvpipe.media import Excerpt, find, media_task
 from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
@@ -157,8 +157,8 @@ class Lifecycle:
 
         Raises: NotFound (no such video, or frame), Refused (it can't be made).
         """
-        path = media_path(self._settings.data_dir, video_id, excerpt.name)
-        if mark_used(path):
+        path = find(self._settings.data_dir, video_id, excerpt)
+        if path is not None:
             return path
         video = self._ready_video(video_id)
         if video is None:
@@ -167,7 +167,7 @@ class Lifecycle:
         if excerpt.kind == "frame" and frames and excerpt.number >= frames:
             raise NotFound(f"the video has {frames} frames, from 0 to {frames - 1}; there is no {excerpt.number}")
         self._ask_for(media_task(video_id, excerpt.name), queue="media")
-        return path if mark_used(path) else None  # it may have come between the two looks
+        return find(self._settings.data_dir, video_id, excerpt)  # it may have come between the two looks
 
     def index_of(self, video_id: str) -> VideoIndex | None:
         """A video's index; None: it is being made, ask again. Raises: NotFound, Refused (it can't be made)."""

@@ -6,6 +6,7 @@ A name says all that was asked for, and lies in a folder named after the video's
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -45,6 +46,11 @@ class Excerpt:
     rows: int = 0
     start: float = 0.0
     stop: float | None = None
+
+    @property
+    def tells_damage(self) -> bool:
+        """Whether it may show damaged frames; a picture of one frame is not made where that is damaged."""
+        return self.kind in ("clip", "sheet")
 
     @property
     def name(self) -> str:
@@ -88,6 +94,38 @@ def media_task(video: str, name: str) -> str:
 def media_path(data_dir: Path, video: str, name: str) -> Path:
     """Where the excerpt `name` of the video with the sha256 `video` is kept once it is made."""
     return data_dir / "media" / video[:2] / video / name
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is not right with a clip or sheet that was made.
+
+    frames: how many of its frames are damaged. first: number of the first of them in the video, None where none is.
+    warnings: codes of what is wrong with the whole file, such as `media_truncated`.
+    """
+
+    frames: int = 0
+    first: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def damage_path(path: Path) -> Path:
+    """Where it is kept what is not right with the excerpt at `path`."""
+    return path.with_name(f"{path.name}.damage.json")
+
+
+def read_damage(path: Path) -> Damage:
+    """What is not right with the excerpt at `path`."""
+    known = json.loads(damage_path(path).read_bytes())
+    return Damage(known["frames"], known["first"], tuple(known["warnings"]))
+
+
+def find(data_dir: Path, video: str, excerpt: Excerpt) -> Path | None:
+    """The kept file of an excerpt, now in use; None where it, or what is not right with it, is not there."""
+    path = media_path(data_dir, video, excerpt.name)
+    if not mark_used(path) or (excerpt.tells_damage and not mark_used(damage_path(path))):
+        return None
+    return path
 
 
 def mark_used(path: Path) -> bool:

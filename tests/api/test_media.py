@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cvpipe.job import JobError, JobState
-from cvpipe.media import media_path, media_task
+from cvpipe.media import damage_path, media_path, media_task
 from cvpipe.settings import Settings
 from cvpipe.store import Store
 from tests.api import worker
@@ -47,6 +47,48 @@ def test_a_picture_that_is_made_is_handed_out_for_good(api: httpx.Client, settin
     assert api.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def damage(settings: Settings, video: str, name: str, **what: object) -> None:
+    known = {"frames": 0, "first": None, "warnings": [], **what}
+    damage_path(media_path(settings.data_dir, video, name)).write_text(json.dumps(known))
+
+
+TOLD = ("cvpipe-damaged-frames", "cvpipe-first-damaged-frame", "cvpipe-warnings")
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        pytest.param({}, ["0", None, None], id="all whole"),
+        pytest.param({"frames": 3, "first": 0}, ["3", "0", None], id="damaged frames"),
+        pytest.param({"warnings": ["media_truncated"]}, ["0", None, "media_truncated"], id="of a file that is cut off"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("rest", "name"),
+    [("clip?from=1&to=2", "clip-1000000-2000000.mp4"), ("sheet.jpg?columns=3&rows=2&width=600", "sheet-3x2-w600.jpg")],
+)
+def test_a_file_comes_with_what_is_not_right_with_it(  # type: ignore[no-untyped-def]
+    known, told, rest, name, api: httpx.Client, settings: Settings, video: str
+) -> None:
+    make(settings, video, name)
+    damage(settings, video, name, **known)
+    for headers in ({}, {"Range": "bytes=2-4"}):
+        response = api.get(f"/v1/videos/{video}/{rest}", headers=headers)
+        assert response.status_code == (206 if headers else 200)
+        assert [response.headers.get(header) for header in TOLD] == told
+
+
+def test_a_clip_of_which_is_not_known_what_is_not_right_is_made_anew(
+    api: httpx.Client, settings: Settings, store: Store, video: str
+) -> None:
+    name = "clip-0-end.mp4"
+    make(settings, video, name)
+    task = media_task(video, name)
+    store.put_task(task, queue="media")
+    store.refuse(worker.claim(store, task), JobError(code="media_unreadable", message="it is gone"))
+    assert api.get(f"/v1/videos/{video}/clip").json()["detail"] == "it is gone"
+
+
 def test_a_picture_that_nobody_makes_is_asked_for_again(settings: Settings, store: Store, video: str) -> None:
     service = Service(settings.model_copy(update={"media_wait_seconds": 0.2}))
     service.start()
@@ -65,10 +107,10 @@ def test_what_cannot_be_made_is_told_and_not_tried_again_for_a_minute(
 ) -> None:
     task = media_task(video, NAME)
     store.put_task(task, queue="media")
-    store.refuse(worker.claim(store, task), JobError(code="media_unreadable", message="frame 12 can't be decoded"))
+    store.refuse(worker.claim(store, task), JobError(code="frame_damaged", message="frame 12 can't be decoded"))
     for _ in range(2):
         response = api.get(f"/v1/videos/{video}/frames/12.jpg")
-        assert (response.status_code, response.json()["type"]) == (422, "/problems/media_unreadable")
+        assert (response.status_code, response.json()["type"]) == (422, "/problems/frame_damaged")
         assert response.json()["detail"] == "frame 12 can't be decoded"
     assert store.is_open(task)[0] is False
     make(settings, video)

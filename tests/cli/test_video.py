@@ -130,6 +130,95 @@ def test_probe_warns_of_a_file_that_is_cut_off(cvpipe: Cvpipe, clip: Path, tmp_p
     assert re.search(r"^warning: .+ \(media_truncated\)$", cvpipe("video", "probe", cut).out, re.MULTILINE)
 
 
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Ten pictures of MJPEG, 25 a second; 3 and 4 are overwritten, and 7."""
+    path = tmp_path / "damaged.avi"
+    source = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=0.4"]
+    command = ["ffmpeg", "-v", "error", *source, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    with path.open("r+b") as file:
+        for number in (3, 4, 7):
+            file.seek(places[number][0])
+            file.write(b"\0" * places[number][1])
+    return path
+
+
+INSTEAD = "the frame before is shown instead, at the beginning the first whole one (frames_damaged)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "count"),
+    [
+        pytest.param(
+            ["clip", "--from", "0.1", "-o", "c.mp4"],
+            f"warning: 3 frames are damaged, the first is frame 3 at 0.12 s; {INSTEAD}", 3,
+            id="clip that begins at one",
+        ),
+        pytest.param(
+            ["clip", "--from", "0.2", "-o", "c.mp4"],
+            "warning: frame 7 at 0.28 s is damaged; copied as it is in the file (frames_damaged)\n", 1, id="copied",
+        ),
+        pytest.param(["clip", "--from", "0.32", "-o", "c.mp4"], "", 0, id="clip of whole ones"),
+        pytest.param(
+            ["sheet", "--columns", "5", "--rows", "1", "--width", "320", "-o", "s.jpg"],
+            "warning: 2 frames are damaged, the first is frame 3 at 0.12 s; dark red on the sheet (frames_damaged)\n",
+            2, id="sheet",
+        ),
+        pytest.param(
+            ["normalise", "--fps", "25", "--to", "0.2", "-o", "n.mp4"],
+            f"warning: 2 frames are damaged, the first is frame 3 at 0.12 s; {INSTEAD}", 2, id="normalise",
+        ),
+    ],
+)  # fmt: skip
+def test_damaged_frames_are_told_in_one_line(  # type: ignore[no-untyped-def]
+    words, told, count, cvpipe: Cvpipe, damaged: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cvpipe("video", words[0], damaged, *words[1:])
+    assert (done.code, done.err) == (0, told)
+    assert cvpipe("video", words[0], damaged, *words[1:], "--json").json["damaged"] == count
+
+
+def test_a_damaged_frame_is_no_picture(cvpipe: Cvpipe, damaged: Path, tmp_path: Path) -> None:
+    done = cvpipe("video", "frame", damaged, "-n", 3, "-o", tmp_path / "f.png", "--json")
+    assert (done.code, done.problem["type"]) == (2, "frame_damaged")
+    assert not (tmp_path / "f.png").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["index"], id="index"),
+        pytest.param(["frame", "-n", "0", "-o", "f.png"], id="frame"),
+        pytest.param(["clip", "-o", "c.mp4"], id="clip"),
+        pytest.param(["sheet", "-o", "s.png"], id="sheet"),
+        pytest.param(["normalise", "--fps", "10", "-o", "n.mp4"], id="normalise"),
+    ],
+)
+def test_each_command_tells_of_a_file_that_is_cut_off(
+    words: list[str], cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), "-c", "copy", "-movflags", "+faststart", "whole.mp4"]
+    subprocess.run(command, check=True, timeout=60)
+    data = Path("whole.mp4").read_bytes()
+    Path("cut.mp4").write_bytes(data[: len(data) * 8 // 10])
+    done = cvpipe("video", words[0], "cut.mp4", *words[1:])
+    assert done.code == 0
+    assert re.fullmatch(r"warning: the file is cut off: .+ \(media_truncated\)\n", done.err)
+
+
+def test_a_normalised_part_begins_at_the_time_asked_for(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    # Frames begin every 100 ms: at 1.05 s frame 10 is shown.
+    out = tmp_path / "n.mp4"
+    cvpipe("video", "normalise", clip, "--fps", 10, "--from", 1.05, "--to", 1.35, "--out", out)
+    lines = [json.loads(line) for line in (tmp_path / "n.map.ndjson").read_text().splitlines()]
+    assert [(line["time"], line["source"]) for line in lines] == [(0, 10), (0.1, 11), (0.2, 12)]
+
+
 def test_index_lists_every_frame(cvpipe: Cvpipe, clip: Path) -> None:
     lines = cvpipe("video", "index", clip).out.splitlines()
     assert lines[0].split() == ["NUMBER", "PTS", "TIME", "BYTES", "KIND"]
@@ -259,7 +348,9 @@ def test_a_normalised_copy_comes_with_its_map(
     small = [cv2.resize(frame, (48, 32), interpolation=cv2.INTER_AREA) for frame in frames]
     assert [int(np.argmin([np.abs(i - s).mean() for s in small])) for i in seen] == [line["source"] for line in lines]
     done = cvpipe("video", "normalise", clip, "--fps", 5, "--out", out, "--json")
-    assert done.json == {"saved": str(out), "map": str(mapping), "frames": 10, "repeated": 0, "dropped": 10}
+    assert done.json == {"saved": str(out), "map": str(mapping), "frames": 10, "repeated": 0, "dropped": 10,
+        "damaged": 0, "first_damaged": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_part_of_a_video_begins_at_zero(decoders: Decoders, constant: Path, tm
     ("bad", "expected"),
     [
         pytest.param([4, 5], [0, 1, 2, 3, 3, 3, 6, 7], id="in the middle: the one before stays"),
-        pytest.param([0, 1], [None, None, 2, 3, 4, 5, 6, 7], id="at the start: black"),
+        pytest.param([0, 1], [2, 2, 2, 3, 4, 5, 6, 7], id="at the start: the first whole one"),
     ],
 )
 @pytest.mark.parametrize("part", [None, 1, 5])
@@ -137,14 +137,54 @@ def test_frames_that_can_not_be_decoded(
         raise Stop
 
     parts = None if part is None else Parts(tmp_path / "parts", part, on_part=stop)
+    told: list[int] = []
     for _ in range(20):  # each part by a worker that knows nothing of those before
         try:
-            _, sources, _ = normalise(decoders, path, out, fps=25, parts=parts)
+            said, sources, _ = normalise(decoders, path, out, fps=25, parts=parts, on_damaged=told.append)
             break
         except Stop:
             continue
     assert sources == list(range(8))
     assert shows(decoders, out, sound, expected)
+    mapped = [json.loads(line) for line in out.with_suffix(".map.ndjson").read_text().splitlines()]
+    assert [line["source"] for line in mapped if line.get("damaged")] == bad == told
+    assert said["damaged"] == len(bad)
+    assert not (tmp_path / "parts.damaged").exists()
+
+
+def test_a_part_of_damaged_frames_alone_is_black(decoders: Decoders, tmp_path: Path) -> None:
+    path, out = make_clip(tmp_path / "damaged.avi", **MJPEG, frames=8), tmp_path / "normalised.mp4"
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    with path.open("r+b") as file:
+        for place, size in places[2:4]:
+            file.seek(place)
+            file.write(b"\0" * size)
+    told: list[int] = []
+    normalise(decoders, path, out, fps=25, numbers=range(2, 4), on_damaged=told.append)
+    assert told == [2, 3]
+    assert shows(decoders, out, path, [None, None])
+
+
+@pytest.mark.parametrize(
+    ("between", "fps", "expected", "dropped"),
+    [
+        # Frames begin at 0, 100, 110, 120, 400 and 500 ms.
+        pytest.param((0.05, None), 10, [0, 3, 3, 3, 4], 3, id="the frame shown then began before"),
+        pytest.param((0.105, 0.41), 10, [1, 3, 3, 4], 1, id="up to a time"),
+        pytest.param((0.4, 0.5), 20, [4, 4], 0, id="where a frame begins"),
+        pytest.param((0.13, 0.2), 20, [3, 3], 0, id="no frame begins in it"),
+    ],
+)
+def test_the_clock_of_a_part_begins_at_the_time_asked_for(
+    decoders: Decoders, uneven: Path, tmp_path: Path, between: tuple[float, float | None], fps: float,
+    expected: list[int], dropped: int,
+) -> None:  # fmt: skip
+    said, sources, times = normalise(decoders, uneven, tmp_path / "normalised.mp4", fps=fps, between=between)
+    assert sources[: len(expected)] == expected
+    assert set(sources[len(expected) :]) <= {5}
+    assert times == [pytest.approx(n / fps, abs=2e-5) for n in range(len(sources))]
+    assert said["dropped"] == dropped or between[1] is None
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,41 @@ def test_a_damaged_frame_is_copied_as_it_is(decoders: Decoders, tmp_path: Path) 
     assert clip.index.times.tolist() == [0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24]
 
 
+@pytest.mark.parametrize(
+    ("bad", "start", "how", "told", "shown"),
+    [
+        pytest.param([5], 0.1, "copied", [5], [3, 4, None, 6, 7, 8, 9], id="within: copied"),
+        pytest.param([3, 4], 0.1, "encoded", [3, 4], [5, 5, 5, 6, 7, 8, 9], id="first: the first whole one"),
+        pytest.param([2], 0.1, "copied", [], [3, 4, 5, 6, 7, 8, 9], id="before it"),
+        pytest.param([9], 0.3, "copied", [9], [8, None], id="last"),
+    ],
+)
+def test_damaged_frames_of_a_clip_are_told(  # type: ignore[no-untyped-def]
+    bad, start, how, told, shown, decoders: Decoders, tmp_path: Path
+) -> None:
+    path = drawn.make_clip(tmp_path / "damaged.avi", **CLIPS["mjpeg.avi"], frames=10)
+    for number in reversed(bad):
+        overwrite_packet(path, number)
+    source, found = Video(path, decoders=decoders), []
+    made = make_clip(decoders, path, source.index, start, None, tmp_path / "clip.mp4", on_damaged=found.append)
+    assert (made, found) == (how, told)
+    good = [drawn.picture(n).astype(int) for n in range(10)]
+    seen = [
+        None if frame.error else int(np.argmin([np.abs(p - frame.image).mean() for p in good]))
+        for frame in Video(tmp_path / "clip.mp4", decoders=decoders)
+    ]
+    assert seen == shown
+
+
+def test_a_clip_of_damaged_frames_alone_is_black_and_tells_all_of_them(decoders: Decoders, tmp_path: Path) -> None:
+    path, told = drawn.make_clip(tmp_path / "damaged.avi", **CLIPS["mjpeg.avi"], frames=10), []
+    overwrite_packet(path, 3)
+    index = decoders.index(path)
+    make_clip(decoders, path, index, 0.12, 0.16, tmp_path / "clip.mp4", on_damaged=told.append)
+    (frame,) = Video(tmp_path / "clip.mp4", decoders=decoders)
+    assert (told, int(frame.image.max()) < 4) == ([3], True)
+
+
 def test_where_it_is_encoded_a_damaged_frame_shows_the_one_before_it(decoders: Decoders, tmp_path: Path) -> None:
     path = drawn.make_clip(tmp_path / "damaged.mov", codec="prores_ks", pixel_format="yuv422p10le", frames=10)
     overwrite_packet(path, 5)

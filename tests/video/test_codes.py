@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from cvpipe import errors
-from cvpipe.errors import DecoderCrashed, InputChanged, PixelFormatUnsupported, VideoError
+from cvpipe.errors import DecoderCrashed, FrameDamaged, InputChanged, PixelFormatUnsupported, VideoError
 from cvpipe.frames import View
-from cvpipe.video import Decoders, Limits
+from cvpipe.video import Decoders, Limits, Video
 from cvpipe.video.scan import _check_frame
 from tests.video.reading import children, eventually
 
@@ -108,6 +108,18 @@ def element(kind: int, content: bytes) -> bytes:
     return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + struct.pack(">Q", len(content) | 1 << 56) + content
 
 
+def scrambled_ts(folder: Path) -> Path:
+    """As pay television sends it: payloads are noise, and the bits of transport_scrambling_control are set."""
+    data = bytearray(ffmpeg(folder / "clear.ts", "-c:v libx264").read_bytes())
+    random = np.random.default_rng(1)
+    for at in range(0, len(data), 188):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == 0x100 and data[at + 3] & 0x10:
+            start = at + 4 + (data[at + 4] + 1 if data[at + 3] & 0x20 else 0)
+            data[start : at + 188] = random.bytes(at + 188 - start)
+            data[at + 3] |= 0x80
+    return written(folder / "scrambled.ts", bytes(data))
+
+
 def slow(folder: Path) -> Path:
     return ffmpeg(folder / "slow.mkv", "-c:v ffv1 -frames:v 2", "nullsrc=size=3840x2160,noise=alls=100:allf=t")
 
@@ -135,6 +147,7 @@ CASES = {
     "no size": Case("bad_dimensions", no_size, "how large"),
     "encrypted MP4": Case("encrypted", encrypted_mp4, "decrypt"),
     "encrypted WebM": Case("encrypted", encrypted_mkv, "decrypt"),
+    "scrambled MPEG-TS": Case("encrypted", scrambled_ts, "decrypt"),
     "many frames": Case("too_many_frames", plain, "more than 24 frames", {"max_frames": 24}),
     "silence": Case("decode_timeout", slow, "said nothing", {"timeout_seconds": 0.01}),
 }
@@ -181,6 +194,29 @@ def test_a_file_of_another_size_than_its_index_says_has_changed(tmp_path, decode
         file.write(b"\0" * 10)
     with pytest.raises(InputChanged, match="index it again"), decoders.read(path, index, [0], [View.of(96, 64)]) as it:
         next(it)
+
+
+def test_a_damaged_frame_has_a_code_of_its_own(tmp_path, decoders):
+    path = ffmpeg(tmp_path / "damaged.avi", "-c:v mjpeg -pix_fmt yuvj420p")
+    with av.open(str(path)) as container:
+        place, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size][5]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\0" * size)
+    video = Video(path, decoders=decoders)
+    assert video[4].image.shape == (64, 96, 3)
+    with pytest.raises(FrameDamaged, match=r"frame 5 \(0\.2 s\)") as caught:
+        video[5].image  # noqa: B018 - it is asked for
+    assert caught.value.code == "frame_damaged"
+
+
+def test_bits_of_scrambling_alone_make_no_video_unreadable(tmp_path, decoders):
+    # Some recorders decrypt and leave the bits as they were.
+    data = bytearray(ffmpeg(tmp_path / "clear.ts", "-c:v libx264").read_bytes())
+    for at in range(0, len(data), 188):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == 0x100:
+            data[at + 3] |= 0x80
+    assert len(decoders.index(written(tmp_path / "bits.ts", bytes(data)))) == 25
 
 
 def test_pictures_that_can_not_be_converted_are_refused():

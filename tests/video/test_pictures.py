@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound
+from cvpipe.errors import FrameDamaged, InvalidRequest, NotFound
 from cvpipe.video import Decoders, Video, VideoIndex
 from cvpipe.video.pictures import encode_picture, render_picture, render_thumbnail
 from cvpipe.video.sheet import clock, render_sheet, sheet_numbers
@@ -124,13 +124,17 @@ def test_a_damaged_frame_has_no_picture_but_its_sheet_and_thumbnail(
     damaged: tuple[Path, VideoIndex], decoders: Decoders
 ) -> None:
     path, index = damaged
-    with pytest.raises(MediaUnreadable, match=r"frame 1 \(0\.04 s\) can't be decoded"):
+    with pytest.raises(FrameDamaged, match=r"frame 1 \(0\.04 s\) can't be decoded"):
         render_picture(decoders, path, index, 1)
     good = Video(path, decoders=decoders)[0].image
     thumbnail = decoded(render_thumbnail(decoders, path, index))  # frame 1 would be a tenth into it
     assert thumbnail.shape == good.shape
     assert np.abs(thumbnail.astype(int) - good).mean() < 12
-    sheet = decoded(render_sheet(decoders, path, index, columns=10, rows=1, width=1044, format="png"))
+    told: list[int] = []
+    sheet = decoded(
+        render_sheet(decoders, path, index, columns=10, rows=1, width=1044, format="png", on_damaged=told.append)
+    )
+    assert told == [1, 2]
     tiles = [sheet[4:30, 4 + 104 * n : 104 + 104 * n] for n in range(10)]
     assert [bool((tile[:8, 30:70] == (60, 30, 30)).all()) for tile in tiles] == [False, True, True, *[False] * 7]
 

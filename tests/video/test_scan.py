@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +26,8 @@ from cvpipe.errors import (
 )
 from cvpipe.video import Decoders, Limits
 from tests.video.clips import make_clip, picture, x264
+from tests.video.corpus import make_video
+from tests.video.reading import read
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,45 @@ def test_a_file_cut_short_has_the_frames_that_are_left(tmp_path, clips, decoders
     index = decoders.index(cut)
     assert 20 < len(index) < 60
     assert index.facts.header["frames"] == 60
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="wants Debian's ffmpeg to make and count the video")
+@pytest.mark.parametrize("name", ["closed.mp4", "hevc.mp4", "mpeg4.mp4", "mjpeg.mov", "mpeg4.avi"])
+@pytest.mark.parametrize(("packet", "part"), [(30, 0.5), (33, 0.9)])
+def test_a_packet_in_which_the_file_ends_is_no_frame(tmp_path, decoders, name, packet, part):
+    made, whole = make_video(tmp_path, name), tmp_path / f"whole{Path(name).suffix}"
+    command = ["ffmpeg", "-v", "error", "-i", str(made), "-c", "copy", "-movflags", "+faststart", str(whole)]
+    subprocess.run(command, check=True, timeout=60)
+    with av.open(str(whole)) as container:
+        at = [(p.pos, p.size) for p in container.demux(video=0) if p.size][packet]
+    cut = tmp_path / f"cut{whole.suffix}"
+    cut.write_bytes(whole.read_bytes()[: at[0] + int(at[1] * part)])
+    index = decoders.index(cut)
+    assert len(index) == packet
+    (warning,) = index.facts.warnings
+    assert (warning["code"], warning["first"], warning["frames"]) == ("media_truncated", packet, 60 - packet)
+    # One gap, of what is missing: every frame that is there is whole.
+    assert [number for number, image in read(decoders, cut, index).items() if image is None] == []
+    if index.facts.codec in ("h264", "hevc"):  # of others FFmpeg shows the picture as far as it goes
+        command = [
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_frames",
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "csv=p=0",
+        ]
+        said = subprocess.run([*command, str(cut)], check=True, capture_output=True, text=True, timeout=60).stdout
+        assert int(said) == packet
+
+
+def test_the_length_of_an_even_number_of_uneven_steps(tmp_path, decoders):
+    # Steps of 10, 10, 20 and 20 ms: the last frame is shown for the larger of the two in the middle.
+    pts = [0, 10, 20, 40, 60]
+    path = make_clip(tmp_path / "uneven.mkv", options=x264(), frames=5, pts=pts, time_base=Fraction(1, 1000))
+    assert decoders.index(path).facts.duration_seconds == 0.08
 
 
 def test_a_file_cut_before_its_table_is_truncated(tmp_path, clips, decoders):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cvpipe.video.times import complete, usual_step
@@ -33,7 +34,16 @@ def test_times_ascend_and_those_that_fit_are_kept(pts, expected):
 
 @pytest.mark.parametrize(
     ("pts", "expected"),
-    [([0, 40, 80, 81], 40), ([0, None, 80, None], 0), ([0, 40, None, 120, 160], 40), ([5], 0), ([9, 9, 8], 0)],
+    [
+        ([0, 40, 80, 81], 40),
+        ([0, None, 80, None], 0),
+        ([0, 10, 30], 20),
+        ([0, 40, None, 120, 160], 40),
+        ([5], 0),
+        ([9, 9, 8], 0),
+    ],
 )
 def test_the_usual_step_is_the_median_of_frames_that_follow_each_other(pts, expected):
     assert usual_step(pts) == expected
+    if None not in pts:
+        assert usual_step(np.array(pts, np.int64)) == expected

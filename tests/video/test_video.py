@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound, NoVideoStream
+from cvpipe.errors import FrameDamaged, InvalidRequest, NotFound, NoVideoStream
 from cvpipe.frames import View
 from cvpipe.video import Decoders, Video, VideoFrame
 from tests.video.clips import HEIGHT, WIDTH, make_clip, picture, x264
@@ -272,6 +272,6 @@ def test_a_damaged_frame_comes_with_its_error_among_good_ones(damaged: Video) ->
     frames = damaged.get_frames_in_range(4, 7)
     assert [frame.error is None for frame in frames] == [True, False, True]
     assert (frames[1].number, frames[1].time) == (5, 0.2)
-    with pytest.raises(MediaUnreadable, match=r"frame 5 \(0\.2 s\) can't be decoded: "):
+    with pytest.raises(FrameDamaged, match=r"frame 5 \(0\.2 s\) can't be decoded: "):
         _ = frames[1].image
     assert "error=" in repr(frames[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import anyio
@@ -22,7 +22,7 @@ from cvpipe.api.resources import Resources, ResourcesDep
 from cvpipe.api.videos import VideoId
 from cvpipe.errors import Conflict, InvalidRequest, Unavailable
 from cvpipe.lifecycle import Refused
-from cvpipe.media import MEDIA_TYPES, Excerpt
+from cvpipe.media import MEDIA_TYPES, Damage, Excerpt, read_damage
 from cvpipe.video import VideoIndex
 
 router = APIRouter(prefix="/v1", tags=["videos"])
@@ -37,8 +37,8 @@ _LONGEST_WAIT_SECONDS: Final = 0.2
 _BATCH: Final = 1000
 
 _PROBLEMS: Final = (
-    "not_found", "conflict", "range_not_satisfiable", "invalid_request", "media_unreadable", "decoder_crashed",
-    "decode_timeout", "internal", "unavailable", "store_unavailable",
+    "not_found", "conflict", "range_not_satisfiable", "invalid_request", "media_unreadable", "frame_damaged",
+    "decoder_crashed", "decode_timeout", "internal", "unavailable", "store_unavailable",
 )  # fmt: skip
 
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
@@ -47,14 +47,37 @@ Width = Annotated[
 ]
 
 
-def _files(*suffixes: str) -> dict[int | str, dict[str, Any]]:
+_DAMAGE_HEADERS: Final = {
+    "Cvpipe-Damaged-Frames": {
+        "description": "How many frames in it are damaged, or predicted from such. In a sheet their places are dark "
+        "red; a clip shows the frame before instead, and where it begins with damaged frames the first whole one (a "
+        "clip of copied packets has them as they are).",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Cvpipe-First-Damaged-Frame": {
+        "description": "Number of the first of them in the video; absent where there is none.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+}
+_WARNINGS_HEADER: Final = {
+    "Cvpipe-Warnings": {
+        "description": "Codes of what is wrong with the whole file, divided by commas: `media_truncated` of one that "
+        "is cut off. Absent where nothing is.",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def _files(*suffixes: str, tells_damage: bool = False) -> dict[int | str, dict[str, Any]]:
     """The answers of a route that hands out files."""
+    headers = {"headers": {**_DAMAGE_HEADERS, **_WARNINGS_HEADER}} if tells_damage else {}
     return {
         200: {
             "description": "The file.",
+            **headers,
             "content": {MEDIA_TYPES[s]: {"schema": {"type": "string", "format": "binary"}} for s in suffixes},
         },
-        206: {"description": "The part of the file that the header `Range` asked for."},
+        206: {"description": "The part of the file that the header `Range` asked for.", **headers},
         304: {"description": "The client has it: its `If-None-Match` names this file."},
         **responses(*_PROBLEMS),
     }
@@ -102,7 +125,7 @@ async def get_thumbnail(
     operation_id="getSheet",
     summary="A contact sheet",
     response_class=Download,
-    responses=_files(".jpg"),
+    responses=_files(".jpg", tells_damage=True),
 )
 async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
     video_id: VideoId,
@@ -121,7 +144,7 @@ async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
     operation_id="getClip",
     summary="A part of the video as a file of its own",
     response_class=Download,
-    responses=_files(".mp4"),
+    responses=_files(".mp4", tells_damage=True),
 )
 async def get_clip(
     video_id: VideoId,
@@ -152,6 +175,7 @@ async def get_clip(
     responses={
         200: {
             "description": "One frame a line, in display order.",
+            "headers": _WARNINGS_HEADER,
             "content": {
                 NDJSON: {
                     "schema": {"type": "string", "description": "One object a line."},
@@ -169,7 +193,8 @@ async def get_index(video_id: VideoId, resources: ResourcesDep, if_none_match: I
     index = await _until_made(resources, video_id, lambda: resources.lifecycle.index_of(video_id), what="index")
     tag = await anyio.to_thread.run_sync(lambda: f'"{hashlib.sha256(index.pack()).hexdigest()[:32]}"')
     # Unlike a picture it may change: a newer version of cvpipe may know more of a frame.
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    warnings = [str(warning["code"]) for warning in index.facts.warnings]
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", **_warnings(warnings)}
     if _matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
     return StreamingResponse(_lines(index), media_type=NDJSON, headers=headers)
@@ -183,6 +208,8 @@ async def _serve(resources: Resources, video_id: str, excerpt: Excerpt, if_none_
     # Made again after it was swept away, a clip may differ in its bytes: a part of one must not be joined to another.
     tag = f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     headers = {"ETag": tag, "Cache-Control": CACHE}
+    if excerpt.tells_damage:
+        headers |= await anyio.to_thread.run_sync(lambda: _told(read_damage(path)))
     if _matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
     return Download(
@@ -192,6 +219,17 @@ async def _serve(resources: Resources, video_id: str, excerpt: Excerpt, if_none_
         filename=f"{video_id[:12]}-{path.name}",
         content_disposition_type="inline",
     )
+
+
+def _told(damage: Damage) -> dict[str, str]:
+    """Headers that say what is not right with a file."""
+    first = {} if damage.first is None else {"Cvpipe-First-Damaged-Frame": str(damage.first)}
+    return {"Cvpipe-Damaged-Frames": str(damage.frames), **first, **_warnings(damage.warnings)}
+
+
+def _warnings(codes: Iterable[str]) -> dict[str, str]:
+    said = ", ".join(dict.fromkeys(codes))
+    return {"Cvpipe-Warnings": said} if said else {}
 
 
 async def _until_made(resources: Resources, video_id: str, look: Callable[[], T | None], *, what: str) -> T:

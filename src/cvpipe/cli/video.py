@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,6 +58,7 @@ def index(*, file: File, stream: Stream = None, as_json: Json = False) -> None:
     With --json one JSON object a line.
     """
     with _opened(file, stream) as (video, _):
+        _warn(video.index)
         sys.stdout.writelines(_index_as_json(video.index) if as_json else _index_as_table(video.index))
     output.flush()
 
@@ -78,7 +79,7 @@ def frame(
 ) -> None:
     """Save one frame, by its number or by a time.
 
-    A PNG without --width holds the frame's RGB values exactly.
+    A PNG without --width holds the frame's RGB values exactly. A damaged frame is an error (`frame_damaged`).
     """
     from cvpipe.video.pictures import encode_picture, narrowed
 
@@ -96,6 +97,7 @@ def frame(
         else:
             found = video.get_frame_nearest(nearest or 0, view=view)
         out.write_bytes(encode_picture(found.image, format=kind))
+        _warn(video.index)
     if as_json:
         output.as_json(
             {
@@ -119,7 +121,8 @@ def clip(
     """Save the frames of a part as an MP4 file, without sound: those with --from <= time < --to.
 
     Packets are copied where that gives exactly these frames (the part begins at a keyframe), else encoded
-    anew.
+    anew. Of damaged frames one line on stderr tells; where it is encoded they show the frame before, or the
+    first whole one.
     """
     from cvpipe.video.clip import clip_range, make_clip
 
@@ -127,10 +130,14 @@ def clip(
     _check_mp4(out, file)
     start = time_range.start if time_range else 0
     stop = time_range.stop if time_range else None
+    damaged: list[int] = []
     with _opened(file, stream) as (video, decoders):
         first, end = clip_range(video.index, start, stop)
         with output.progress(out.name) as on_progress:
-            how = make_clip(decoders, file, video.index, start, stop, out, on_progress=on_progress)
+            how = make_clip(
+                decoders, file, video.index, start, stop, out, on_progress=on_progress, on_damaged=damaged.append
+            )
+        _warn(video.index, damaged, "copied as it is in the file" if how == "copied" else _SHOWN_INSTEAD)
         made = end - first
         times, lasts = video.index.times, video.facts.duration_seconds
         ends = float(times[end]) if end < len(video) else lasts
@@ -143,6 +150,7 @@ def clip(
                     "first": first,
                     "from": float(times[first]),
                     "to": ends,
+                    **_damage(damaged),
                 }
             )
             return
@@ -161,16 +169,29 @@ def sheet(
     stream: Stream = None,
     as_json: Json = False,
 ) -> None:
-    """Save a contact sheet: evenly spaced frames with their times."""
+    """Save a contact sheet: evenly spaced frames with their times. Damaged ones are dark red."""
     from cvpipe.video.sheet import render_sheet, sheet_numbers
 
     kind = _picture_format(out)
     _check_out(out, file)
+    damaged: list[int] = []
     with _opened(file, stream) as (video, decoders):
         numbers = sheet_numbers(video.index, columns * rows)
-        out.write_bytes(render_sheet(decoders, file, video.index, columns=columns, rows=rows, width=width, format=kind))
+        out.write_bytes(
+            render_sheet(
+                decoders,
+                file,
+                video.index,
+                columns=columns,
+                rows=rows,
+                width=width,
+                format=kind,
+                on_damaged=damaged.append,
+            )
+        )
+        _warn(video.index, damaged, "dark red on the sheet")
     if as_json:
-        output.as_json({"saved": str(out), "frames": numbers})
+        output.as_json({"saved": str(out), "frames": numbers, **_damage(damaged)})
     else:
         output.line(f"{out}: {len(numbers)} of {len(video)} frames")
 
@@ -191,15 +212,15 @@ def normalise(
 ) -> None:
     """Save a copy at a constant rate, in one size and format: H.264, 4:2:0, MP4, no sound.
 
-    Frame k shows what the source shows at k / fps seconds. Beside it, NAME.map.ndjson names the source frame of each.
+    Frame k shows what the source shows at --from + k / fps seconds. Beside it, NAME.map.ndjson names the source frame
+    of each, and which of these are damaged.
     """
     from cvpipe.exports.normalised import write_normalised
-    from cvpipe.video.clip import clip_range
 
+    damaged: list[int] = []
     time_range = read_range(start, stop)
     _check_mp4(out, file)
     with _opened(file, stream) as (video, decoders):
-        numbers = None if time_range is None else range(*clip_range(video.index, time_range.start, time_range.stop))
         with output.progress(out.name) as on_progress:
             made = write_normalised(
                 out,
@@ -208,12 +229,14 @@ def normalise(
                 video.index,
                 fps=fps,
                 max_side=max_side,
-                numbers=numbers,
+                between=None if time_range is None else (time_range.start, time_range.stop),
                 on_progress=on_progress,
+                on_damaged=damaged.append,
             )
+        _warn(video.index, damaged, _SHOWN_INSTEAD)
     mapping = out.with_suffix(".map.ndjson")
     if as_json:
-        output.as_json({"saved": str(out), "map": str(mapping), **made})
+        output.as_json({"saved": str(out), "map": str(mapping), **made, **_damage(damaged)})
     else:
         output.line(
             f"{out}: {made['frames']} frames ({made['repeated']} repeated, {made['dropped']} dropped); {mapping}"
@@ -228,6 +251,25 @@ def _opened(file: Path, stream: int | None) -> Iterator[tuple[Video, Decoders]]:
 
     with Decoders(limits=Limits.of(load_settings())) as decoders:
         yield Video(file, decoders=decoders, stream=stream), decoders
+
+
+_SHOWN_INSTEAD = "the frame before is shown instead, at the beginning the first whole one"
+
+
+def _warn(index: VideoIndex, damaged: Sequence[int] = (), shown: str = "") -> None:
+    """Tell on stderr what is wrong with the file, and of damaged frames, a line each. shown: what is seen of them."""
+    for warning in index.facts.warnings:
+        output.note(f"warning: {warning['message']} ({warning['code']})")
+    if damaged:
+        many, first = len(damaged), damaged[0]
+        at = f"frame {first} at {index.times[first]:g} s"
+        what = f"{many} frames are damaged, the first is {at}" if many > 1 else f"{at} is damaged"
+        output.note(f"warning: {what}; {shown} (frames_damaged)")
+
+
+def _damage(damaged: Sequence[int]) -> dict[str, int | None]:
+    """What is said of damaged frames to programs."""
+    return {"damaged": len(damaged), "first_damaged": min(damaged, default=None)}
 
 
 def _picture_format(out: Path) -> Literal["jpg", "png"]:

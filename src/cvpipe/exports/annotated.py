@@ -71,7 +71,8 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
         open_sink(path, total=len(wanted), parts=parts, width=view.width, height=view.height, fps=facts.fps) as sink,
         decoders.read(video, index, wanted[sink.frames :], [view]) as frames,
     ):
-        picture = last_picture(decoders, video, index, view, wanted[: sink.frames])
+        before = last_picture(decoders, video, index, view, wanted[: sink.frames])
+        picture = np.zeros(view.shape, np.uint8) if before is None else before
         last = _go_on(annotator, records, index, wanted, sink.frames)
         for done, frame in enumerate(frames, sink.frames + 1):
             if frame.images is not None:  # a damaged frame shows the one before it

@@ -63,22 +63,21 @@ def open_sink(path: Path, *, total: int, parts: Parts | None, **settings: Any) -
 
 def last_picture(
     decoders: Decoders, video: Path, index: VideoIndex, view: View, numbers: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
-    """A copy of the picture of the last of these frames that can be decoded, black where there is none.
+) -> npt.NDArray[np.uint8] | None:
+    """A copy of the picture of the last of these frames that can be decoded, None where there is none.
 
     numbers: ascending. This is what a damaged frame behind them shows. Raises: as `Decoders.read` does.
     """
-    picture = np.zeros(view.shape, np.uint8)
+    picture: npt.NDArray[np.uint8] | None = None
     stop = len(numbers)
     for count in _LOOK_BACK if stop else ():
-        found, first = False, max(0, stop - count)
+        first = max(0, stop - count)
         with decoders.read(video, index, numbers[first:stop], [view]) as frames:
             for frame in frames:
                 if frame.images is not None:
-                    np.copyto(picture, frame.images[0])
+                    picture = frame.images[0].copy()
                     frame.release()
-                    found = True
-        if found or first == 0:
+        if picture is not None or first == 0:
             break
         stop = first
     return picture

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 _MAX_BOXES: Final = 1_000_000
 _TAIL_BYTES: Final = 2**17  # two Ogg pages are shorter
 _PROGRAM_END: Final = b"\0\0\1\xb9"
-_BREAK_LAST: Final = ("avi", "flv")
-"""Containers whose last packet FFmpeg calls corrupt only where the file ends within it."""
 _BOXES: Final = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"pnot", b"uuid"))
-_TS_SIZES: Final = ((188, 0), (192, 4), (204, 0))
+TS_SIZES: Final = ((188, 0), (192, 4), (204, 0))
 """Bytes of a transport packet, and where in it the first byte, 0x47, is."""
 
 
@@ -38,15 +36,14 @@ def truncation(
 ) -> dict[str, Any] | None:
     """The warning for a file that is cut off, None for a whole one; what its header claims does not make it one.
 
-    read: packets that were there. is_broken: was the last one not whole. frames, seconds: of what can be seen.
+    read: packets that were there. is_broken: does the file end within the last one. frames, seconds: what can be seen.
     """
     size = os.fstat(fd).st_size
     entries = source.stream.index_entries
     behind = 0
     if source.container_name == "mp4" and (len(entries) > read or is_broken):
         behind = sum(entry.pos + entry.size > size and not entry.is_discard for entry in entries)
-    ends_within = is_broken and source.container_name in _BREAK_LAST
-    if not (behind or ends_within or told("ended prematurely") or is_cut_off(fd, source.container_name)):
+    if not (behind or is_broken or told("ended prematurely") or is_cut_off(fd, source.container_name)):
         return None
     claimed_frames, claimed_seconds = header["frames"], header["duration_seconds"]
     stop = claimed_seconds if claimed_seconds is not None and claimed_seconds > seconds + 0.001 else None
@@ -159,7 +156,7 @@ def _flv(fd: int, size: int) -> bool:
 def _mpegts(fd: int, size: int) -> bool:
     """Whether the last packet is whole; the first one need not be."""
     head = os.pread(fd, 4096, 0)
-    for length, sync in _TS_SIZES:
+    for length, sync in TS_SIZES:
         for start in range(min(length, len(head))):
             places = range(start + sync, len(head), length)
             if len(places) > 4 and all(head[place] == 0x47 for place in places):

@@ -10,8 +10,7 @@ it looks like must not depend on where decoding began, so that chunks equal a se
 - Where there is damage, FFmpeg paints over it what it finds in older pictures, which it may have or not have. So from
   the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture and given
   everything, makes of it.
-- FFmpeg's HEVC decoder paints over nothing, so there damaged pictures, and those that may be predicted from them, are
-  none (see holes.py).
+- A picture that was painted over is none, nor is one that may be predicted from it (see holes.py).
 """
 
 from __future__ import annotations
@@ -176,7 +175,7 @@ class ExactFrames:
     ) -> Iterator[tuple[int, VideoFrame | None, str | None]]:
         """Decode from a keyframe: (pts or count, frame, None), or (0, None, complaint).
 
-        A frame with a complaint is one with holes.
+        A frame with a complaint is one that is wrong, by itself or by what it is predicted from.
         is_choosy: leave out what is not needed for the frames wanted from `at` to `stop`.
         """
         if key != _START and first is None:
@@ -185,9 +184,10 @@ class ExactFrames:
         unsent = stop - at
         can_skip = is_choosy and self._reel.can_skip()
         self._reel.skip(False)
-        count = 0
+        count = sent = 0
         holes = self._reel.holes()
         packet = self._reel.next() if first is None else first
+        lost: str | None = None  # what is missing before the first one is needed for none
         while True:
             self._alive()
             if is_choosy and packet is not None:
@@ -201,22 +201,27 @@ class ExactFrames:
                     is_wanted = _has(self._clock, packet.pts, at, stop)
                     self._reel.skip(can_skip and not is_wanted)
                     unsent -= is_wanted
+            if packet is not None:
+                sent += 1
+                packet.opaque = sent
             frames, trouble = self._reel.decode(packet)
             # What is shown before the keyframe may be predicted from what we have not seen.
             is_early = (
                 beginning is not None and packet is not None and packet.pts is not None and packet.pts < beginning
             )
-            if trouble is not None and not is_early:
-                yield 0, None, trouble
-            holes.note(packet, None if is_early else trouble)
+            if not is_early:
+                if trouble is not None:
+                    yield 0, None, trouble.words
+                holes.note(packet, trouble, sent, lost=lost)
             for frame in frames:
                 clock = count if self._counted else frame.pts
                 count += 1
                 if clock is not None and (beginning is None or clock >= beginning):
-                    yield clock, frame, holes.of(frame.pts)
+                    yield clock, frame, holes.of(frame)
             if packet is None:
                 return
             packet = self._reel.next()
+            lost = self._reel.lost
 
     def _is_a_frame(self, packet: Packet[VideoStream]) -> bool:
         """Is it, for all that the index says, one whole frame? A field of one may have a packet of its own."""

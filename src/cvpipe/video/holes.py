@@ -1,46 +1,124 @@
-"""Which pictures have holes: FFmpeg's HEVC decoder paints over no damage. Runs in decoder processes only.
+"""Which pictures are wrong, as parts of them or of what they are predicted from are lost. Runs in decoder processes.
 
-What a picture lacks is what its memory held before, and that depends on who still holds which picture. So a damaged
-picture and, if others may be predicted from it, all that are decoded after it are no pictures.
+FFmpeg paints over what is lost (its HEVC decoder does not even that), and calls only that very picture corrupt. What is
+predicted from it is as wrong. Which pictures those are is not told by their headers, so all are taken to be that may
+be: those decoded after a reference that was lost, up to where decoding can begin anew.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cvpipe.video.decode import Complaint, Grade
+from cvpipe.video.random_access import nal_length_size, nal_units
+from cvpipe.video.reference import IS_REFERENCE, ranking
+
 if TYPE_CHECKING:
     from av.packet import Packet
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 _PICTURES = 32
 """NAL units of a smaller type are of pictures."""
 _LEADING_AND_TRAILING = 16
 """Of these types, no picture of the same temporal layer is predicted from those of even number."""
+_IN_FLIGHT = 64
+"""More pictures no decoder holds back."""
+_H264_IDR = 5
+_HEVC_IDR = (19, 20)
+
+_FLAGGED = frozenset(("h264", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"))
+"""Codecs whose decoders say what they paint over; much else that they complain of harms no pixel."""
+_TWO_REFERENCES = frozenset(("mpeg1video", "mpeg2video", "mpeg4"))
+"""Codecs whose pictures between a keyframe and the next reference may be predicted from before the keyframe."""
 
 
 class Holes:
-    """Remembers the complaints of one decoder, from where it began.
+    """Remembers the losses of one decoder, from where it began.
 
-    codec: others than hevc paint over damage, and nothing is remembered of them. extradata: of the stream.
+    codec: FFmpeg's name. extradata: of the stream.
     """
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
-        self._is_hevc, self._extradata = codec == "hevc", extradata
+        self._codec, self._extradata = codec, extradata
+        self._least = Grade.LOSS if codec in _FLAGGED else Grade.SUSPICION
+        self._rank = None if codec == "hevc" else ranking(codec, extradata)
         self._lasting: str | None = None
-        self._by_pts: dict[int, str] = {}
+        self._is_healing = False
+        self._by_packet: dict[int, str] = {}
+        self._times: dict[int, int | None] = {}
+        self._told: str | None = None
 
-    def note(self, packet: Packet[VideoStream] | None, complaint: str | None) -> None:
-        """A packet was decoded, with this complaint or none."""
-        if not self._is_hevc or packet is None or packet.pts is None:
+    def note(
+        self,
+        packet: Packet[VideoStream] | None,
+        complaint: Complaint | None,
+        number: int,
+        *,
+        lost: str | None = None,
+    ) -> None:
+        """A packet was decoded, with this complaint or none.
+
+        number: the packet's `opaque`. lost: what told that packets before it are missing.
+        """
+        if packet is None:
             return
-        if complaint is not None and not is_unreferenced(bytes(packet), self._extradata):
-            self._lasting = complaint
-        if (said := self._lasting or complaint) is not None:
-            self._by_pts[packet.pts] = said
+        self._times[number] = packet.pts
+        self._times.pop(number - _IN_FLIGHT, None)
+        said: str | None = None
+        if complaint is not None and complaint.grade >= self._least:
+            said = complaint.words
+        elif packet.is_corrupt:
+            said = "a part of its packet is missing"
+        if lost is not None:
+            self._lasting, self._is_healing = lost, False
+        if said is None and self._lasting is None:
+            return
+        data = bytes(packet)
+        is_reference = self._is_reference(packet, data)
+        if said is None:
+            said = self._still_wrong(packet, data, is_reference=is_reference)
+        elif is_reference:
+            self._lasting, self._is_healing = said, False
+        if said is not None:
+            self._by_packet[number] = self._told = said
 
-    def of(self, pts: int | None) -> str | None:
-        """What was said when the picture with this pts got holes, None where it has none. To be asked once."""
-        return None if pts is None else self._by_pts.pop(pts, None)
+    def of(self, frame: VideoFrame) -> str | None:
+        """Why a picture is wrong, None where it is not. To be asked once.
+
+        Where a packet gave none, FFmpeg may show the picture of another at its time.
+        """
+        number = frame.opaque
+        if not isinstance(number, int):
+            return self._told
+        said = self._by_packet.pop(number, None)
+        return said or (self._told if self._times.pop(number, None) != frame.pts else None)
+
+    def _is_reference(self, packet: Packet[VideoStream], data: bytes) -> bool:
+        if self._codec == "hevc":
+            return not is_unreferenced(data, self._extradata)
+        return not packet.is_disposable if self._rank is None else bool(self._rank(data) & IS_REFERENCE)
+
+    def _still_wrong(self, packet: Packet[VideoStream], data: bytes, *, is_reference: bool) -> str | None:
+        """Why a picture that lost nothing itself is wrong. Forgets the loss where nothing later depends on it."""
+        if self._codec in _TWO_REFERENCES:
+            if self._is_healing and is_reference:
+                self._lasting = None
+            elif packet.is_keyframe:
+                self._is_healing = True
+                return None
+        elif self._codec in ("h264", "hevc"):
+            if self._is_idr(data):
+                self._lasting = None
+        elif packet.is_keyframe:
+            self._lasting = None
+        return self._lasting
+
+    def _is_idr(self, data: bytes) -> bool:
+        if self._codec == "hevc":
+            return any(kind in _HEVC_IDR for kind in nal_types(data, self._extradata))
+        units = nal_units(data, nal_length_size(self._extradata))
+        return any(start < stop and data[start] & 0x1F == _H264_IDR for start, stop in units)
 
 
 def is_unreferenced(packet: bytes, extradata: bytes | None) -> bool:

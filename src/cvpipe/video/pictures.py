@@ -34,7 +34,7 @@ def render_picture(
 
     number: may count from the end (-1). width: in pixels; the height follows, and nothing is enlarged. quality: of a
     JPEG, 1 to 100.
-    Raises: NotFound where there is no such frame; VideoError, MediaUnreadable where it can't be decoded.
+    Raises: NotFound where there is no such frame; FrameDamaged where it can't be decoded; VideoError.
     """
     video = Video(path, decoders=decoders, index=index)
     frame = video.get_frame_at(number, view=narrowed(video.view, width))

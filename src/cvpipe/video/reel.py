@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import av.error
 
-from cvpipe.video.decode import decode, packets
+from cvpipe.video.decode import Complaint, decode, lost_before, packets
 from cvpipe.video.holes import Holes
 from cvpipe.video.limits import Limits
 from cvpipe.video.source import is_shown, open_source
@@ -27,7 +27,7 @@ choice once it is opened."""
 class Reel:
     """The packets of one stream, and the decoder for them.
 
-    is_new: the decoder has decoded nothing.
+    is_new: the decoder has decoded nothing. lost: what told that packets before the last one are missing.
     """
 
     def __init__(self, fd: int, limits: Limits, *, stream: int, alive: Callable[[], None]) -> None:
@@ -37,9 +37,11 @@ class Reel:
     def _open(self) -> None:
         self._source = open_source(self._fd, self._limits, stream=self._stream)
         self._codec = self._source.codec
+        self._source.stream.codec_context.copy_opaque = True  # each frame says which packet it came with
         self._following: Iterator[Packet[VideoStream] | None] = packets(self._source)
         self._is_unread = self.is_new = True
         self._is_skipping = False
+        self.lost: str | None = None
 
     def renew(self) -> None:
         """Begin at the start with a decoder that remembers nothing. Flushing keeps the memory of old pictures."""
@@ -86,7 +88,9 @@ class Reel:
     def next(self) -> Packet[VideoStream] | None:
         """The next packet, None at the end."""
         self._is_unread = False
-        return next(self._following, None)
+        packet = next(self._following, None)
+        self.lost = lost_before()
+        return packet
 
     def put_back(self, packet: Packet[VideoStream]) -> None:
         """Let `next` return the packet once more."""
@@ -101,7 +105,7 @@ class Reel:
         return self._codec in _SKIPS_EXACTLY
 
     def holes(self) -> Holes:
-        """What is to remember which pictures of a decoder have holes."""
+        """What is to remember which pictures of a decoder are wrong."""
         return Holes(self._codec, self._source.stream.codec_context.extradata)
 
     def skip(self, is_skipping: bool) -> None:
@@ -110,7 +114,7 @@ class Reel:
             self._source.stream.codec_context.skip_frame = "NONREF" if is_skipping else "DEFAULT"
             self._is_skipping = is_skipping
 
-    def decode(self, packet: Packet[VideoStream] | None) -> tuple[list[VideoFrame], str | None]:
+    def decode(self, packet: Packet[VideoStream] | None) -> tuple[list[VideoFrame], Complaint | None]:
         """The frames for one packet, for None those that are still to come; and the complaint if there is one."""
         self.is_new = False
         return decode(self._source, packet)

@@ -28,7 +28,7 @@ from cvpipe.errors import (
     VideoError,
 )
 from cvpipe.video import facts as measured
-from cvpipe.video.decode import decode, last_words, packets, told
+from cvpipe.video.decode import decode, is_half, last_words, packets, told
 from cvpipe.video.ending import is_cut_off, truncation
 from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
@@ -36,6 +36,7 @@ from cvpipe.video.paint import orientation
 from cvpipe.video.random_access import is_clean_start, nal_length_size
 from cvpipe.video.reference import IS_REFERENCE, are_references, ranking
 from cvpipe.video.scaling import Scaler
+from cvpipe.video.scrambling import is_scrambled
 from cvpipe.video.source import Source, check_size, is_shown, open_source
 from cvpipe.video.times import complete, usual_step
 
@@ -53,7 +54,7 @@ class _Times:
     """What the packets, or the frames, tell of all frames in the order they are shown.
 
     pts: (n,) int64, ascending, unique. key: (n,) bool, can decoding begin at each. reference, size: see VideoIndex.
-    only: duration of the only frame, 0 if not known. read: packets, and is_broken: was the last one not whole.
+    only: duration of the only frame, 0 if not known. read: packets; is_broken: does the file end within the last one.
     """
 
     pts: npt.NDArray[np.int64]
@@ -109,7 +110,6 @@ class _Packets:
     def add(self, packet: Packet[VideoStream]) -> bool:
         """Take a packet. False where its time can't be that of a frame."""
         self.read += 1
-        self.is_broken = packet.is_corrupt
         dts = packet.dts
         if dts is not None:
             if self._last_dts is not None and dts < self._last_dts:
@@ -152,8 +152,11 @@ def _from_packets(fd: int, source: Source, limits: Limits, alive: Callable[[], N
     """None where the packets' times can't be those of the frames."""
     rows = _Packets(source)
     first: VideoFrame | None = None
-    for packet in packets(source):
+    for packet in packets(source, halves=True):
         alive()
+        if packet is not None and is_half(source, packet):
+            rows.read, rows.is_broken = rows.read + 1, True
+            continue
         if first is None:
             _check_encryption(packet)
             frames, _ = decode(source, packet)
@@ -227,6 +230,8 @@ def _no_frame(fd: int, source: Source) -> VideoError:
         return TooMuchMemory("decoding it takes more memory than allowed; make its pictures smaller")
     if "enc_key_id" in source.stream.metadata:  # what FFmpeg makes of Matroska's ContentEncryption
         return _encrypted()
+    if source.container_name == "mpegts" and is_scrambled(fd, source.stream.id):
+        return _encrypted()
     if is_cut_off(fd, source.container_name):
         return MediaTruncated("the file is cut off before its first picture ends; send the whole file")
     context = source.stream.codec_context
@@ -243,12 +248,14 @@ def _from_frames(fd: int, source: Source, limits: Limits, alive: Callable[[], No
     key = array("B")
     first: VideoFrame | None = None
     last = 0
-    for packet in packets(source):
+    for packet in packets(source, halves=True):
         alive()
+        if packet is not None and is_half(source, packet):
+            rows.read, rows.is_broken = rows.read + 1, True
+            continue
         if packet is not None:
             packet.opaque = len(rows.pts)
             rows.read += 1
-            rows.is_broken = packet.is_corrupt
             rows.add_row(packet, packet.pts or 0)
         frames, _ = decode(source, packet)
         for frame in frames:
@@ -307,12 +314,6 @@ def _of_frames(rows: _Packets, origin: npt.NDArray[np.int64]) -> tuple[npt.NDArr
     return reference, size
 
 
-def _usual_step(pts: npt.NDArray[np.int64]) -> int:
-    deltas = np.diff(pts)
-    deltas = deltas[deltas > 0]
-    return int(np.median(deltas)) if len(deltas) else 0
-
-
 def _header_step(source: Source) -> int:
     rate = source.stream.average_rate or source.stream.guessed_rate or Fraction(25)
     return max(1, round(1 / (rate * (source.stream.time_base or Fraction(1, 1000)))))
@@ -324,7 +325,7 @@ def _facts(fd: int, source: Source, times: _Times, file_bytes: int) -> VideoFact
     rotation, mirrored = orientation(frame)
     turned = rotation % 180 != 0
     # How long a packet lasts is said in order of decoding: of the last one shown it means nothing.
-    last = _usual_step(times.pts) or times.only or _header_step(source)
+    last = usual_step(times.pts) or times.only or _header_step(source)
     duration = round(float((int(times.pts[-1]) - int(times.pts[0]) + last) * base), 6)
     header = measured.claims(source)
     warning = truncation(

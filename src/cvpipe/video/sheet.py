@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,12 +34,13 @@ def render_sheet(
     rows: int = 4,
     width: int = 1920,
     format: PictureFormat = "jpg",
+    on_damaged: Callable[[int], None] = lambda _number: None,
 ) -> bytes:
     """A sheet of columns x rows frames, read line by line, as the bytes of a file.
 
     The video's length is cut into as many equal spans as there are places; each place shows the frame in the middle of
     its span. A video of fewer frames has a smaller sheet. Frames keep their aspect ratio.
-    width: of the sheet, in pixels.
+    width: of the sheet, in pixels. on_damaged: called with the number of each damaged frame, whose place is dark red.
     Raises: InvalidRequest, VideoError.
     """
     _check(columns, rows, width)
@@ -55,6 +57,8 @@ def render_sheet(
     cv2 = open_cv2()
     letters = Lettering(cv2, size=max(8, min(24, cell // 16)))
     for place, frame in enumerate(video.get_frames_at(numbers, view=view)):
+        if frame.error is not None:
+            on_damaged(frame.number)
         row, column = divmod(place, columns)
         top, left = _GAP + row * line, _GAP + column * (cell + _GAP)
         sheet[top : top + view.height, left : left + cell] = _labelled(frame, letters)

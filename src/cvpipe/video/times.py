@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
+
 _LONGEST = 100
 """A frame that is shown for more of the usual steps is taken for a jump of the clock."""
 
 
-def usual_step(pts: Sequence[int | None]) -> int:
-    """How far apart frames mostly lie that follow each other; 0 where that is not known."""
-    steps = sorted(b - a for a, b in pairwise(pts) if a is not None and b is not None and b > a)
-    return steps[len(steps) // 2] if steps else 0
+def usual_step(pts: Sequence[int | None] | npt.NDArray[np.int64]) -> int:
+    """The median of how far apart frames lie that follow each other, of two in the middle the larger; 0: not known."""
+    if isinstance(pts, np.ndarray):
+        steps = np.diff(pts)
+    else:
+        steps = np.array([b - a for a, b in pairwise(pts) if a is not None and b is not None], np.int64)
+    steps = steps[steps > 0]
+    middle = len(steps) // 2
+    return int(np.partition(steps, middle)[middle]) if len(steps) else 0
 
 
 def complete(pts: Sequence[int | None], step: int) -> list[int]:

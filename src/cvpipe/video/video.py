@@ -12,7 +12,7 @@ from typing import Self, overload
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.errors import InvalidRequest, MediaUnreadable, NotFound
+from cvpipe.errors import FrameDamaged, InvalidRequest, NotFound
 from cvpipe.frames import Image, View
 from cvpipe.video.decoders import Decoded, Decoders
 from cvpipe.video.index import VideoFacts, VideoIndex
@@ -36,9 +36,9 @@ class VideoFrame:
 
     @property
     def image(self) -> Image:
-        """uint8 array of `view.shape`, read-only. Raises: MediaUnreadable where the frame is damaged."""
+        """uint8 array of `view.shape`, read-only. Raises: FrameDamaged."""
         if self._image is None:
-            raise MediaUnreadable(f"frame {self.number} ({self.time:g} s) can't be decoded: {self.error}")
+            raise FrameDamaged(f"frame {self.number} ({self.time:g} s) can't be decoded: {self.error}")
         return self._image
 
     def __repr__(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 
 from cvpipe.errors import CvpipeError, Unavailable
 from cvpipe.job import JobError
-from cvpipe.media import Excerpt, media_path
+from cvpipe.media import Damage, Excerpt, damage_path, find, media_path
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.source import index_of, video_file
@@ -24,9 +26,9 @@ def media(bench: Bench, task: str) -> None:
     with leased(bench, task, on_given_up=refuse) as lease:
         if lease is None:
             return
-        target = media_path(bench.settings.data_dir, video, name)
-        if not target.is_file():
-            _make(bench, lease, video, Excerpt.parse(name), target)
+        excerpt = Excerpt.parse(name)
+        if find(bench.settings.data_dir, video, excerpt) is None:
+            _make(bench, lease, video, excerpt, media_path(bench.settings.data_dir, video, name))
         bench.store.drop(lease.claim)
 
 
@@ -37,7 +39,10 @@ def _make(bench: Bench, lease: Lease, video: str, excerpt: Excerpt, target: Path
     from cvpipe.video.sheet import render_sheet
 
     file = video_file(bench, video, lease)
-    known = (bench.decoders, file, index_of(bench, video, file))
+    index = index_of(bench, video, file)
+    known = (bench.decoders, file, index)
+    damaged: list[int] = []
+    content: bytes | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         match excerpt.kind:
@@ -49,11 +54,28 @@ def _make(bench: Bench, lease: Lease, video: str, excerpt: Excerpt, target: Path
                 content = render_thumbnail(*known, width=excerpt.width)
             case "sheet":
                 assert excerpt.width is not None
-                content = render_sheet(*known, columns=excerpt.columns, rows=excerpt.rows, width=excerpt.width)
+                content = render_sheet(
+                    *known,
+                    columns=excerpt.columns,
+                    rows=excerpt.rows,
+                    width=excerpt.width,
+                    on_damaged=damaged.append,
+                )
             case "clip":
-                make_clip(*known, excerpt.start, excerpt.stop, target, on_progress=lambda _done, _total: lease.check())
-                return
-        _write(target, content)
+                make_clip(
+                    *known,
+                    excerpt.start,
+                    excerpt.stop,
+                    target,
+                    on_progress=lambda _done, _total: lease.check(),
+                    on_damaged=damaged.append,
+                )
+        if excerpt.tells_damage:
+            codes = tuple(dict.fromkeys(str(warning["code"]) for warning in index.facts.warnings))
+            damage = Damage(len(damaged), min(damaged, default=None), codes)
+            _write(damage_path(target), json.dumps(asdict(damage)).encode())
+        if content is not None:
+            _write(target, content)
     except OSError as error:
         if isinstance(error, CvpipeError):  # some are timeouts or connection errors too
             raise
