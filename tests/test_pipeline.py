@@ -13,6 +13,7 @@ from cvpipe.pipeline import (
     job_stages,
     list_pipelines,
     load_pipeline,
+    nothing_left,
     parse_pipeline,
     part_of,
     plan_segments,
@@ -231,6 +232,29 @@ def test_the_range_and_then_the_decimation_choose_the_frames() -> None:
     assert select_frames(spec, index).numbers.tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
     chosen = select_frames(spec, index, TimeRange(start=0.7, stop=2.0))
     assert chosen.numbers.tolist() == [7, 10, 15]
+
+
+@pytest.mark.parametrize(
+    ("time_range", "field", "words"),
+    [
+        pytest.param(None, "pipeline", "the stages that choose frames leave none to look at", id="stages"),
+        pytest.param(
+            TimeRange(start=1), "pipeline", "the stages that choose frames leave none", id="stages in a range"
+        ),
+        pytest.param(TimeRange(start=7), "range", "no frame begins from 7 s on", id="beyond the end"),
+        pytest.param(TimeRange(start=7, stop=8.5), "range", "no frame begins from 7 s to 8.5 s", id="a range beyond"),
+        pytest.param(
+            TimeRange(start=1.01, stop=1.02), "range", "no frame begins from 1.01 s to 1.02 s", id="between two"
+        ),
+    ],
+)
+def test_a_job_that_looks_at_no_frame_is_told_how_long_the_video_is(
+    time_range: TimeRange | None, field: str, words: str
+) -> None:
+    error = nothing_left(make_index(np.arange(40) / 10), time_range)
+    assert error.field == field
+    assert error.message.startswith(words)
+    assert error.message.endswith("; the video has 40 frames and lasts 4 s")
 
 
 def test_what_selectors_say_is_in_the_records_of_the_frames_that_stay() -> None:

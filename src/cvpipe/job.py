@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -65,13 +66,17 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_typ
 """A point in time, with its zone."""
 
 
+MAX_SECONDS: Final = 1e7
+"""No video is longer: four months."""
+
+
 class TimeRange(BaseModel):
     """Part of a video, in seconds since its first frame: `from` <= time < `to`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    start: float = Field(default=0, ge=0, le=1e7, alias="from", description="Seconds since the first frame.")
-    stop: float | None = Field(default=None, gt=0, le=1e7, alias="to", description="Seconds; default: the end.")
+    start: float = Field(default=0, ge=0, le=MAX_SECONDS, alias="from", description="Seconds since the first frame.")
+    stop: float | None = Field(default=None, gt=0, le=MAX_SECONDS, alias="to", description="Seconds; default: the end.")
 
     @model_validator(mode="after")
     def _in_order(self) -> TimeRange:
@@ -144,6 +149,33 @@ class Progress(BaseModel):
     chunks_done: int = 0
     chunks_total: int | None = None
     chunks_failed: int = 0
+    waiting: str | None = Field(
+        default=None, description="What the job waits for, where it is ready to run: memory for a model, an engine."
+    )
+
+
+class ModelUse(BaseModel):
+    """What a job has asked of a model's network, and what it took."""
+
+    pictures: int = Field(description="Frames, tiles or crops that the network looked at.")
+    calls: int = Field(description="Of the device; one that pictures of several jobs shared counts by this job's part.")
+    batch_fill: float = Field(description="How full these calls were, 0 to 1.")
+    padding_waste: float = Field(description="Share of the pictures computed that were blank, to fill a batch.")
+    queue_wait_ms: float = Field(description="Mean, from the request for a picture to its call.")
+    device_seconds: float = Field(description="Of the calls, over all threads.")
+
+    @classmethod
+    def of(cls, sums: Mapping[str, float]) -> Self:
+        """From sums over all calls: pictures, calls, places, blank, wait_seconds, device_seconds."""
+        pictures, blank, places = (sums.get(name, 0.0) for name in ("pictures", "blank", "places"))
+        return cls(
+            pictures=round(pictures),
+            calls=round(sums.get("calls", 0.0)),
+            batch_fill=round(pictures / places, 4) if places else 0.0,
+            padding_waste=round(blank / (pictures + blank), 4) if pictures else 0.0,
+            queue_wait_ms=round(1000 * sums.get("wait_seconds", 0.0) / pictures, 3) if pictures else 0.0,
+            device_seconds=round(sums.get("device_seconds", 0.0), 3),
+        )
 
 
 class JobError(BaseModel):
@@ -199,6 +231,9 @@ class Job(BaseModel):
     summary: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="What stages say of the whole job, by the stage's name."
     )
+    usage: dict[str, ModelUse] = Field(
+        default_factory=dict, description="What the job has asked of networks so far, by `name@version`."
+    )
     created_at: float = Field(description="Seconds since the epoch, as all times of a job.")
     started_at: float | None = None
     finished_at: float | None = None
@@ -211,5 +246,6 @@ class Job(BaseModel):
 
 
 EventKind = Literal[
-    "job.queued", "job.running", "job.succeeded", "job.succeeded_with_gaps", "job.failed", "job.canceled", "progress"
-]
+    "job.queued", "job.running", "job.succeeded", "job.succeeded_with_gaps", "job.failed", "job.canceled", "progress",
+    "waiting",
+]  # fmt: skip

@@ -112,6 +112,15 @@ def test_debug_adds_the_traceback(cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatc
         (["jobs", "submit", "--pipeline", "edges"], "give either VIDEO or --path"),
         (["jobs", "submit", "a.mp4", "--pipeline", "edges", "--label", "x"], "--label: wanted KEY=VALUE, got 'x'"),
         (["run", "a.mp4", "-p", "edges", "-o", "o", "--from", "2", "--to", "1"], "--to: must be greater than --from"),
+        (
+            ["run", "a.mp4", "-p", "edges", "-o", "o", "--from", "nan"],
+            "--from: wanted seconds from 0 to 10000000, got nan",
+        ),
+        (["run", "a.mp4", "-p", "edges", "-o", "o", "--to", "-1"], "--to: wanted seconds from 0 to 10000000, got -1"),
+        (
+            ["video", "clip", "a.mp4", "--to", "1e9", "-o", "o.mp4"],
+            "--to: wanted seconds from 0 to 10000000, got 1e+09",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value[:20],
 )

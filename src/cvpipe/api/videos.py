@@ -44,7 +44,9 @@ class VideoFacts(BaseModel):
     height: int = Field(description="Coded height, pixels.")
     display_width: int = Field(description="Width after rotation, pixels: what boxes refer to.")
     display_height: int = Field(description="Height after rotation, pixels.")
-    rotation: int = Field(description="Degrees: 0, 90, 180 or 270.")
+    rotation: int = Field(
+        description="Degrees clockwise by which the coded picture is turned to be shown: 0, 90, 180 or 270."
+    )
     frames: int = Field(description="Counted.")
     duration_seconds: float = Field(description="Measured.")
     fps: float = Field(description="Measured average.")

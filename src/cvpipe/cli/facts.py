@@ -111,7 +111,8 @@ def _bits(rate: Any) -> str:
 
 
 def _turned(facts: VideoFacts) -> str:
-    how = [f"turned by {facts.rotation} degrees"] if facts.rotation else []
+    clockwise = "" if facts.rotation == 180 else " clockwise"
+    how = [f"turned by {facts.rotation} degrees{clockwise}"] if facts.rotation else []
     how += ["mirrored"] if facts.mirrored else []
     return f", {' and '.join(how)}" if how else ""
 

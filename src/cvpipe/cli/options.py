@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output; errors too, on standard error.")]
 Url = Annotated[str, typer.Option("--url", envvar="CVPIPE_URL", help="Address of the service.")]
-From = Annotated[float | None, typer.Option("--from", min=0, help="Seconds since the first frame. Default: the start.")]
-To = Annotated[float | None, typer.Option("--to", min=0, help="Seconds since the first frame. Default: the end.")]
+From = Annotated[float | None, typer.Option("--from", help="Seconds since the first frame. Default: the start.")]
+To = Annotated[float | None, typer.Option("--to", help="Seconds since the first frame. Default: the end.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=1024, help="Chunks worked on at once. Default: the cores.")
 ]

@@ -91,10 +91,13 @@ def read_moment(text: str) -> float:
 def read_range(start: float | None, stop: float | None) -> TimeRange | None:
     """The part of a video that --from and --to name. Raises: InvalidRequest."""
     from cvpipe.errors import InvalidRequest
-    from cvpipe.job import TimeRange
+    from cvpipe.job import MAX_SECONDS, TimeRange
 
     if start is None and stop is None:
         return None
+    for name, value in (("--from", start), ("--to", stop)):
+        if value is not None and not 0 <= value <= MAX_SECONDS:
+            raise InvalidRequest(f"wanted seconds from 0 to {MAX_SECONDS:.0f}, got {value:g}", field=name)
     if stop is not None and stop <= (start or 0):
         raise InvalidRequest("must be greater than --from", field="--to")
     return TimeRange(start=start or 0, stop=stop)

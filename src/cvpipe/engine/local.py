@@ -22,7 +22,7 @@ from cvpipe.engine.sequence import SequenceRunner
 from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.ndjson import write_ndjson
-from cvpipe.pipeline import PipelineSpec, Selection, check_fit, part_of, plan_segments, select_frames
+from cvpipe.pipeline import PipelineSpec, Selection, check_fit, nothing_left, part_of, plan_segments, select_frames
 from cvpipe.results import FrameRecord, iso_time
 from cvpipe.stages import JobStage, Tools
 
@@ -69,7 +69,7 @@ def run_local(
         check_fit(pipeline, index.facts.display_width, index.facts.display_height)
         selection = select_frames(pipeline, index, range, starts_at=starts_at)
         if not len(selection):
-            raise InvalidRequest("no frame of the video lies in the range, or is left by the stages that choose frames")
+            raise nothing_left(index, range)
         part = part_of(pipeline, index, range)
         chunks = plan_chunks(index, selection.numbers, chunk_seconds)
         for old in ("job.json", "annotated.mp4", *_artefacts(pipeline)):  # of an earlier run into the same folder

@@ -2,7 +2,7 @@
 
 from cvpipe.pipeline.named import list_pipelines, load_pipeline
 from cvpipe.pipeline.plan import Segment, Sight, check_fit, gates_before, gates_of, job_stages, plan_segments, sights_of
-from cvpipe.pipeline.selection import Selection, frames_in_range, part_of, select_frames
+from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "job_stages",
     "list_pipelines",
     "load_pipeline",
+    "nothing_left",
     "parse_pipeline",
     "part_of",
     "plan_segments",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cvpipe.errors import InvalidRequest
 from cvpipe.frames import Timeline
 from cvpipe.job import TimeRange
 from cvpipe.pipeline.spec import PipelineSpec
@@ -78,6 +79,15 @@ def select_frames(
         frames = frames.where(keep)
     began = creation_time(index.facts.header.get("creation_time")) if starts_at is None else starts_at
     return Selection(frames.number, summary, began, index, values)
+
+
+def nothing_left(index: VideoIndex, time_range: TimeRange | None) -> InvalidRequest:
+    """The error of a job that looks at no frame: its range has none, or its stages leave none."""
+    lasts = f"the video has {len(index)} frames and lasts {index.facts.duration_seconds:g} s"
+    if time_range is None or len(frames_in_range(index, time_range)):
+        return InvalidRequest(f"the stages that choose frames leave none to look at; {lasts}", field="pipeline")
+    until = "on" if time_range.stop is None else f"to {time_range.stop:g} s"
+    return InvalidRequest(f"no frame begins from {time_range.start:g} s {until}; {lasts}", field="range")
 
 
 def creation_time(claimed: object) -> float | None:

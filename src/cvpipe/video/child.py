@@ -73,7 +73,8 @@ def _describe(error: Exception) -> dict[str, str]:
         return {"code": error.code, "message": error.message}
     if isinstance(error, MemoryError):
         return {"code": TooMuchMemory.code, "message": "decoding it takes more memory than allowed"}
-    return {"code": MediaUnreadable.code, "message": f"it can't be decoded: {type(error).__name__}: {error}"[:1000]}
+    words = f"the video can't be decoded: {type(error).__name__}: {error}"
+    return {"code": MediaUnreadable.code, "message": words[:1000]}
 
 
 class Pulse:

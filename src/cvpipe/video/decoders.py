@@ -428,7 +428,7 @@ def _open(path: Path, limits: Limits, *, file_bytes: int) -> int:
         return fd
     os.close(fd)
     if not stat.S_ISREG(found.st_mode):
-        raise MediaUnreadable("it is not a regular file")
+        raise MediaUnreadable("the video is no regular file, but a folder, a pipe or a device")
     if has_changed:
         raise InputChanged(f"the file had {file_bytes} bytes when it was indexed, now {found.st_size}; index it again")
     allowed = limits.max_file_bytes

@@ -81,7 +81,8 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
         container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
     except av.error.ArgumentError as error:
         raise FormatNotAllowed(
-            f"it is not one of the containers allowed ({', '.join(CONTAINERS)}); convert it to MP4 or Matroska"
+            f"the video's container is none of those allowed, which are {', '.join(CONTAINERS)}; convert it to MP4 "
+            "or Matroska"
         ) from error
     except (av.error.FFmpegError, UnicodeError, LookupError) as error:
         if told("max_streams"):
@@ -93,7 +94,7 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
                 "the file has no tables (moov), which are written when a recording ends: it was cut off, or is still "
                 "being written; send the whole file, or rebuild its tables with a tool that repairs MP4"
             ) from error
-        raise MediaUnreadable(f"it is not a video, or damaged beyond reading ({_words(error)})") from error
+        raise MediaUnreadable(f"the file is not a video, or damaged beyond reading ({_words(error)})") from error
     try:
         # Of streams that come to light later than at opening, FFmpeg only says that there are too many.
         if told("max_streams") or len(container.streams) > limits.max_streams:
@@ -125,7 +126,8 @@ def _pick(container: InputContainer, limits: Limits, index: int | None) -> Video
     if not usable:
         names = {"unknown" if cast(object, s.codec_context) is None else codec_name(s) for s in found}
         raise CodecNotAllowed(
-            f"codec {', '.join(sorted(names))} is not one of: {', '.join(sorted(CODECS))}; encode it anew, say as H.264"
+            f"the video's codec is {' or '.join(sorted(names))}, which is none of those allowed: "
+            f"{', '.join(sorted(CODECS))}; encode it anew, say as H.264"
         )
     stream = max(usable, key=lambda s: (bool(s.disposition & s.disposition.default), s.width * s.height, -s.index))
     if stream.width and stream.height:  # what the header does not say, the first frame will
@@ -143,11 +145,16 @@ def _pick(container: InputContainer, limits: Limits, index: int | None) -> Video
 def check_size(width: int, height: int, limits: Limits) -> None:
     """Raises: BadDimensions, TooManyPixels for pictures that are not to be decoded."""
     if min(width, height) < 1:
-        raise BadDimensions(f"its pictures are {width}x{height} pixels: there is nothing to be seen")
+        raise BadDimensions(f"the video's pictures are {width}x{height} pixels: there is nothing to be seen")
     if max(width, height) > limits.max_side:
-        raise BadDimensions(f"{width}x{height}: a side of more than {limits.max_side} pixels; make it smaller")
+        raise BadDimensions(
+            f"the video's pictures are {width}x{height} pixels; a side may have {limits.max_side}: make it smaller"
+        )
     if width * height > limits.max_pixels:
-        raise TooManyPixels(f"{width}x{height} is more than {limits.max_pixels} pixels; make it smaller")
+        raise TooManyPixels(
+            f"the video's size of {width}x{height} is more than {limits.max_pixels} pixels; make it smaller, or have "
+            "CVPIPE_MAX_PIXELS raised"
+        )
 
 
 def is_shown(packet: Packet[VideoStream], codec: str) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cvpipe.engine import plan_chunks
-from cvpipe.errors import InvalidRequest
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState, WallClock
-from cvpipe.pipeline import PipelineSpec, check_fit, parse_pipeline, plan_segments, select_frames
+from cvpipe.pipeline import PipelineSpec, check_fit, nothing_left, parse_pipeline, plan_segments, select_frames
 from cvpipe.results import stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
@@ -39,7 +38,7 @@ def ingest(bench: Bench, task: str) -> None:
         selection = select_frames(spec, index, time_range_of(doc), starts_at=doc.get("starts_at"))
         numbers = selection.numbers
         if not len(numbers):
-            raise InvalidRequest("no frame of the video lies in the range, or is left by the stages that choose frames")
+            raise nothing_left(index, time_range_of(doc))
         chunks = plan_chunks(index, numbers, doc["chunk_seconds"])
         segments = [{"kind": s.kind, "queue": s.queue, "stages": list(s.stages)} for s in plan_segments(spec)]
         rings = bench.store.plan(
