@@ -165,7 +165,8 @@ class Lifecycle:
             return None
         frames = int((video["facts"] or {}).get("frames", 0))
         if excerpt.kind == "frame" and frames and excerpt.number >= frames:
-            raise NotFound(f"the video has {frames} frames, from 0 to {frames - 1}; there is no {excerpt.number}")
+            there_are = f"{frames} frames, 0 to {frames - 1}" if frames > 1 else "one frame, 0"
+            raise NotFound(f"there is no frame {excerpt.number}: the video has {there_are}", field="number")
         self._ask_for(media_task(video_id, excerpt.name), queue="media")
         return find(self._settings.data_dir, video_id, excerpt)  # it may have come between the two looks
 

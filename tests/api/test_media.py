@@ -120,7 +120,7 @@ def test_what_cannot_be_made_is_told_and_not_tried_again_for_a_minute(
 @pytest.mark.parametrize(
     ("rest", "status", "words"),
     [
-        pytest.param("frames/20.jpg", 404, "20 frames, from 0 to 19; there is no 20", id="frame behind the last"),
+        pytest.param("frames/20.jpg", 404, "no frame 20: the video has 20 frames, 0 to 19", id="frame behind the last"),
         pytest.param("frames/12.gif", 422, "jpg", id="format"),
         pytest.param("frames/12.jpg?width=8", 422, "16", id="width"),
         pytest.param("clip?from=3&to=3", 422, "`to` greater than `from`", id="empty clip"),

@@ -78,6 +78,12 @@ def test_an_unknown_model_is_told_with_the_nearest_name(tmp_path: Path) -> None:
         find_card(tmp_path, "faces@3")
 
 
+def test_a_folder_without_models_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as caught:
+        find_card(tmp_path, "yolox-nano")
+    assert caught.value.message == f"there is no model 'yolox-nano': {tmp_path} holds none; put its folder there"
+
+
 @pytest.mark.parametrize("ref", ["../secrets", "*", "", "a/b", "@1", "A", "..", "[a]"])
 def test_a_reference_can_not_leave_the_folder(ref: str, tmp_path: Path) -> None:
     put(tmp_path / "secrets", name="secrets")

@@ -281,6 +281,8 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
     cards = [_load_at(models_path, path) for path in paths]
     if not cards:
         known = sorted({_folders(models_path, path)[0] for path in _card_files(models_path, "*")})
+        if not known:
+            raise NotFound(f"there is no model {name!r}: {models_path} holds none; put its folder there", field="model")
         raise NotFound(f"there is no model {name!r} in {models_path}{nearest(name, known)}", field="model")
     cards.sort(key=lambda card: _version_key(card.version))
     if not version:
