@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvpipe.cli import output
+from cvpipe.cli import models_add, output
 from cvpipe.cli.options import Json, load_settings
 
 if TYPE_CHECKING:
     from cvpipe.inference.cards import ModelCard
 
 app = typer.Typer(name="models", help="Models that stages can name.", no_args_is_help=True)
+app.command()(models_add.add)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from cvpipe.errors import InvalidModel
+from cvpipe.errors import InvalidModel, ModelExternalData, ModelTooComplex, ModelUnreadable
 
 MAX_NODES = 50_000
 MAX_NESTING = 4
@@ -33,23 +33,23 @@ class ImageInput:
 def read_graph(raw: bytes) -> ModelProto:
     """The graph in the bytes of an ONNX file.
 
-    Raises: InvalidModel where it is no ONNX file, keeps its weights in other files (those could be any file of the
-    machine), or is larger or more deeply nested than a network is.
+    Raises: ModelUnreadable where it is no ONNX file; ModelExternalData where it keeps its weights in other files (those
+    could be any file of the machine); ModelTooComplex where it is larger or more deeply nested than a network is.
     """
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf's, whose package has no types
-        raise InvalidModel(f"not an ONNX file: {error}") from error
+        raise ModelUnreadable(f"not an ONNX file: {error}") from error
     if not model.graph.node:
-        raise InvalidModel("not an ONNX file: it has no graph")
+        raise ModelUnreadable("not an ONNX file: it has no graph")
     for tensor in _tensors(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            raise InvalidModel(
+            raise ModelExternalData(
                 f"the tensor {tensor.name!r} is kept in another file; save the model with all of its data in one file"
             )
     nodes = sum(1 for _ in _nodes(model.graph))
     if nodes > MAX_NODES:
-        raise InvalidModel(f"the graph has {nodes} nodes; at most {MAX_NODES} are accepted")
+        raise ModelTooComplex(f"the graph has {nodes} nodes; at most {MAX_NODES} are accepted")
     return model
 
 
@@ -154,7 +154,7 @@ def _constants(graph: GraphProto) -> dict[str, np.ndarray]:
 def _nodes(graph: GraphProto, depth: int = 0) -> Iterator[NodeProto]:
     """All nodes, those of nested graphs too."""
     if depth > MAX_NESTING:
-        raise InvalidModel(f"graphs are nested more than {MAX_NESTING} deep")
+        raise ModelTooComplex(f"graphs are nested more than {MAX_NESTING} deep")
     for node in graph.node:
         yield node
         for attribute in node.attribute:

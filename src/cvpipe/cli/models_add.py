@@ -1,0 +1,187 @@
+"""`cvpipe models add`: an ONNX file becomes a model that stages can name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvpipe.cli import extras, output
+from cvpipe.cli.options import Json, load_settings
+from cvpipe.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from cvpipe.modelfiles import Added, Wish
+    from cvpipe.results import FrameRecord
+    from cvpipe.settings import Settings
+
+_BEST = 5
+
+
+def add(  # noqa: PLR0917 - Typer hands them over by name
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file.")],
+    name: Annotated[str | None, typer.Option(help="What stages call it. Default: after the file's name.")] = None,
+    family: Annotated[str | None, typer.Option(help="How its outputs are read. Default: proposed.")] = None,
+    task: Annotated[str | None, typer.Option(help="What it is for, where its family has several.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="coco, voc, names with commas between, or a file with a name a line.")
+    ] = None,
+    keypoints: Annotated[str | None, typer.Option(help="coco, faces, names with commas between, or a file.")] = None,
+    input_size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels, where the file leaves them open.")
+    ] = None,
+    color: Annotated[str | None, typer.Option(help="rgb or bgr. Default: as usual for the family.")] = None,
+    mean: Annotated[str | None, typer.Option(help="One number, or three: taken from pixels of 0 to 255.")] = None,
+    scale: Annotated[str | None, typer.Option(help="One number, or three: divisor after the mean is taken.")] = None,
+    resize: Annotated[str | None, typer.Option(help="letterbox or stretch.")] = None,
+    anchor: Annotated[str | None, typer.Option(help="Where a letterbox puts the frame: top-left or centre.")] = None,
+    pad: Annotated[int | None, typer.Option(help="Grey level of a letterbox, 0 to 255.")] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the family.")] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT=WHAT", help="What a further input is fed: size_wh, size_hw, scale_hw, one."),
+    ] = None,
+    score: Annotated[float | None, typer.Option(help="Objects below it are dropped.")] = None,
+    iou: Annotated[float | None, typer.Option(help="Of two boxes that overlap more, one goes.")] = None,
+    fuse: Annotated[bool, typer.Option("--fuse", help="Move normalisation and layout into the graph.")] = False,
+    keep_batch: Annotated[bool, typer.Option("--keep-batch", help="Leave the batch dimension alone.")] = False,
+    licence: Annotated[str, typer.Option(help="Of the trained weights; kept for people to read.")] = "",
+    source: Annotated[str, typer.Option(help="Where the weights came from; kept for people to read.")] = "",
+    image: Annotated[Path | None, typer.Option(help="Show what it finds on this picture.")] = None,
+    video: Annotated[str | None, typer.Option(metavar="FILE[:FRAME]", help="Or on a frame of this video.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="X.png", help="Where that picture goes. Default: NAME.png.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Add an ONNX file to the models: propose a family, free the batch, try it in a limited process, write its card.
+
+    The same file again is no error; another one under the same name becomes the next version.
+    """
+    extras.require("worker", what="cvpipe models add")
+    from cvpipe.modelfiles import Limits, add_model
+
+    settings = load_settings()
+    given = {
+        "name": name, "family": family, "task": task, "labels": _names(labels), "keypoints": _names(keypoints),
+        **_size(input_size), "color": color, "mean": _numbers(mean, "--mean"), "scale": _numbers(scale, "--scale"),
+        "resize": resize, "anchor": anchor, "pad": pad, "options": _pairs(option, "--option", parse=True),
+        "extra": _pairs(extra, "--extra"), "score_threshold": score, "iou_threshold": iou, "fuse": fuse,
+        "free_batch": not keep_batch, "licence": licence, "source": source,
+    }  # fmt: skip
+    wish = _wish(given)
+    added = add_model(file, wish, settings.models_path, Limits.of(settings))
+    shown = _show(added, settings, image, video, out) if image is not None or video is not None else None
+    if as_json:
+        output.as_json(document(added) | ({} if shown is None else {"seen": shown}))
+        return
+    output.line(f"{added.card.ref} {'added' if added.new else 'is there already'}: {added.card.path.parent}")
+    output.line(f"  family: {added.card.family} ({added.card.task}): {added.found.why}")
+    for other in added.found.others:
+        output.line(f"  or: {other}")
+    for note in added.found.notes:
+        output.line(f"  {note}")
+    output.line(f"  trial: {added.found.milliseconds:.1f} ms for one call with one thread")
+    if shown is not None:
+        output.line(f"  seen: {shown['found']} -> {shown['picture']}")
+
+
+def document(added: Added) -> dict[str, Any]:
+    """What was added, as JSON."""
+    found = added.found
+    return {
+        "model": added.card.model_dump(mode="json"),
+        "new": added.new,
+        "path": str(added.card.path),
+        "why": found.why,
+        "others": found.others,
+        "notes": found.notes,
+        "outputs": found.shapes,
+        "milliseconds": found.milliseconds,
+    }
+
+
+def _wish(given: dict[str, Any]) -> Wish:
+    """Raises: InvalidRequest, naming the option."""
+    from pydantic import ValidationError
+
+    from cvpipe.errors import explain
+    from cvpipe.modelfiles import Wish
+
+    try:
+        return Wish.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidRequest(explain(first), field=f"--{str(first['loc'][0]).replace('_', '-')}") from None
+
+
+def _names(text: str | None) -> Any:
+    """Lines of a file, where one is named; else the words themselves."""
+    if text is None or not Path(text).is_file():
+        return text
+    lines = Path(text).read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def _size(text: str | None) -> dict[str, int]:
+    if text is None:
+        return {}
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if found is None:
+        raise InvalidRequest(f"wanted WIDTHxHEIGHT in pixels, like 640x384, not {text!r}", field="--input-size")
+    return {"width": int(found[1]), "height": int(found[2])}
+
+
+def _numbers(text: str | None, field: str) -> Any:
+    if text is None:
+        return None
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (1, 3):
+        raise InvalidRequest(f"wanted one number, or three with commas between, not {text!r}", field=field)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _pairs(texts: list[str] | None, field: str, *, parse: bool = False) -> dict[str, Any]:
+    import yaml
+
+    pairs: dict[str, Any] = {}
+    for text in texts or []:
+        key, equals, value = text.rpartition("=")
+        if not equals or not key:
+            raise InvalidRequest(f"wanted NAME=VALUE, not {text!r}", field=field)
+        pairs[key] = yaml.safe_load(value) if parse else value
+    return pairs
+
+
+def _show(added: Added, settings: Settings, image: Path | None, video: str | None, out: Path | None) -> dict[str, Any]:
+    from cvpipe.engine.preview import preview_frame, preview_image
+    from cvpipe.inference import OnnxTools
+
+    tools = OnnxTools(settings.models_path, device=settings.device)
+    if image is not None:
+        record, png = preview_image(added.card, tools, image)
+    else:
+        assert video is not None
+        path, _, frame = video.rpartition(":")
+        if not path or not frame.isdecimal():
+            path, frame = video, "0"
+        record, png = preview_frame(added.card, tools, Path(path), int(frame))
+    target = out or Path(f"{added.card.name}.png")
+    try:
+        target.write_bytes(png)
+    except OSError as error:
+        raise InvalidRequest(f"can't write {target}: {error.strerror}", field="--out") from error
+    return {"picture": str(target), "found": _summary(record), "record": record.to_dict()}
+
+
+def _summary(record: FrameRecord) -> str:
+    objects = record.objects
+    if len(objects):
+        best = [f"{label} {score:.2f}" for label, score in zip(objects.label, objects.score, strict=True)][:_BEST]
+        return f"{len(objects)} objects ({', '.join(best)}{', ...' if len(objects) > _BEST else ''})"
+    return ", ".join(f"values of {name}" for name in record.values) or "nothing"

@@ -1,0 +1,314 @@
+"""Look at an ONNX file that nobody knows yet, and make what its card says. Runs in a process of its own (`child`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from onnx import ModelProto
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cvpipe.errors import InvalidModel, ModelUnrecognised
+from cvpipe.inference.cards import Extra, InputSpec, ModelCard
+from cvpipe.inference.fusing import with_pixels_in
+from cvpipe.inference.graphs import image_input, read_graph
+from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, same
+from cvpipe.modelfiles.proposals import Facts, Proposal, class_names, proposals, usual_input
+from cvpipe.modelfiles.wish import Wish
+from cvpipe.models import discover, family, options_of
+
+_EXTRA_NAMES: Final[Mapping[str, Extra]] = {
+    "orig_target_sizes": "size_wh", "target_sizes": "size_hw", "im_shape": "size_hw", "image_shape": "size_hw",
+    "scale_factor": "scale_hw", "pixel_mask": "one",
+}  # fmt: skip
+_USUAL_SIZES: Final = ((640, 640), (512, 512), (224, 224), (416, 416), (320, 320))
+_CLASSIFIED_WITHOUT: Final = frozenset({"embedding", "depth"})
+
+
+class Found(BaseModel):
+    """What was found out. card: what its `model.yaml` says, without version, file and sha256.
+
+    why: the family's reason, in one line. others: further families that would read it. notes: what to know of it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    card: dict[str, Any]
+    why: str = Field(max_length=2000)
+    others: list[str] = Field(default_factory=list, max_length=50)
+    notes: list[str] = Field(default_factory=list, max_length=50)
+    shapes: list[list[int]] = Field(default_factory=list, max_length=1000)
+    milliseconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    edited: bool = False
+    batch: int | None = None
+
+
+def examine(raw: bytes, wish: Wish, name: str) -> tuple[Found, bytes]:
+    """What the card of this file says, and the file as it is to be kept: as it came, or edited.
+
+    Raises: InvalidModel and those below it.
+    """
+    model = read_graph(raw)
+    said = declared(model)
+    spec, notes = _first_spec(model, said, wish)
+    trial = Trial(raw, model, spec)
+    outcome = trial.outcome()
+    facts = _facts(said, outcome, spec, wish)
+    card, chosen, others = _choose(facts, wish, name, spec, notes)
+    notes += _told_input(card.input, wish, said)
+    batch = outcome.batch
+    edited: ModelProto | None = None
+    if not wish.free_batch:
+        notes.append("batch: left as it is")
+    elif not outcome.rows:
+        notes.append("batch: outputs have no row for each picture; pictures run one at a time")
+    else:
+        edited, words = freed_batch(raw, model, card.input)
+        notes.append(f"batch: {words}")
+        batch = None if edited is not None else batch
+    if wish.fuse:
+        edited, plain = _fused(raw, model, edited, card.input)
+        card = card.model_copy(update={"input": plain})
+        notes.append("pixels: normalisation and layout are in the graph; same answers, bit for bit")
+    kept = raw
+    if edited is not None:
+        kept = edited.SerializeToString(deterministic=True)
+        # Told apart from the file that was tried above: what is written is what ran.
+        outcome = Trial(kept, read_graph(kept), card.input).outcome()
+    document = card.model_dump(mode="json", exclude={"version", "file", "sha256", "made_from"})
+    found = Found(
+        card=document,
+        why=chosen.why,
+        others=others,
+        notes=[note[:1000] for note in notes],
+        shapes=[list(shape) for shape in outcome.shapes],
+        milliseconds=round(outcome.seconds * 1000, 3),
+        edited=edited is not None,
+        batch=batch,
+    )
+    return found, kept
+
+
+def check(raw: bytes, card: ModelCard) -> list[tuple[str, bool, str]]:
+    """What is right and wrong with a card and its file: (what, is it, why), up to the first thing that is wrong."""
+    done: list[tuple[str, bool, str]] = []
+
+    def step(what: str, words: str) -> None:
+        done.append((what, True, words))
+
+    what = "sha256"
+    try:
+        actual = hashlib.sha256(raw).hexdigest()
+        if actual != card.sha256:
+            raise InvalidModel(f"the card says {card.sha256}, the file has {actual}")
+        step(what, actual)
+        what = "graph"
+        model = read_graph(raw)
+        said = declared(model)
+        image = image_input(model, card.input.layout, card.input.extra)
+        for side, wanted, got in (
+            ("width", card.input.width, image.width),
+            ("height", card.input.height, image.height),
+        ):
+            if got not in (None, wanted):
+                raise InvalidModel(f"the network's {side} is {got}, the card says {wanted}")
+        step(what, f"{said.nodes} nodes, input {_shown(said.inputs)}, output {_shown(said.outputs)}")
+        what = "trial run"
+        outcome = Trial(raw, model, card.input).outcome()
+        batch = "any batch" if outcome.batch is None else f"batches of {outcome.batch}"
+        step(what, f"{outcome.seconds * 1000:.1f} ms for one call with one thread, {batch}")
+        what = "family"
+        family(card).check(outcome.shapes, card)
+        step(what, f"{card.family} reads outputs {[list(shape) for shape in outcome.shapes]}")
+    except InvalidModel as error:
+        done.append((what, False, f"{error.code}: {error.message}"))
+    return done
+
+
+def _first_spec(model: ModelProto, said: Declared, wish: Wish) -> tuple[InputSpec, list[str]]:
+    """Enough of the input to run it: layout, size, further inputs. Normalisation follows the family."""
+    notes: list[str] = []
+    extra = dict(wish.extra)
+    pictures = []
+    for port in said.inputs:
+        if port.name in extra:
+            continue
+        if port.name in _EXTRA_NAMES:
+            extra[port.name] = _EXTRA_NAMES[port.name]
+            notes.append(f"input {port.name}: is fed {extra[port.name]}, as its name says")
+        else:
+            pictures.append(port)
+    if len(pictures) != 1:
+        names = ", ".join(port.name for port in pictures) or "none"
+        raise ModelUnrecognised(
+            f"wanted one input for pictures, got {names}; say what others are fed with `extra`", field="extra"
+        )
+    layout = _layout(pictures[0])
+    image = image_input(model, layout, extra)
+    asked = (wish.width, wish.height)
+    width, height = image.width or wish.width, image.height or wish.height
+    for side, got, wanted in (("width", image.width, wish.width), ("height", image.height, wish.height)):
+        if got is not None and wanted is not None and got != wanted:
+            raise InvalidModel(f"the network's {side} is {got}; it can't be {wanted}", field=side)
+    if width is None or height is None:
+        square = width or height
+        guess = (square, square) if square else _USUAL_SIZES[0]
+        if asked == (None, None):
+            notes.append(f"size: the file leaves it open; {guess[0]}x{guess[1]} is taken (input-size says otherwise)")
+        width, height = width or guess[0], height or guess[1]
+    try:
+        return InputSpec(width=width, height=height, layout=layout, extra=extra), notes
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ModelUnrecognised(f"the network's input is {width}x{height}: {first['msg']}", field="width") from error
+
+
+def _layout(port: Port) -> Any:
+    dims = port.dims[1:] if len(port.dims) == 4 else port.dims
+    if len(dims) != 3:
+        raise ModelUnrecognised(f"wanted an input of pictures, with four dimensions; {port.name} has {list(port.dims)}")
+    if dims[0] == 3:
+        return "nchw"
+    if dims[2] == 3:
+        return "nhwc"
+    if isinstance(dims[0], str | None) and not isinstance(dims[2], int):
+        return "nchw"
+    raise ModelUnrecognised(f"wanted an input of pictures, with three channels; {port.name} has {list(port.dims)}")
+
+
+def _facts(said: Declared, outcome: Outcome, spec: InputSpec, wish: Wish) -> Facts:
+    dtype = next((port.dtype for port in said.inputs if port.name not in spec.extra), "float")
+    return Facts(
+        inputs=tuple(port.name for port in said.inputs),
+        outputs=tuple(port.name for port in said.outputs),
+        shapes=outcome.shapes,
+        width=spec.width,
+        height=spec.height,
+        layout=spec.layout,
+        dtype=dtype,
+        rows=outcome.rows,
+        low=outcome.low,
+        high=outcome.high,
+        metadata=said.metadata,
+        normalises=said.normalises,
+        reverses=said.reverses,
+        last=said.last_operators,
+        labels=None if wish.labels is None else len(wish.labels),
+        keypoints=None if wish.keypoints is None else len(wish.keypoints),
+        task=wish.task,
+    )
+
+
+def _choose(
+    facts: Facts, wish: Wish, name: str, spec: InputSpec, notes: list[str]
+) -> tuple[ModelCard, Proposal, list[str]]:
+    """The surest family that reads these outputs, its card, and which others would."""
+    found = proposals(facts, discover())
+    if wish.family is not None:
+        found = [p for p in found if p.family == wish.family] or [_plain(wish, facts)]
+    elif wish.task is not None:
+        found = [p for p in found if wish.task in discover()[p.family].tasks]
+    refused: list[str] = []
+    fitting: list[tuple[ModelCard, Proposal, list[str]]] = []
+    for proposal in found:
+        own: list[str] = []
+        try:
+            card = _card(proposal, facts, wish, name, spec=spec, notes=own)
+            family(card).check(facts.shapes, card)
+        except InvalidModel as error:
+            refused.append(f"{proposal.family}: {error.message.removeprefix(f'model {name}@1: ')}")
+            if wish.family is not None:
+                raise
+            continue
+        fitting.append((card, proposal, own))
+    if not fitting:
+        shapes = ", ".join(f"{o} {list(s)}" for o, s in zip(facts.outputs, facts.shapes, strict=False))
+        reasons = f" ({'; '.join(refused)[:500]})" if refused else ""
+        raise ModelUnrecognised(
+            f"no family reads these outputs: {shapes[:500]}{reasons}. Name one with `family`; there is "
+            f"{', '.join(sorted(discover()))}",
+            field="family",
+        )
+    card, proposal, own = fitting[0]
+    notes += own
+    return card, proposal, [f"{p.family}: {p.why}" for _, p, _ in fitting[1:]]
+
+
+def _plain(wish: Wish, facts: Facts) -> Proposal:
+    """A family that the user names and that no rule proposes."""
+    families = discover()
+    name = str(wish.family)
+    if name not in families:
+        raise InvalidModel(f"there is no family {name!r}; there is {', '.join(sorted(families))}", field="family")
+    task = wish.task or families[name].tasks[0]
+    return Proposal(name, task, "as asked for", 1.0, input=usual_input(facts, task))
+
+
+def _card(proposal: Proposal, facts: Facts, wish: Wish, name: str, *, spec: InputSpec, notes: list[str]) -> ModelCard:
+    task = wish.task or proposal.task
+    labels = wish.labels if wish.labels is not None else proposal.labels
+    if not labels and task not in _CLASSIFIED_WITHOUT and proposal.classes != 0:
+        count = proposal.classes or len(facts.names)
+        if count:
+            labels, origin = class_names(count, facts, task)
+            notes.append(f"labels: {count}, {origin}")
+    said = {
+        key: value
+        for key in ("color", "mean", "scale", "resize", "anchor", "pad")
+        if (value := getattr(wish, key)) is not None
+    }
+    content: dict[str, Any] = {
+        "name": name, "task": task, "family": proposal.family, "file": f"{name}.onnx", "sha256": "0" * 64,
+        "input": {**spec.model_dump(), **proposal.input, **said},
+        "labels": labels, "keypoints": wish.keypoints or proposal.keypoints, "skeleton": proposal.skeleton,
+        "options": {**proposal.options, **wish.options}, "licence": wish.licence, "source": wish.source,
+    }  # fmt: skip
+    if wish.keypoints is not None and len(wish.keypoints) != len(proposal.keypoints):
+        content["skeleton"] = ()
+    score = proposal.score_threshold if wish.score_threshold is None else wish.score_threshold
+    thresholds = {"score_threshold": score, "iou_threshold": wish.iou_threshold}
+    content |= {key: value for key, value in thresholds.items() if value is not None}
+    try:
+        card = ModelCard.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidModel(first["msg"].removeprefix("Value error, "), field=where) from error
+    options_of(discover()[proposal.family], card)
+    return card
+
+
+def _told_input(spec: InputSpec, wish: Wish, said: Declared) -> list[str]:
+    """That the order of colours, mean and scale are taken from habit, unless the user said."""
+    taken = [
+        f"{key} {shown}"
+        for key, shown in (("color", spec.color), ("mean", _brief(spec.mean)), ("scale", _brief(spec.scale)))
+        if getattr(wish, key) is None
+    ]
+    if not taken:
+        return []
+    why = "the graph scales its input itself" if said.normalises else "the usual ones, for no graph tells them"
+    if said.normalises and said.reverses:
+        why += ", after turning its channels round"
+    return [f"input: {', '.join(taken)}: {why}"]
+
+
+def _brief(values: Sequence[float]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else ",".join(f"{value:g}" for value in values)
+
+
+def _fused(raw: bytes, model: ModelProto, edited: ModelProto | None, spec: InputSpec) -> tuple[ModelProto, InputSpec]:
+    source = edited if edited is not None else model
+    before = raw if edited is None else edited.SerializeToString(deterministic=True)
+    fused, plain = with_pixels_in(source, spec)
+    after = Trial(fused.SerializeToString(deterministic=True), fused, plain)
+    if not same(Trial(before, source, spec), after):
+        raise InvalidModel(
+            "with normalisation in the graph it gives other answers; add it without `fuse`", field="fuse"
+        )
+    return fused, plain
+
+
+def _shown(ports: Sequence[Port]) -> str:
+    return ", ".join(f"{port.name} {[dim if dim is not None else '?' for dim in port.dims]}" for port in ports[:8])
