@@ -122,10 +122,7 @@ class Crop:
 
     def mask(self, inside: npt.NDArray[np.bool_], part: Corners) -> Mask:
         """The mask of the displayed source frame that is `inside`, (rows, columns), on a part of it."""
-        width, height = self.view.source
-        whole = np.zeros((height, width), bool)
-        whole[part[1] : part[3], part[0] : part[2]] = inside
-        return Mask.of(whole)
+        return Mask.placed(inside, part[:2], self.view.source)
 
 
 def label_rows(

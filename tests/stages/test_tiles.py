@@ -15,6 +15,7 @@ from cvpipe.frames import Frame, View
 from cvpipe.inference import OnnxTools
 from cvpipe.lens import Lens
 from cvpipe.results import Found, Objects
+from cvpipe.rle import Mask
 from cvpipe.stages.detect import Detect, DetectOptions
 from cvpipe.stages.tiles import Tiles, TilesOptions
 from cvpipe.video import Decoders
@@ -228,3 +229,45 @@ def test_a_real_network_finds_the_same_people_in_source_pixels(
             assert len(other) <= len(whole) + 1
     assert len(shares) >= 3
     assert min(shares) > at_least, shares
+
+
+def test_what_tiles_know_of_one_object_is_put_together() -> None:
+    tiler = make_tiles(columns=2, rows=1, overlap=0.2, merge=0.3)
+    tiler.tiles(View.of(200, 100))  # the first ends at 112, the second begins at 88
+
+    def half(x1: int, x2: int, score: float, points: list[list[float]], **more: Any) -> Found:
+        pixels = np.zeros((100, 200), bool)
+        pixels[20:80, x1:x2] = True
+        return Found(
+            added=Objects.make(
+                stage="s", box=[[x1, 20, x2, 80]], score=[score], label=["x"],
+                keypoints=[points], mask=[Mask.of(pixels)], **more,
+            )
+        )  # fmt: skip
+
+    left = half(60, 111, 0.9, [[70, 30, 0.8], [110, 30, 0.1]], values=[{"a": 1}])
+    right = half(89, 140, 0.7, [[90, 30, 0.2], [130, 30, 0.7]], values=[{"a": 2, "b": 3}])
+    merged = tiler.merge([left, right]).added
+    assert merged is not None
+    (row,) = merged.to_dicts()
+    assert row["box"] == [60, 20, 140, 80]
+    assert row["keypoints"] == [[70, 30, 0.8], [130, 30, 0.7]]
+    assert row["values"] == {"a": 1, "b": 3}
+    assert Mask.from_dict(row["mask"]).area == 80 * 60
+
+
+def test_what_only_one_tile_knows_is_kept() -> None:
+    tiler = make_tiles(columns=2, rows=1)
+    box = [[90, 20, 110, 80]]
+    plain = Found(added=Objects.make(stage="s", box=box, score=[0.9], label=["x"]))
+    rich = Found(
+        added=Objects.make(
+            stage="s", box=box, score=[0.8], label=["x"], keypoints=[[[95, 30, 0.5]]],
+            mask=[Mask.of(np.ones((2, 2), bool))], values=[{"a": 1}],
+        )
+    )  # fmt: skip
+    for parts in ([plain, rich], [rich, plain]):
+        merged = tiler.merge(parts).added
+        assert merged is not None
+        (row,) = merged.to_dicts()
+        assert (row["keypoints"], row["mask"]["size"], row["values"]) == ([[95, 30, 0.5]], [2, 2], {"a": 1})

@@ -18,6 +18,7 @@ from cvpipe.engine import run_local
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import load_pipeline
 from cvpipe.results import FrameRecord, Objects, Status
+from cvpipe.rle import Mask
 from cvpipe.settings import Settings
 from cvpipe.stages.track import Track, TrackOptions
 from tests.modelcards import write_yolox_card
@@ -226,3 +227,16 @@ def test_people_who_walk_in_one_after_another_get_a_number_each(assets: Path, tm
         3: (5, 6),
     }
     assert untracked < 10
+
+
+def test_what_else_is_known_of_an_object_stays_with_it() -> None:
+    stage = make_stage(of="cars")
+    cars = Objects.make(
+        stage="cars", box=[CAR, [300.0, 100.0, 340.0, 124.0]], score=[0.9, 0.8], label=["car", "car"],
+        keypoints=[None, [[310, 110, 0.5]]], mask=[Mask(200, 400, "0"), None], values=[{"embed": {"size": 3}}, None],
+    )  # fmt: skip
+    signs = Objects.make(stage="signs", box=[[0.0, 0, 9, 9]], score=[0.9], label=["sign"], values=[{"a": 1}])
+    rows = stage.update(FrameRecord(0, 0, 0.0, objects=Objects.concat((signs, cars)))).to_dict()["objects"]
+    assert [row["track"] for row in rows] == [None, 1, 2]
+    assert [row.get("values") for row in rows] == [{"a": 1}, {"embed": {"size": 3}}, None]
+    assert (rows[2]["keypoints"], rows[1]["mask"]["size"]) == ([[310, 110, 0.5]], [200, 400])

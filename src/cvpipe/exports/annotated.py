@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cvpipe.exports.overlay import Skeleton, draw_keypoints, masks_in, paint_mask, skeleton_for
 from cvpipe.exports.parts import Parts, last_picture, open_sink
 from cvpipe.frames import Image, View
 from cvpipe.results import FrameRecord, Objects
@@ -50,14 +51,16 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     numbers: Sequence[int] | None = None,
     parts: Parts | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    skeletons: Mapping[str, Skeleton] | None = None,
 ) -> None:
     """Write `video` to `path` with the objects of its records drawn on it, and the time.
 
     records: ordered by frame. A frame without one (decimated) keeps the drawing of the last before it. Or a callable
     that gives them from the last at or before a frame on, for one that goes on where an earlier run has stopped.
     numbers: of the frames to write, ascending; default: all. The first is at time 0 of the new file; the time drawn is
-    the source's. parts: make it part by part. on_progress: called with the frames done and their total. The file
-    appears when it is whole.
+    the source's. parts: make it part by part. on_progress: called with the frames done and their total.
+    skeletons: which keypoints are joined, by the name of the stage that found the objects. The file appears when it is
+    whole.
     Raises: as `Decoders.read` does.
     """
     facts = index.facts
@@ -65,7 +68,7 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     whole = View.of(facts.display_width, facts.display_height)
     width, height = min(whole.width, MAX_SIZE[0]), min(whole.height, MAX_SIZE[1])
     view = whole if (width, height) == (whole.width, whole.height) else whole.resized(width, height)
-    annotator = Annotator(cv2, view)
+    annotator = Annotator(cv2, view, skeletons=skeletons)
     start = float(index.times[wanted[0]]) if len(wanted) else 0.0
     with (
         open_sink(path, total=len(wanted), parts=parts, width=view.width, height=view.height, fps=facts.fps) as sink,
@@ -127,8 +130,8 @@ class _LastRecord:
 class Annotator:
     """Draws records onto pictures of one view, in the order of the frames."""
 
-    def __init__(self, cv2: Any, view: View) -> None:
-        self._cv2, self._view = cv2, view
+    def __init__(self, cv2: Any, view: View, *, skeletons: Mapping[str, Skeleton] | None = None) -> None:
+        self._cv2, self._view, self._skeletons = cv2, view, skeletons or {}
         self._text = Lettering(cv2, size=max(11, round(min(view.width, view.height) / 30)))
         self._line = max(1, round(min(view.width, view.height) / 270))
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
@@ -142,6 +145,8 @@ class Annotator:
         record: what is known, None for nothing. frame, time: of the picture, in seconds.
         """
         taken: list[Rectangle] = []
+        if record is not None:
+            self._draw_masks(image, record)
         clock = f"{int(time // 60):02d}:{time % 60:05.2f}   frame {frame}"
         self._chip(image, clock, (self._line * 3, self._view.height - self._line * 3), _BLACK, taken, from_bottom=True)
         if is_damaged or (record is not None and record.frame == frame and record.status != "ok"):
@@ -157,9 +162,20 @@ class Annotator:
             # A dark edge keeps a bright line visible on a bright picture.
             self._cv2.rectangle(image, (left, top), (right, bottom), _BLACK, self._line + 2)
             self._cv2.rectangle(image, (left, top), (right, bottom), colour, self._line)
+        for n, points in enumerate(record.objects.keypoints):
+            if points is not None:
+                skeleton = skeleton_for(points, self._skeletons.get(record.objects.stage[n]))
+                draw_keypoints(image, points, skeleton, self._view, colours[n], line=self._line, cv2=self._cv2)
         # The surest last, so that its caption gets a place first and its line lies on top.
         for n in np.argsort(-record.objects.score, kind="stable").tolist():
             self._caption(image, boxes[n], _caption(record.objects, n), colours[n], taken)
+
+    def _draw_masks(self, image: Image, record: FrameRecord) -> None:
+        for stage, label, mask in masks_in(record):
+            paint_mask(image, mask, self._view, _palette(zlib.crc32(f"{stage}/{label}".encode())), self._cv2)
+        for n, own in enumerate(record.objects.mask):
+            if own is not None:
+                paint_mask(image, own, self._view, _colour(record.objects, n), self._cv2)
 
     def _caption(
         self, image: Image, box: list[int], text: str, colour: tuple[int, int, int], taken: list[Rectangle]

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from cvpipe.errors import InvalidRequest
 from cvpipe.frames import View
 from cvpipe.results import Found, Objects
+from cvpipe.rle import Mask
 from cvpipe.stages import StageOptions, Tiler
 
 _MAX_TILES = 256
@@ -89,8 +90,9 @@ class Tiles(Tiler[TilesOptions]):
         """One result: new objects merged, earlier ones as the tile that shows most of them has them, lists of values.
 
         Two new objects of one label from different tiles are one where they overlap enough: the better one, best score
-        first. Where it is cut off at the edge of its tile, its box grows to hold the other one. It takes on the text
-        and track of the other where it has none.
+        first. Where it is cut off at the edge of its tile, its box grows to hold the other one. It takes on the text,
+        track and values of the other where it has none, and the keypoints that the other is surer of; its mask is that
+        of both.
         """
         added = [part.added for part in found]
         earlier = [part.objects for part in found if part.objects is not None]
@@ -107,6 +109,7 @@ class Tiles(Tiler[TilesOptions]):
         tile = np.repeat(np.arange(len(parts)), [0 if part is None else len(part) for part in parts])
         box = everything.box.astype(np.float64)
         text, track = list(everything.text), everything.track.copy()
+        points, mask, values = list(everything.keypoints), list(everything.mask), list(everything.values)
         is_cut = self._cut_off(box, tile)
         label = np.array([f"{s}\0{n}" for s, n in zip(everything.stage, everything.label, strict=True)])
         order = np.argsort(-everything.score, kind="stable")
@@ -129,7 +132,13 @@ class Tiles(Tiler[TilesOptions]):
                     box[best] = [*np.minimum(box[best][:2], box[other][:2]), *np.maximum(box[best][2:], box[other][2:])]
                 text[best] = text[best] if text[best] is not None else text[other]
                 track[best] = track[best] if track[best] >= 0 else track[other]
-        merged = replace(everything, box=box.astype(np.float32), text=tuple(text), track=track)
+                points[best] = _surer(points[best], points[other])
+                mask[best] = _both(mask[best], mask[other])
+                values[best] = values[best] if values[other] is None else {**values[other], **(values[best] or {})}
+        merged = replace(
+            everything, box=box.astype(np.float32), text=tuple(text), track=track,
+            keypoints=tuple(points), mask=tuple(mask), values=tuple(values),
+        )  # fmt: skip
         return Objects.concat(merged.where(np.arange(len(order)) == index) for index in kept)
 
     def _cut_off(self, box: npt.NDArray[np.float64], tile: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
@@ -156,6 +165,22 @@ class Tiles(Tiler[TilesOptions]):
         return Objects.concat(
             parts[tile].where(np.arange(len(first)) == index) for index, tile in enumerate(best.tolist())
         )
+
+
+def _surer(
+    one: npt.NDArray[np.float32] | None, other: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32] | None:
+    """Each keypoint as it has the higher score."""
+    if one is None or other is None or one.shape != other.shape:
+        return other if one is None else one
+    return np.where(other[:, 2:] > one[:, 2:], other, one)
+
+
+def _both(one: Mask | None, other: Mask | None) -> Mask | None:
+    """The pixels of either mask."""
+    if one is None or other is None:
+        return other if one is None else one
+    return Mask.of(one.pixels() | other.pixels())
 
 
 def _cut(length: int, size: int | None, count: int | None, overlap: float) -> tuple[list[int], int]:

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cvpipe.engine import Summary, write_artefacts
+from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
@@ -185,6 +186,7 @@ class _Finishing:
             numbers=self._part,
             parts=self._parts_of(_ANNOTATED),
             on_progress=lambda _done, _total: self._lease.check(),
+            skeletons=skeletons_of(self._planned.spec, self._bench.settings.models_path),
         )
         self._note_made([_ANNOTATED])
 
