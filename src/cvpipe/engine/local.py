@@ -19,6 +19,7 @@ from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
 from cvpipe.engine.digest import sha256_of
 from cvpipe.engine.frames import FramesRunner, open_runners
 from cvpipe.engine.sequence import SequenceRunner
+from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.ndjson import write_ndjson
@@ -89,7 +90,7 @@ def run_local(
         processed = time.time()
         exports = ["frames.ndjson"]
         if annotate:
-            _annotate_local(out, run, part)
+            _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
         exports += write_artefacts(pipeline, out, decoders, video, index, part=part, on_progress=on_progress)
     seconds = processed - started
@@ -185,7 +186,7 @@ class _LocalRun:
                 self.on_progress(self._done, len(self.selection))
 
 
-def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int]) -> None:
+def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int], models_path: Path) -> None:
     from cvpipe.exports.annotated import write_annotated
 
     with (out / "frames.ndjson").open(encoding="utf-8") as lines:
@@ -199,4 +200,5 @@ def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int]) -> None:
             run.tools.cv2,
             numbers=shown,
             on_progress=run.on_progress,
+            skeletons=skeletons_of(run.spec, models_path),
         )
