@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.clips import make_clip
 from tests.cli.conftest import Cvpipe, Done
 from tests.test_embedded import ENV, Up
 
@@ -121,8 +122,9 @@ def slow(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_wait_that_takes_too_long_ends_and_the_job_can_be_canceled(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
-    done = at("jobs", "submit", clip, "-p", slow(tmp_path), "--wait", "--timeout", "0", "--json")
+def test_a_wait_that_takes_too_long_ends_and_the_job_can_be_canceled(at: Cvpipe, tmp_path: Path) -> None:
+    long = make_clip(tmp_path / "long.mp4", frames=3000)  # more than is done before it is canceled
+    done = at("jobs", "submit", long, "-p", slow(tmp_path), "--wait", "--timeout", "0", "--json")
     assert (done.code, done.out, done.problem["type"]) == (124, "", "wait_timeout")
     job = at("jobs", "ls", "--limit", "1", "--json").json[0]
     assert at("jobs", "delete", job["id"]).code == 4
