@@ -115,7 +115,7 @@ def test_a_card_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
         ({"input": {"width": 64, "height": 64, "colour": "bgr"}}, "input.colour", "did you mean 'color'"),
         ({"input": {"width": 64}}, "input.height", "Field required"),
         ({"input": {"width": 64, "height": 64, "scale": 0}}, "input.scale.0", "greater than 0"),
-        ({"labels": "cocoo"}, "labels", "wanted a list or one of atr, coco, lip, pascal-part, voc, got 'cocoo'"),
+        ({"labels": "cocoo"}, "labels", "wanted a list or one of atr, coco, coco91, lip, pascal-part, voc, got 'cocoo'"),
         ({"labels": []}, "labels", "a model for detection needs the names of its classes"),
         ({"sha256": "abc"}, "sha256", "match pattern"),
         ({"file": "../../etc/passwd"}, "file", "match pattern"),

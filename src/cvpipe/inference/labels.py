@@ -56,8 +56,21 @@ FACE_KEYPOINTS: Final = ("right eye", "left eye", "nose", "right mouth corner", 
 """The five of a face, right and left as the person has them, as YuNet tells them."""
 # fmt: on
 
+_NEVER_USED: Final = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+
+
+def _numbered() -> tuple[str, ...]:
+    """`background`, then COCO's classes at the numbers that its annotations give them."""
+    names = iter(COCO)
+    return "background", *(f"unused {i}" if i in _NEVER_USED else next(names) for i in range(1, 91))
+
+
+COCO91: Final = _numbered()
+"""COCO's classes at the numbers of its annotations, 1 to 90, as networks of TensorFlow and torchvision give them."""
+
 SHORTHANDS: Final[dict[str, tuple[str, ...]]] = {
     "coco": COCO,
+    "coco91": COCO91,
     "voc": VOC,
     "lip": LIP,
     "atr": ATR,
