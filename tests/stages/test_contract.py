@@ -26,6 +26,7 @@ from cvpipe.stages import (
     is_true,
     make,
 )
+from tests.captioners import unpack, write_captioner
 from tests.modelcards import write_yolox_card
 from tests.picturenetworks import write_small_models
 
@@ -50,6 +51,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "classify": [{"model": "names"}, {"model": "names", "of": "things"}],
     "embed": [{"model": "vectors"}, {"model": "vectors", "of": "things"}],
     "depth": [{"model": "far"}, {"model": "far", "of": "things"}],
+    "caption": [{"model": "vit-gpt2"}, {"model": "vit-gpt2", "of": "things", "beams": 2}],
 }
 SOURCE = View.of(320, 180)
 
@@ -69,6 +71,7 @@ def tools(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxTools:
     models = tmp_path_factory.mktemp("models")
     write_yolox_card(models, assets)
     write_small_models(models)
+    write_captioner(models, unpack(tmp_path_factory.mktemp("captioners")), "vit-gpt2")
     return OnnxTools(models, device="cpu")
 
 

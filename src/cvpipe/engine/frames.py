@@ -63,7 +63,7 @@ class FramesRunner:
                 looks = []
                 for item in batch:
                     record = known.get(item.number) or selection.record(item.number)
-                    looks.append(self._look(position, item, record, selection))
+                    looks.append(self._look(position, item, record, selection, index))
                     position += 1
                 try:
                     for post in posts:
@@ -74,7 +74,8 @@ class FramesRunner:
                 yield from (look.record for look in looks if look.position >= 0)
 
     def _posts(self, index: VideoIndex) -> list[Post]:
-        sights = sights_of(self._made, index.facts.display_width, index.facts.display_height)
+        facts = index.facts
+        sights = sights_of(self._made, facts.display_width, facts.display_height, opened=self._numbers)
         posts: list[Post] = []
         reach = 0
         for number in reversed(self._numbers):
@@ -85,11 +86,13 @@ class FramesRunner:
             posts.insert(0, Post(stage, sights[number], reach))
         return posts
 
-    def _look(self, position: int, item: Decoded, record: FrameRecord, selection: Selection) -> Look:
+    def _look(self, position: int, item: Decoded, record: FrameRecord, selection: Selection, index: VideoIndex) -> Look:
         if item.images is None:
             record = replace(selection.record(item.number), status="decode_error", error="decode_error")
         is_open = record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self._gates)
-        return Look(position, item.images or (), record, is_open)
+        last = selection.before(item.number, 1)
+        before = float(index.times[last[0]]) if len(last) else None
+        return Look(position, item.images or (), record, is_open, before)
 
 
 def open_runners(spec: PipelineSpec, tools: Tools) -> list[FramesRunner]:

@@ -23,13 +23,15 @@ class Look:
     """A frame that is being looked at.
 
     position: in the chunk; below 0 before it. images: of all views that were asked for. is_open: whether there is
-    something to see, and no stage has had it skipped.
+    something to see, and no stage has had it skipped. before: time of the frame that the job looks at before it, in
+    seconds; None for the first.
     """
 
     position: int
     images: Sequence[Image]
     record: FrameRecord
     is_open: bool
+    before: float | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Post:
         """
         shown = [look for look in looks if look.position >= -self.reach]
         with blaming(self.stage):
+            if not self.stage.memory:
+                shown = [look for look in shown if self.stage.wants(look.record, look.before)]
             for part in self._without_holes(shown):
                 for look, found in zip(part, self._find(part, places), strict=True):
                     self._take(look, found)

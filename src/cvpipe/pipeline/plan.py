@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,15 +71,18 @@ class Sight:
     tiler: Tiler[Any] | None = None
 
 
-def sights_of(made: Sequence[Stage[Any]], width: int, height: int) -> dict[int, Sight]:
+def sights_of(
+    made: Sequence[Stage[Any]], width: int, height: int, *, opened: Collection[int] | None = None
+) -> dict[int, Sight]:
     """What each frame stage asks to see, by its position.
 
-    made: all stages of the pipeline, opened. width, height: of the displayed source frame, in pixels.
+    made: all stages of the pipeline. opened: positions of those that are opened, and are asked; default: all.
+    width, height: of the displayed source frame, in pixels.
     Raises: StageFailed, InvalidPipeline where a step does not fit the picture.
     """
     sights: dict[int, Sight] = {}
     for number, (stage, whole, tiled) in enumerate(_pictures(made, width, height)):
-        if isinstance(stage, FrameStage):
+        if isinstance(stage, FrameStage) and (opened is None or number in opened):
             seen = tiled if tiled is not None and sees_tiles(stage) else whole
             with blaming(stage):
                 sights[number] = Sight(tuple(map(stage.view, seen.views)), seen.tiler)

@@ -105,6 +105,20 @@ class Tools(Protocol):
         """
         ...
 
+    def card(self, model: str) -> Any:
+        """The model card `name` or `name@version` (`cvpipe.inference.cards.ModelCard`).
+
+        Raises: NotFound, InvalidModel.
+        """
+        ...
+
+    def captioner(self, model: str) -> Any:
+        """The captioning networks of a model card (`cvpipe.inference.captioning.Captioner`), loaded once and shared.
+
+        Raises: NotFound, InvalidModel.
+        """
+        ...
+
     def used_models(self) -> dict[str, str]:
         """sha256 of the file of every network loaded so far, by `name@version`."""
         ...
@@ -247,6 +261,13 @@ class FrameStage(Stage[OptionsT]):
         dropped.
         Boxes in the result are pixels of the displayed source frame (`frame.view.to_source`).
         """
+
+    def wants(self, record: FrameRecord, before: float | None) -> bool:  # noqa: ARG002 - most want all
+        """Whether it is to be shown a frame of which earlier stages have found this. For stages without a `memory`.
+
+        before: time of the frame that the job looks at before this one, in seconds; None for the first.
+        """
+        return True
 
     def begin(self) -> None:
         """Forget all frames seen. For stages with a `memory`.
