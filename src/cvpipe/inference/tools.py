@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cvpipe.errors import ExtraMissing
-from cvpipe.inference.cards import find_card
+from cvpipe.inference.cards import ModelCard, find_card
 
 if TYPE_CHECKING:
+    from cvpipe.inference.captioning import Captioner
     from cvpipe.inference.networks import OnnxNetwork
     from cvpipe.inference.ocr import TextReader
 
@@ -60,10 +61,22 @@ class OnnxTools:
         key = f"network {card.ref} {card.model_dump_json()}"
         return self._once(key, lambda: OnnxNetwork(card, device=self.device))
 
+    def card(self, model: str) -> ModelCard:
+        """The model card `name` or `name@version`. Raises: NotFound, InvalidModel."""
+        return find_card(self._models_path, model)
+
+    def captioner(self, model: str) -> Captioner:
+        """The captioning networks of the model card `name` or `name@version`, loaded once and shared.
+
+        Raises: NotFound, InvalidModel.
+        """
+        encoder = self.network(model)
+        return self._once(f"captioner {encoder.card.model_dump_json()}", lambda: _open_captioner(encoder, self.device))
+
     def used_models(self) -> dict[str, str]:
-        """sha256 of the file of every network loaded so far, by `name@version`."""
+        """sha256 of the file (`ModelCard.digest`) of every network loaded so far, by `name@version`."""
         networks = [made for made in list(self._made.values()) if hasattr(made, "card")]
-        return {network.card.ref: network.card.sha256 for network in networks}
+        return {network.card.ref: network.card.digest for network in networks}
 
     def ocr(self) -> TextReader:
         """The text detector and recogniser of the package `rapidocr`, loaded once and shared. Raises: ExtraMissing."""
@@ -81,6 +94,12 @@ class OnnxTools:
                 except ModuleNotFoundError as error:
                     raise _missing(error) from error
             return cast(T, self._made[key])
+
+
+def _open_captioner(encoder: OnnxNetwork, device: str) -> Captioner:
+    from cvpipe.inference.captioning import Captioner
+
+    return Captioner(encoder, device=device)
 
 
 def _open_cv2() -> Any:
