@@ -74,7 +74,8 @@ class WorkerResources(Middleware):
         pause = 1.0  # the decoders are started a moment after us; later ones are told with the next sign
         while not self._ended.wait(pause):
             with suppress(CvpipeError, RuntimeError):  # the store is away, or the decoders were closed just now
-                bench.store.put_worker(WorkerState(name, queues, bench.protection), keep_seconds=_KEEP_SECONDS)
+                state = WorkerState(name, queues, bench.protection, bench.engine)
+                bench.store.put_worker(state, keep_seconds=_KEEP_SECONDS)
             pause = min(2 * pause, _BEAT_SECONDS)
         with suppress(CvpipeError, RuntimeError):
             bench.store.remove_worker(name)

@@ -51,6 +51,29 @@ def test_workers_and_what_protects_them_are_told(api: httpx.Client, store: Store
     }
 
 
+def test_what_networks_do_is_told_for_each_worker_and_model(api: httpx.Client, store: Store) -> None:
+    use = {"pictures": 30, "calls": 2.0, "places": 32.0, "blank": 2.0, "wait_seconds": 0.5, "device_seconds": 0.25}
+    engine = {"device": "cuda:0", "limit_bytes": 2**30, "loaded": {"yolox@1": 2**20}, "models": {"yolox@1": use}}
+    store.put_worker(WorkerState("a:1", ["gpu"], None, engine), keep_seconds=30)
+    store.put_worker(WorkerState("b:2", ["cpu"], None), keep_seconds=30)
+    found = {
+        name: value for name, value in metrics(api).items() if name[0].startswith(("cvpipe_network", "cvpipe_model"))
+    }
+    here = ("cuda:0", "yolox@1", "a:1")  # labels come sorted: device, model, worker
+    assert found == {
+        ("cvpipe_network_pictures_total", *here): 30,
+        ("cvpipe_network_calls_total", *here): 2,
+        ("cvpipe_network_queue_seconds_total", *here): 0.5,
+        ("cvpipe_network_device_seconds_total", *here): 0.25,
+        ("cvpipe_network_batch_fill", *here): 0.9375,
+        ("cvpipe_network_padding_waste", *here): 0.0625,
+        ("cvpipe_model_bytes", *here): 2**20,
+        ("cvpipe_models_limit_bytes", "cuda:0", "a:1"): 2**30,
+    }
+    store.remove_worker("a:1")
+    store.remove_worker("b:2")
+
+
 def test_requests_are_counted_by_route_and_status(api: httpx.Client) -> None:
     before = metrics(api)
     video = worker.upload(api)["id"]

@@ -396,3 +396,32 @@ def test_twenty_objects_fit_in_one_point_two_kilobytes_in_redis() -> None:
     record = FrameRecord(123456, 61_728_000, 4938.24, objects=objects)
     assert len(record.pack()) + len(record.stream_id) <= 1200
     assert FrameRecord.unpack(record.pack()) == record
+
+
+def test_a_job_shows_what_it_waits_for_until_it_goes_on(store: Store) -> None:
+    job = submit(store)
+    before = len(store.events(job))
+    store.say_waiting(job, "model a needs 3 GiB, 1 GiB free on cpu")
+    store.say_waiting(job, "model a needs 3 GiB, 1 GiB free on cpu")
+    assert store.job(job).progress.waiting == "model a needs 3 GiB, 1 GiB free on cpu"
+    store.say_waiting(job, None)
+    store.say_waiting(job, None)
+    assert store.job(job).progress.waiting is None
+    assert [event["type"] for _, event in store.events(job)][before:] == ["waiting", "waiting"]
+    store.say_waiting("gone", "for nothing")
+    with pytest.raises(NotFound):
+        store.job("gone")
+
+
+def test_what_workers_have_used_adds_up(store: Store) -> None:
+    job = submit(store)
+    use = {"pictures": 6, "calls": 1.5, "places": 8.0, "blank": 2.0, "wait_seconds": 0.012, "device_seconds": 0.25}
+    store.add_use(job, {"a@1": use})
+    store.add_use(job, {"a@1": use, "b@2": {"pictures": 1, "calls": 1, "places": 1, "blank": 0}})
+    store.add_use("gone", {"a@1": use})
+    a, b = store.job(job).usage.values()
+    assert (a.pictures, a.calls, a.batch_fill, a.padding_waste) == (12, 3, 0.75, 0.25)
+    assert (a.queue_wait_ms, a.device_seconds) == (2.0, 0.5)
+    assert (b.pictures, b.batch_fill, b.padding_waste) == (1, 1.0, 0.0)
+    with pytest.raises(NotFound):
+        store.job("gone")

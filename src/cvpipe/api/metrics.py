@@ -17,12 +17,13 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cvpipe.api.resources import StoreDep
 from cvpipe.errors import StoreUnavailable
+from cvpipe.job import ModelUse
 from cvpipe.store import Store
 
 router = APIRouter(include_in_schema=False)
@@ -115,10 +116,58 @@ class StoreMetrics(Collector):
         yield GaugeMetricFamily("cvpipe_tasks_overdue", "Tasks due for over 10 s that nobody has taken.", value=overdue)
 
 
+class EngineMetrics(Collector):
+    """What the networks of all workers have done, as they last said it: a series for each worker and model."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics; none where the store does not answer."""
+        try:
+            workers = [worker for worker in self._store.workers() if worker.engine]
+        except StoreUnavailable:
+            return
+        names = ("worker", "device", "model")
+        sums = {
+            field: CounterMetricFamily(f"cvpipe_network_{name}", words, labels=names)
+            for field, (name, words) in _USES.items()
+        }
+        fill = GaugeMetricFamily("cvpipe_network_batch_fill", "How full calls were since the start.", labels=names)
+        waste = GaugeMetricFamily(
+            "cvpipe_network_padding_waste", "Share of computed pictures that were blank.", labels=names
+        )
+        memory = GaugeMetricFamily("cvpipe_model_bytes", "Memory of models that are loaded.", labels=names)
+        limit = GaugeMetricFamily("cvpipe_models_limit_bytes", "Memory that models may take.", labels=names[:2])
+        for worker in workers:
+            engine = worker.engine or {}
+            here = [worker.name, str(engine.get("device"))]
+            for model, use in engine.get("models", {}).items():
+                for field, family in sums.items():
+                    family.add_metric([*here, model], use[field])
+                told = ModelUse.of(use)
+                fill.add_metric([*here, model], told.batch_fill)
+                waste.add_metric([*here, model], told.padding_waste)
+            for model, size in engine.get("loaded", {}).items():
+                memory.add_metric([*here, model], size)
+            if engine.get("limit_bytes"):
+                limit.add_metric(here, engine["limit_bytes"])
+        yield from (*sums.values(), fill, waste, memory, limit)
+
+
+_USES: Final = {
+    "pictures": ("pictures", "Pictures that networks looked at."),
+    "calls": ("calls", "Calls of the device."),
+    "wait_seconds": ("queue_seconds", "Time that pictures waited for their call."),
+    "device_seconds": ("device_seconds", "Time that calls took."),
+}
+
+
 @router.get("/metrics")
 def get_metrics(request: Request, store: StoreDep) -> Response:
     """Metrics in Prometheus' text format."""
     metrics: HttpMetrics = request.app.state.metrics
     scrape = CollectorRegistry()
     scrape.register(StoreMetrics(store))
+    scrape.register(EngineMetrics(store))
     return Response(generate_latest(metrics.registry) + generate_latest(scrape), media_type=CONTENT_TYPE_LATEST)

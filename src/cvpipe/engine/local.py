@@ -23,14 +23,21 @@ from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.ndjson import write_ndjson
+from cvpipe.inference.shares import Share, working_for
+from cvpipe.job import ModelUse
 from cvpipe.pipeline import PipelineSpec, Selection, check_fit, nothing_left, part_of, plan_segments, select_frames
 from cvpipe.results import FrameRecord, iso_time
 from cvpipe.stages import JobStage, Tools
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from cvpipe.job import TimeRange
     from cvpipe.settings import Settings
     from cvpipe.video import Decoders, VideoIndex
+
+_ME = "run"  # the only job of this process
 
 OnProgress = Callable[[int, int], None]
 
@@ -61,7 +68,7 @@ def run_local(
         raise InvalidRequest(f"no video file {str(video)!r}")
     threads = settings.threads or len(os.sched_getaffinity(0))
     started = time.time()
-    tools = OnnxTools(settings.models_path, device=settings.device)
+    tools = OnnxTools.of(settings)
     out.mkdir(parents=True, exist_ok=True)
     with Decoders(limits=Limits.of(settings)) as decoders, ThreadPoolExecutor(1) as aside:
         indexing = aside.submit(decoders.index, video)
@@ -86,7 +93,8 @@ def run_local(
                 finder.add(record)
                 yield record
 
-        write_ndjson(out / "frames.ndjson", counted())
+        with tools.holding(pipeline.models()):
+            write_ndjson(out / "frames.ndjson", counted())
         processed = time.time()
         exports = ["frames.ndjson"]
         if annotate:
@@ -106,6 +114,9 @@ def run_local(
         "chunks": len(chunks),
         "frames": {"total": len(selection), **counts},
         "summary": summary.to_dict(),
+        "usage": {
+            model: ModelUse.of(use.to_dict()).model_dump() for model, use in sorted(tools.meters.take(_ME).items())
+        },
         "gaps": [gap.model_dump(mode="json") for gap in found],
         "seconds": round(seconds, 3),
         "fps": round(len(selection) / seconds, 2),
@@ -156,7 +167,10 @@ class _LocalRun:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
-        inside = frames_of(chunk, self.selection.numbers)
+        with working_for(Share(_ME)):
+            return self._records_of(frames_of(chunk, self.selection.numbers))
+
+    def _records_of(self, inside: npt.NDArray[np.int64]) -> list[FrameRecord]:
         records: list[FrameRecord] = []
         upstream: dict[int, FrameRecord] | None = None
         for runner in (runners := self._runners()):

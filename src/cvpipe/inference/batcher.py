@@ -55,7 +55,7 @@ class Batcher(Generic[R]):
         at most while the device is free. on_use: told of each job's share of each call.
         """
         self._run = run
-        self._most, self._free = batch, calls
+        self._most, self._calls, self._free = batch, calls, calls
         self._is_padded, self._wait_seconds, self._on_use = is_padded, wait_seconds, on_use
         self._changed = threading.Condition()
         self._queue: list[_Item[R]] = []
@@ -67,6 +67,13 @@ class Batcher(Generic[R]):
     def batch(self) -> int:
         """Most pictures in one call; halved where the device ran out of memory."""
         return self._most
+
+    def allow(self, calls: int) -> None:
+        """Let so many calls run at once from now on."""
+        with self._changed:
+            self._free += calls - self._calls
+            self._calls = calls
+            self._changed.notify_all()
 
     def ask(self, images: Sequence[Image]) -> list[R]:
         """The results for pictures (height, width, 3), in order; for the job that this thread works for.
@@ -106,7 +113,7 @@ class Batcher(Generic[R]):
             self._changed.notify_all()
             try:
                 while not all(item.is_done for item in mine):
-                    chosen, wait = self._next_batch() if self._free else ([], _LOOK_UP_SECONDS)
+                    chosen, wait = self._next_batch() if self._free > 0 else ([], _LOOK_UP_SECONDS)
                     if chosen:
                         self._serve(chosen)
                     else:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from cvpipe.errors import CvpipeError, GpuOutOfMemory, InvalidModel
 from cvpipe.frames import Image, View
 from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.cards import ModelCard
+from cvpipe.inference.choice import Ask, Choice
 from cvpipe.inference.devices import Device, is_gpu, kind_of
 from cvpipe.inference.feeds import Feeder
 from cvpipe.inference.graphs import freed, image_input, read_graph
 from cvpipe.inference.likeness import Outputs, answers_alike, trial_picture
 from cvpipe.inference.meters import Meters, Use
 from cvpipe.inference.precision import halved
-from cvpipe.inference.sessions import Call, Opening, building, call_of, open_session, run_limited
+from cvpipe.inference.sessions import Call, Opening, building, call_of, open_session, run_limited, run_session
 from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
@@ -139,6 +141,22 @@ class OnnxNetwork:
         """Give the device's memory back, once the calls that run have ended."""
         self._call = None
 
+    def asker(self, threads: int) -> Ask:
+        """What asks a session of its own, with so many threads, for one made-up picture: to measure it."""
+        spec = self.card.input
+        raw, model = self._graph()
+        session = self._session(raw, model, opening=replace(self._opening, threads=threads))
+        feed = self._feeder.feed([trial_picture(spec.width, spec.height)] * self._own_batch)
+        return lambda: run_session(session, feed)
+
+    def adapt(self, choice: Choice) -> None:
+        """Run with so many threads for a call, and so many calls at once, from now on."""
+        self._batcher.allow(choice.calls)
+        if choice.threads != self._opening.threads:
+            self._opening = replace(self._opening, threads=choice.threads)
+            self.unload()
+            self.load()
+
     def input_view(self, upstream: View) -> View:
         """The view that the network wants of a frame of which earlier steps made `upstream`.
 
@@ -179,26 +197,30 @@ class OnnxNetwork:
 
     def _loaded(self) -> Call:
         with self._loading:
-            if self._call is None:
+            call = self._call
+            if call is None:
                 spec = self.card.input
-                raw = self.card.read()
-                model = read_graph(raw)
-                if self._is_loose:
-                    model = freed(model, spec.layout, spec.extra)
-                session = self._session(raw if not self._is_loose else None, model)
                 picture = np.zeros((spec.height, spec.width, 3), np.uint8)
-                self._call = self._best_call(session, [picture] * self._own_batch)
+                call = self._call = self._best_call(self._session(*self._graph()), [picture] * self._own_batch)
                 logger.info("network loaded again %s", fields(model=self.card.ref, device=self._device))
-            return self._call
+            return call
 
-    def _session(self, raw: bytes | None, model: ModelProto, *, graphs: bool = False) -> onnxruntime.InferenceSession:
+    def _graph(self) -> tuple[bytes | None, ModelProto]:
+        """The graph that is run, and its bytes where it is the card's own."""
+        raw, spec = self.card.read(), self.card.input
+        model = read_graph(raw)
+        return (None, freed(model, spec.layout, spec.extra)) if self._is_loose else (raw, model)
+
+    def _session(
+        self, raw: bytes | None, model: ModelProto, *, graphs: bool = False, opening: Opening | None = None
+    ) -> onnxruntime.InferenceSession:
         """A session on a graph. raw: it as bytes, where it is as it was in its file."""
         if self._half and kind_of(self._device) == "cuda":
             raw = halved(model).SerializeToString()
         return open_session(
             model.SerializeToString() if raw is None else raw,
             device=self._device,
-            opening=self._opening,
+            opening=opening or self._opening,
             half=self._half,
             graphs=graphs,
         )
@@ -209,11 +231,7 @@ class OnnxNetwork:
         if kind_of(self._device) != "cuda" or not self._opening.graphs or not self._is_free:
             return plain
         try:
-            raw = self.card.read()
-            model = read_graph(raw)
-            if self._is_loose:
-                model, raw = freed(model, self.card.input.layout, self.card.input.extra), b""
-            recorded = self._session(raw or None, model, graphs=True)
+            recorded = self._session(*self._graph(), graphs=True)
             if recorded.get_providers()[0] != "CUDAExecutionProvider":
                 return plain
             call = call_of(recorded, self._device, graphs=True)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from cvpipe.errors import ExtraMissing
 from cvpipe.inference.cards import ModelCard, find_card
+from cvpipe.inference.meters import Meters
+from cvpipe.inference.remembered import Remembered, way_of
+from cvpipe.log import fields
 
 if TYPE_CHECKING:
     from cvpipe.inference.captioning import Captioner
     from cvpipe.inference.networks import OnnxNetwork
     from cvpipe.inference.ocr import TextReader
+    from cvpipe.settings import Settings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -24,20 +34,52 @@ class OnnxTools:
     Each tool is made when first asked for, so that a pipeline without networks loads none.
     """
 
-    def __init__(self, models_path: Path, device: str = "auto") -> None:
+    def __init__(
+        self,
+        models_path: Path,
+        device: str = "auto",
+        *,
+        data_path: Path | None = None,
+        threads: int | None = None,
+        loaded_bytes: int | None = None,
+        wait_seconds: float = 0.005,
+    ) -> None:
         """models_path: folder of model cards. device: what networks run on; `auto` takes CUDA where it works.
 
-        Raises: DeviceUnavailable where CUDA is asked for by name and is not there; ExtraMissing without ONNX Runtime.
+        data_path: folder for what is measured of models, and for what TensorRT builds; without it nothing is measured.
+        threads: how many will ask networks at once; default: the cores. loaded_bytes: memory that models may take;
+        default: see `default_limit`. wait_seconds: how long a picture waits for others to fill a batch, on a GPU.
+        Raises: DeviceUnavailable where a GPU is asked for by name and is not there; ExtraMissing without ONNX Runtime.
         """
         try:
-            from cvpipe.inference import devices
+            from cvpipe.inference import budget, devices
         except ModuleNotFoundError as error:
             raise _missing(error) from error
         self.device: str = devices.choose(device)
-        self._models_path = models_path
+        self._models_path, self._data_path = models_path, data_path
+        self._cores = len(os.sched_getaffinity(0))
+        self._threads = threads or self._cores
+        self._wait_seconds = wait_seconds
+        limit = loaded_bytes or budget.default_limit(self.device)
+        self._budget = budget.Budget(limit, device=self.device)
+        self._remembered = Remembered(data_path)
+        self._way = way_of(self.device, cores=self._cores, threads=self._threads)
+        self.meters = Meters()
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As an operator has set it. Raises: see above."""
+        return cls(
+            settings.models_path,
+            settings.device,
+            data_path=settings.data_dir,
+            threads=settings.threads,
+            loaded_bytes=settings.loaded_models_bytes,
+            wait_seconds=settings.batch_wait_seconds,
+        )
 
     @property
     def cv2(self) -> Any:
@@ -54,12 +96,8 @@ class OnnxTools:
 
         Raises: NotFound, InvalidModel.
         """
-        from cvpipe.inference.networks import OnnxNetwork
-
         card = find_card(self._models_path, model)
-        # A card that was changed on disk is another network.
-        key = f"network {card.ref} {card.model_dump_json()}"
-        return self._once(key, lambda: OnnxNetwork(card, device=self.device))
+        return self._once(_key(card), lambda: self._budgeted(card))
 
     def card(self, model: str) -> ModelCard:
         """The model card `name` or `name@version`. Raises: NotFound, InvalidModel."""
@@ -71,7 +109,28 @@ class OnnxTools:
         Raises: NotFound, InvalidModel.
         """
         encoder = self.network(model)
-        return self._once(f"captioner {encoder.card.model_dump_json()}", lambda: _open_captioner(encoder, self.device))
+        return self._once(f"captioner {_key(encoder.card)}", lambda: _open_captioner(encoder, self.device))
+
+    @contextmanager
+    def holding(self, models: Iterable[str]) -> Iterator[None]:
+        """These models are in memory for the length of the block, as far as they have been opened.
+
+        Waits until there is room, and tells this thread's `Share` for what. Raises: NotFound, NoRoomForModels.
+        """
+        with self._budget.holding([_key(find_card(self._models_path, model)) for model in models]):
+            yield
+
+    def state(self) -> dict[str, Any]:
+        """What a worker says of its engine: plain JSON values.
+
+        device: what networks run on. limit_bytes: for models. loaded: bytes by model. models: see `Use`, by model.
+        """
+        return {
+            "device": self.device,
+            "limit_bytes": self._budget.limit,
+            "loaded": self._budget.loaded(),
+            "models": self.meters.models(),
+        }
 
     def used_models(self) -> dict[str, str]:
         """sha256 of the file (`ModelCard.digest`) of every network loaded so far, by `name@version`."""
@@ -83,6 +142,47 @@ class OnnxTools:
         from cvpipe.inference.ocr import TextReader
 
         return self._once("ocr", lambda: TextReader(self.cv2, device=self.device))
+
+    def _budgeted(self, card: ModelCard) -> OnnxNetwork:
+        """A network, once there is room for it."""
+        known = self._remembered.get(card.sha256, self._way).get("bytes")
+        return self._budget.open(
+            _key(card),
+            card.ref,
+            lambda: self._open(card),
+            expected=int(known or 2 * _file_bytes(card)),
+            measured=lambda size: self._remembered.put(card.sha256, self._way, {"bytes": size}),
+        )
+
+    def _open(self, card: ModelCard) -> OnnxNetwork:
+        from cvpipe.inference.networks import OnnxNetwork
+        from cvpipe.inference.sessions import Opening
+
+        engines = None if self._data_path is None else self._data_path / "engines"
+        network = OnnxNetwork(
+            card,
+            device=self.device,
+            opening=Opening(self.device, engines=engines),
+            meters=self.meters,
+            wait_seconds=self._wait_seconds,
+        )
+        if self.device == "cpu" and self._cores > 1:
+            self._adapt(network)
+        return network
+
+    def _adapt(self, network: OnnxNetwork) -> None:
+        """Run it with the threads and calls that were fastest here, measured now if they never were."""
+        from cvpipe.inference.choice import Choice, choose_way
+
+        sha256 = network.card.sha256
+        known = self._remembered.get(sha256, self._way)
+        if "threads" in known:
+            network.adapt(Choice(known["threads"], known["calls"], known["rates"]))
+        elif self._data_path is not None:
+            choice = choose_way(network.asker, cores=self._cores, askers=self._threads)
+            self._remembered.put(sha256, self._way, asdict(choice))
+            log.info("threads chosen %s", fields(model=network.card.ref, threads=choice.threads, calls=choice.calls))
+            network.adapt(choice)
 
     def _once(self, key: str, make: Callable[[], T]) -> T:
         with self._lock:
@@ -117,3 +217,16 @@ def _open_assignment() -> Any:
 
 def _missing(error: ModuleNotFoundError) -> ExtraMissing:
     return ExtraMissing(f"the package {error.name!r} is not installed; install cvpipe with the extra `cpu` or `gpu`")
+
+
+def _key(card: ModelCard) -> str:
+    """A card that was changed on disk is another network."""
+    return f"network {card.ref} {card.model_dump_json()}"
+
+
+def _file_bytes(card: ModelCard) -> int:
+    """Of its ONNX file; 0 where it is not there, which is told when it is read."""
+    try:
+        return card.path.stat().st_size
+    except OSError:
+        return 0

@@ -32,6 +32,8 @@ _SCRIPTS: Final = (
     "repair",
     "delete_job",
     "sweep",
+    "note",
+    "add_use",
 )
 
 

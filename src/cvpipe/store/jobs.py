@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from cvpipe.errors import Conflict, NotFound
 from cvpipe.gaps import Gap
-from cvpipe.job import Delivery, Job, JobError, JobState, Progress, WallClock
+from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Progress, WallClock
 from cvpipe.store.connection import PREFIX, Connection, guarded, job_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 
@@ -159,6 +159,18 @@ class Jobs(Connection):
         return int(self._redis.hget(job_key(job_id), "deliveries_before") or 0)
 
     @guarded
+    def say_waiting(self, job_id: str, what: str | None) -> None:
+        """Show with a job what it waits for, where it is not over; None: it goes on."""
+        self._scripts["note"](args=[job_id, (what or "")[:500]])
+
+    @guarded
+    def add_use(self, job_id: str, use: Mapping[str, Mapping[str, float]]) -> None:
+        """Add to what a job has used: numbers by model and name. Does nothing where the job is gone."""
+        numbers = [(model, name, value) for model, values in use.items() for name, value in values.items() if value]
+        if numbers:
+            self._scripts["add_use"](args=[job_id, *(part for triple in numbers for part in triple)])
+
+    @guarded
     def delete_job(self, job_id: str) -> None:
         """Remove all of a job that is over. Raises: NotFound, Conflict."""
         verdict = self._scripts["delete_job"](args=[job_id])
@@ -206,7 +218,10 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         webhook_url=doc.get("webhook_url"),
         annotate=doc["annotate"],
         chunk_seconds=doc["chunk_seconds"],
-        progress=_progress(number, seconds("started_at"), seconds("finished_at")),
+        progress=_progress(number, seconds("started_at"), seconds("finished_at")).model_copy(
+            update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
+        ),
+        usage=_usage(text),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
         gaps_total=number("gaps_total") or 0,
         repairs=number("repairs") or 0,
@@ -218,6 +233,16 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         exports=json.loads(text["exports"]) if "exports" in text else [],
         exports_failed=json.loads(text["exports_failed"]) if "exports_failed" in text else {},
     )
+
+
+def _usage(text: Mapping[str, bytes]) -> dict[str, ModelUse]:
+    """What the job has asked of networks, by model."""
+    sums: dict[str, dict[str, float]] = {}
+    for key, value in text.items():
+        if key.startswith("use|"):
+            _, model, name = key.split("|")
+            sums.setdefault(model, {})[name] = float(value)
+    return {model: ModelUse.of(values) for model, values in sorted(sums.items())}
 
 
 def _progress(number: Callable[[str], int | None], started: float | None, finished: float | None) -> Progress:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 from cvpipe.store.connection import PREFIX, Connection, guarded
 
@@ -15,12 +15,13 @@ _NAMES: Final = PREFIX + "workers"
 @dataclass(frozen=True, slots=True)
 class WorkerState:
     """What a worker says of itself. queues: their logical names. protection: see `Decoders.protection`; None where it
-    has no decoders.
+    has no decoders. engine: see `OnnxTools.state`; None where it has opened no network.
     """
 
     name: str
     queues: Sequence[str]
     protection: Sequence[str] | None
+    engine: Mapping[str, Any] | None = None
 
 
 class Workers(Connection):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
 from cvpipe.errors import CvpipeError, Interrupted, LeaseLost, StageFailed, StoreUnavailable, Unavailable
 from cvpipe.inference.cards import find_card
+from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
 from cvpipe.pipeline import PipelineSpec, Segment
@@ -20,7 +21,7 @@ from cvpipe.settings import Settings
 from cvpipe.store import Claim, Ring, Store
 
 if TYPE_CHECKING:
-    from cvpipe.stages import Tools
+    from cvpipe.inference import OnnxTools
     from cvpipe.video import Decoders
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Bench:
     bell: Bell
     stopping: threading.Event = field(default_factory=threading.Event)
     _decoders: Decoders | None = None
-    _tools: Tools | None = None
+    _tools: OnnxTools | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _runners: dict[tuple[int, int], FramesRunner] = field(default_factory=dict)
 
@@ -65,14 +66,43 @@ class Bench:
         return None if decoders is None else decoders.protection
 
     @property
-    def tools(self) -> Tools:
+    def engine(self) -> dict[str, Any] | None:
+        """What networks have done here, as plain JSON values; None where none was opened yet."""
+        with self._lock:
+            tools = self._tools
+        return None if tools is None else tools.state()
+
+    @contextmanager
+    def working_for(self, job: str, *, priority: int, lease: Lease) -> Iterator[None]:
+        """What this thread asks of networks in the block is for a job; what they did for it is noted with the job."""
+
+        def tell(what: str | None) -> None:
+            log.info("a job waits %s", fields(job=job, reason=repr(what))) if what else None
+            with suppress(Unavailable):
+                self.store.say_waiting(job, what)
+
+        try:
+            with working_for(Share(job, priority, tell, lease.check)):
+                yield
+        finally:
+            use = {model: use.to_dict() for model, use in self.tools.meters.take(job).items()}
+            with suppress(Unavailable):
+                self.store.add_use(job, use)
+
+    @property
+    def tools(self) -> OnnxTools:
         """Networks and libraries for stages, from the first use on."""
         with self._lock:
             if self._tools is None:
                 from cvpipe.inference import OnnxTools
 
-                self._tools = OnnxTools(self.settings.models_path, device=self.settings.device)
+                self._tools = OnnxTools.of(self.settings)
             return self._tools
+
+    def holding(self, spec: PipelineSpec, segment: Segment) -> AbstractContextManager[None]:
+        """The models of a segment stay in memory in the block. Waits for room; raises: NoRoomForModels."""
+        stages = spec.make_stages()
+        return self.tools.holding(model for number in segment.stages for model in stages[number].models())
 
     def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
         """The opened segment of this thread; kept warm between chunks and jobs, as long as no model card changes."""
@@ -196,7 +226,7 @@ def _give_up(bench: Bench, lease: Lease, error: JobError, on_given_up: OnGivenUp
             raise
         except Exception as worse:
             log.exception("giving up failed too %s", fields(task=task))
-            if task.startswith(("probe:", "media:")):
+            if task.startswith(("probe:", "media:", "model:")):
                 return  # it belongs to no job; its lease runs out, and it is tried again
             job_id = task.split(":")[1]
             failed = bench.store.end_job(lease.claim, job_id, JobState.failed, error=_reason(worse), exports=[])

@@ -99,12 +99,16 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
     again = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
-    runner = bench.runner(job.spec, segment)
-    found = runner.run(bench.decoders, job.file(bench, lease), job.index, job.selection, again, upstream=upstream)
     counted = job.is_counted(part.segment)
-    with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
-        for number in numbers.tolist():
-            appender.add(kept[number] if number in kept else next(found))
+    with bench.working_for(part.job, priority=job.doc["priority"], lease=lease):
+        runner = bench.runner(job.spec, segment)
+        with bench.holding(job.spec, segment):
+            found = runner.run(
+                bench.decoders, job.file(bench, lease), job.index, job.selection, again, upstream=upstream
+            )
+            with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
+                for number in numbers.tolist():
+                    appender.add(kept[number] if number in kept else next(found))
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
 
 
