@@ -74,6 +74,20 @@ class Match:
     box: tuple[float, ...] | None = None
     track: int | None = None
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Match:
+        """The inverse of `to_dict`."""
+        box = data["box"]
+        return cls(
+            place=Place(int(data["frame"]), None if data["object"] is None else int(data["object"])),
+            time=float(data["time"]),
+            stage=str(data["stage"]),
+            score=float(data["score"]),
+            label=data["label"],
+            box=None if box is None else tuple(map(float, box)),
+            track=data["track"],
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {

@@ -13,12 +13,15 @@ import pytest
 
 from tests.cli.clips import make_clip
 from tests.cli.conftest import Cvpipe, Done
+from tests.picturenetworks import write_small_models
 from tests.test_embedded import ENV, Up
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    up = Up(tmp_path_factory.mktemp("up") / "data")
+    data = tmp_path_factory.mktemp("up") / "data"
+    write_small_models(data / "models")
+    up = Up(data)
     yield up.url
     up.close()
 
@@ -219,3 +222,19 @@ def test_a_worker_without_the_device_it_was_told_to_use_does_not_start(redis_url
     _, err = process.communicate(timeout=40)
     assert process.returncode == 3
     assert "\nerror: device=cuda was asked for, but " in f"\n{err}"
+
+
+def test_what_looks_alike_is_found(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    pipeline = tmp_path / "alike.yaml"
+    pipeline.write_text("name: alike\nstages: [{type: embed, model: vectors}]\n")
+    job = at("jobs", "submit", clip, "-p", pipeline, "--wait", "--json").json
+    assert job["state"] == "succeeded"
+    rows = at("jobs", "search", job["id"], "--like", "4", "--top", "3", "--json").json
+    assert len(rows) == 3
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert all(row["frame"] != 4 and row["stage"] == "embed" and row["score"] > 0.9 for row in rows)
+    shown = at("jobs", "search", job["id"], "--like", "4", "--top", "3").out.splitlines()
+    assert shown[0].split()[:2] == ["SCORE", "FRAME:OBJECT"]
+    assert [line.split()[1] for line in shown[1:]] == [str(row["frame"]) for row in rows]
+    wrong = at("jobs", "search", job["id"], "--like", "4:0")
+    assert (wrong.code, "no embedding at 4:0" in wrong.err) == (2, True)

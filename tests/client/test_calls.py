@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import cvpipe
+from cvpipe.embeddings import Match, Place
 from cvpipe.errors import ApiError, InvalidRequest, Unavailable
 from cvpipe.job import JobState, TimeRange, WebhookTarget
 from tests.client.conftest import Naps, OneClient
@@ -532,3 +533,17 @@ def test_a_clip_that_cannot_be_made_leaves_no_file(connect: Connect, tmp_path: P
     with pytest.raises(ApiError, match="told: media_unreadable"):
         connect(Script(problem(422, "media_unreadable"))).clip(VIDEO, 0, None, tmp_path / "c.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_gives_matches(connect: Connect) -> None:
+    row = {"frame": 7, "object": 1, "time": 0.7, "stage": "embed", "score": 0.93, "label": "person",
+           "box": [1, 2, 3, 4], "track": None}  # fmt: skip
+    script = Script(httpx.Response(200, json={"matches": [row], "complete": True}))
+    (match,) = connect(script).search("job_1", "120:0", top=3)
+    assert match == Match(Place(7, 1), 0.7, "embed", 0.93, "person", (1, 2, 3, 4), None)
+    assert script.asked[0].url.raw_path.decode() == "/v1/jobs/job_1/search?like=120%3A0&top=3"
+
+
+def test_an_answer_without_matches_is_no_search(connect: Connect) -> None:
+    with pytest.raises(ApiError, match="but not with matches"):
+        connect(Script(httpx.Response(200, json={"matches": [{"frame": 7}]}))).search("job_1", "1")

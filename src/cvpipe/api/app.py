@@ -23,7 +23,9 @@ from cvpipe.api import (
     jobs,
     media,
     metrics,
+    models,
     problems,
+    search,
     videos,
 )
 from cvpipe.api.resources import open_resources
@@ -84,13 +86,13 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     )
     app.state.settings = settings
     app.state.metrics = metrics.HttpMetrics()
-    modules = (videos, media, jobs, frames, events, exports, catalogue, health, metrics, docs, problems)
+    modules = (videos, media, jobs, frames, search, events, exports, catalogue, models, health, metrics, docs, problems)
     for module in modules:
         strict = [Depends(guard.known_query)] if module.router.prefix == "/v1" else []
         app.include_router(module.router, dependencies=strict)
     app.state.routes = [route for module in modules for route in module.router.routes]
     problems.install(app)
     # The last one added is the first one to see a request.
-    app.add_middleware(guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos")])
+    app.add_middleware(guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos"), ("POST", "/v1/models")])
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app

@@ -155,6 +155,38 @@ def frames(job: JobId, start: From = None, stop: To = None, url: Url = DEFAULT_U
 
 
 @app.command()
+def search(
+    *,
+    job: JobId,
+    like: Annotated[str, typer.Option(metavar="FRAME:OBJECT", help="Number of a frame, place in its objects, from 0.")],
+    stage: Annotated[str | None, typer.Option(metavar="NAME", help="The `embed` stage. Default: the first.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="How many, at most.")] = 10,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Show what else in a job looks like one of its objects, or frames (FRAME); the most alike first."""
+    with open_client(url) as client:
+        matches = client.search(job, like, stage=stage, top=top)
+    if as_json:
+        output.as_json([match.to_dict() for match in matches])
+        return
+    output.columns(
+        ("SCORE", "FRAME:OBJECT", "TIME", "LABEL", "TRACK", "BOX"),
+        [
+            (
+                f"{match.score:.4f}",
+                str(match.place),
+                f"{match.time:.2f}",
+                match.label or "",
+                "" if match.track is None else str(match.track),
+                " ".join(f"{edge:g}" for edge in match.box or ()),
+            )
+            for match in matches
+        ],
+    )
+
+
+@app.command()
 def download(
     job: JobId,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to save them in; made where it is missing.")],

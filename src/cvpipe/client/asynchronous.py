@@ -39,6 +39,7 @@ from cvpipe.client.steps import (
     Step,
 )
 from cvpipe.client.video import Video
+from cvpipe.embeddings import Match
 from cvpipe.job import Job, JobState
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
@@ -145,6 +146,10 @@ class AsyncClient:
                     yield record
         finally:
             await self._run(records.line.close())
+
+    async def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
+        """See `Client.search`."""
+        return await self._run(self._calls.search(job, like, stage=stage, top=top))
 
     async def cancel(self, job: JobLike) -> Job:
         """See `Client.cancel`."""

@@ -39,6 +39,7 @@ from cvpipe.client.steps import (
     Step,
 )
 from cvpipe.client.video import Video
+from cvpipe.embeddings import Match
 from cvpipe.job import Job, JobState
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
@@ -176,6 +177,15 @@ class Client:
                 yield from batch
         finally:
             self._run(records.line.close())
+
+    def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
+        """What else in the job looks like one of its frames or objects, by cosine of embeddings, the best first.
+
+        like: `FRAME:OBJECT`, the number of a frame and the place in its objects, from 0; or `FRAME`, as a whole. stage:
+        name of the `embed` stage; None: the first that embedded it. top: how many; None: as many as the service gives.
+        Raises: ApiError (`not_found`, `invalid_request`).
+        """
+        return self._run(self._calls.search(job, like, stage=stage, top=top))
 
     def cancel(self, job: JobLike) -> Job:
         """Have a job stop; what it found so far stays. A job that has ended stays as it is."""

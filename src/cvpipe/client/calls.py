@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from cvpipe.client.answers import check, document, listed, malformed, read_as
 from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
 from cvpipe.client.video import Video
+from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, Unavailable, explain
 from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
 
@@ -169,6 +170,17 @@ class Calls:
         finally:
             part.unlink(missing_ok=True)
         return target
+
+    def search(self, job: JobLike, like: str, *, stage: str | None, top: int | None) -> Call[list[Match]]:
+        """What looks alike, the best first."""
+        given = {"like": like, "stage": stage, "top": top}
+        params = {name: value for name, value in given.items() if value is not None}
+        response = yield from self.take(Ask("GET", job_path(job, "search"), params))
+        rows = listed(document(response), "matches", response=response)
+        try:
+            return [Match.from_dict(row) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise malformed(response, "matches") from error
 
     def delete(self, job: JobLike) -> Call[None]:
         """Remove a job; one that a lost attempt removed counts as removed."""
