@@ -10,7 +10,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 SYNC := .uv/bin/uv sync --frozen --quiet --python .uv/bin/python --extra api --extra cpu
 PY := .venv/bin/python
-LINTED := src actors tests benchmarks examples
+LINTED := src actors tests benchmarks examples training
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -57,7 +57,7 @@ clean: ## remove the environment and caches; your data stay
 # --inexact: what the tests need stays where it was installed before.
 .venv/.run: pyproject.toml uv.lock | .uv/bin/uv
 	@echo "installing what the service needs into .venv"
-	@$(SYNC) --inexact
+	@$(SYNC) --group measure --inexact
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock | .uv/bin/uv
