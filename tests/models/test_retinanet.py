@@ -10,8 +10,8 @@ import pytest
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference import ModelCard
-from cvpipe.models import Limits
-from cvpipe.models.retinanet import Retinanet
+from cvpipe.models import Limits, retinanet
+from cvpipe.models.retinanet import Retinanet, RetinanetOptions
 from tests.modelcards import facts, make_card
 
 CARD = make_card(family="retinanet", input={"width": 96, "height": 64})
@@ -27,23 +27,26 @@ def heads(found: dict[int, tuple[float, ...]], classes: int = 3) -> tuple[np.nda
     return logits, moves
 
 
-@pytest.mark.parametrize(
-    ("anchor", "box"),
-    [
-        # Recorded from torchvision's own generator of anchors for this canvas.
-        (0, (-23, -11, 23, 11)),
-        (1, (-28, -14, 28, 14)),
-        (3, (-16, -16, 16, 16)),
-        (8, (-18, -35, 18, 35)),
-        (9, (-15, -11, 31, 11)),
-        (1152, (-362, -181, 362, 181)),
-        (1160, (-287, -574, 287, 574)),
-    ],
-)
-def test_anchors_lie_where_torchvision_lays_them(anchor: int, box: tuple[int, ...]) -> None:
-    card = ModelCard.model_validate(CARD)
-    (found,) = Retinanet().decode([heads({anchor: (0, 0.9, 0, 0, 0, 0)})], [View.of(96, 64)], card, Limits(0.5, 0.5))
-    assert found.box.tolist() == [list(box)]
+def test_anchors_lie_where_torchvision_lays_them() -> None:
+    anchors = retinanet._anchors(96, 64, RetinanetOptions())
+    assert len(anchors) == ANCHORS
+    # Recorded from torchvision's own generator of anchors for this canvas.
+    assert anchors[[0, 1, 3, 8, 9, 1152, 1160]].tolist() == [
+        [-23, -11, 23, 11],
+        [-28, -14, 28, 14],
+        [-16, -16, 16, 16],
+        [-18, -35, 18, 35],
+        [-15, -11, 31, 11],
+        [-362, -181, 362, 181],
+        [-287, -574, 287, 574],
+    ]
+
+
+def test_boxes_are_suppressed_as_they_lie_on_the_canvas() -> None:
+    # Halves of one box: the first reaches as far beyond the canvas as the second lies on it.
+    found = heads({3: (0, 0.9, 0, 0, 0, 0), 4: (0, 0.8, 0.2, 0.2, np.log(0.4), np.log(0.4))})
+    (boxes,) = Retinanet().decode([found], [View.of(96, 64)], ModelCard.model_validate(CARD), Limits(0.5, 0.9))
+    assert boxes.box.tolist() == [[0, 0, 16, 16]]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["logits first", "boxes first"])

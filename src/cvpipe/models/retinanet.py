@@ -110,7 +110,10 @@ class Retinanet(ObjectFamily):
             logits, options.activation, limits.score, classes=slice(first, None)
         )
         moves = stacked(outputs, places[0])[picture, place] / np.array(options.weights, np.float32)
-        boxes = Boxes(_moved(anchors[place], moves.astype(np.float32, copy=False)), score, class_id)
+        box = _moved(anchors[place], moves.astype(np.float32, copy=False))
+        # Suppressed as they lie on the canvas, like where such networks come from.
+        box = np.clip(box, 0, np.array([views[0].width, views[0].height] * 2, np.float32))
+        boxes = Boxes(box, score, class_id)
         return [boxes.take(at) for at in best_of_each(boxes, picture, views, limits, labels=len(card.labels))]
 
 
