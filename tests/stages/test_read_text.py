@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cvpipe.frames import Frame, View
-from cvpipe.inference import OnnxTools, ocr
+from cvpipe.inference import OnnxTools, textnets
 from cvpipe.inference.ocr import TextReader
 from cvpipe.results import Objects
 from cvpipe.stages.read_text import ReadText, ReadTextOptions
@@ -76,6 +76,9 @@ def test_lines_are_read_in_order_and_in_place(tools: OnnxTools) -> None:
         assert row["box"] == pytest.approx([x, y - size, x + width, y], abs=10)
         assert (row["stage"], row["label"], row["class_id"]) == ("text", "text", None)
         assert row["score"] > 0.85
+        quad = np.array(row["values"]["text"]["quad"])
+        assert quad.shape == (4, 2)
+        assert [*quad.min(axis=0), *quad.max(axis=0)] == pytest.approx(row["box"], abs=0.011)
 
 
 def test_boxes_are_in_source_pixels(tools: OnnxTools) -> None:
@@ -160,9 +163,9 @@ def test_on_a_gpu_lines_of_like_width_share_a_batch(
     lines = cut_lines(reader) * 3
     single = reader.recognise(lines)
     shapes: list[tuple[int, ...]] = []
-    run_session = ocr.run_session
-    monkeypatch.setattr(ocr, "run_session", lambda s, feed: shapes.append(feed["x"].shape) or run_session(s, feed))
-    monkeypatch.setattr(reader, "_lines", 8)
+    run_session = textnets.run_session
+    monkeypatch.setattr(textnets, "run_session", lambda s, feed: shapes.append(feed["x"].shape) or run_session(s, feed))
+    monkeypatch.setattr(reader.reader, "lines", 8)
     batched = reader.recognise(lines)
     assert [text for text, _ in batched] == [text for text, _ in single]
     assert {shape[0] for shape in shapes} == {8}

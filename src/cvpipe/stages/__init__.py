@@ -123,8 +123,11 @@ class Tools(Protocol):
         """sha256 of the file of every network loaded so far, by `name@version`."""
         ...
 
-    def ocr(self) -> Any:
-        """The text detector and recogniser (`cvpipe.inference.ocr.TextReader`)."""
+    def ocr(self, *, detector: str | None = None, recogniser: str | None = None, angle: str | None = None) -> Any:
+        """Reads text (`cvpipe.inference.ocr.TextReader`), with the networks of these model cards or with its own.
+
+        Raises: NotFound, InvalidModel.
+        """
         ...
 
 

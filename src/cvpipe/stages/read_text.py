@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, Image
+from cvpipe.models import family
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, StageOptions, Tools
 
 _MARGIN = 0.05  # of an object's size, on each side: boxes are rarely generous
 _MIN_CROP_SIDE = 192  # the detector misses text that fills a smaller picture
+_FAMILIES = {"detector": "ppocr-detection", "recogniser": "ppocr-recognition", "angle": "ppocr-angle"}
 
 
 class ReadTextOptions(StageOptions):
@@ -37,10 +40,33 @@ class ReadTextOptions(StageOptions):
         description="Text is looked for on a picture no longer than this (pixels), and read on the full one. More "
         "finds smaller text and takes longer, with the square of it.",
     )
+    detector: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Model card (family `ppocr-detection`) that finds lines. Default: the network that comes along.",
+    )
+    recogniser: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Model card (family `ppocr-recognition`) that reads lines. Default: the network that comes along.",
+    )
+    angle: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Model card (family `ppocr-angle`) that tells which lines are upside down, and have to be turned. "
+        "Default: none; lines are taken as upright.",
+    )
 
 
 class ReadText(FrameStage[ReadTextOptions]):
-    """Read text in Latin, Chinese and Japanese script, on the whole frame or on another stage's objects."""
+    """Read text in Latin, Chinese and Japanese script, on the whole frame or on another stage's objects.
+
+    Lines of a whole frame are objects; their corners are in their values: `quad`, four points in pixels of the source,
+    clockwise from the top left one as the text is read.
+    """
 
     Options = ReadTextOptions
     device = "gpu"
@@ -57,9 +83,25 @@ class ReadText(FrameStage[ReadTextOptions]):
         """The stage whose objects are read."""
         return () if self.options.of is None else (self.options.of,)
 
+    def models(self) -> tuple[str, ...]:
+        """The models asked for."""
+        return tuple(ref for ref in self._cards().values() if ref is not None)
+
     def open(self, tools: Tools) -> None:
-        """Load the text networks. Raises: ExtraMissing."""
-        self._reader = tools.ocr()
+        """Load the networks. Raises: ExtraMissing, NotFound, InvalidModel; InvalidPipeline for one of another kind."""
+        asked = self._cards()
+        for option, ref in asked.items():
+            if ref is None:
+                continue
+            card = tools.card(ref)
+            wanted = _FAMILIES[option]
+            if (card.task, card.family) != ("text", wanted):
+                raise InvalidPipeline(
+                    f"model {card.ref} is for {card.task} ({card.family}); wanted one of the family {wanted}",
+                    field=f"{self.name}.{option}",
+                )
+            family(card)
+        self._reader = tools.ocr(**asked)
         self._cv2 = tools.cv2
 
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
@@ -71,14 +113,20 @@ class ReadText(FrameStage[ReadTextOptions]):
             for frame, objects in zip(frames, found, strict=True)
         ]
 
+    def _cards(self) -> dict[str, str | None]:
+        options = self.options
+        return {"detector": options.detector, "recogniser": options.recogniser, "angle": options.angle}
+
     def _lines(self, frame: Frame) -> Objects:
         lines = self._read(frame.image)
+        quads = [frame.view.to_source(line.quad).astype(np.float64).round(2).tolist() for line in lines]
         return Objects.make(
             stage=self.name,
             box=frame.view.to_source(np.array([line.box for line in lines], np.float32).reshape(-1, 4)),
             score=[line.score for line in lines],
             label=["text"] * len(lines),
             text=[line.text for line in lines],
+            values=[{self.name: {"quad": quad}} for quad in quads],
         )
 
     def _labelled(self, frame: Frame, objects: Objects, of: str) -> Objects:

@@ -1,0 +1,169 @@
+"""PP-OCR's networks as models of one's own: the packaged files under cards, and what doesn't fit."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from cvpipe.errors import InvalidModel, InvalidPipeline
+from cvpipe.frames import Frame, View
+from cvpipe.inference import OnnxTools
+from cvpipe.results import Objects
+from cvpipe.stages.read_text import ReadText, ReadTextOptions
+from tests.modelcards import model_bytes, write_card
+from tests.stages.test_read_text import LINES, draw
+
+MIDDLE: dict[str, Any] = {"color": "bgr", "mean": 127.5, "scale": 127.5}
+DETECTION = {
+    "task": "text",
+    "family": "ppocr-detection",
+    "labels": [],
+    "input": {"width": 640, "height": 640, **MIDDLE},
+}
+RECOGNITION = {
+    "task": "text",
+    "family": "ppocr-recognition",
+    "labels": [],
+    "input": {"width": 320, "height": 48, **MIDDLE},
+}
+ANGLE = {"task": "text", "family": "ppocr-angle", "labels": [], "input": {"width": 192, "height": 48, **MIDDLE}}
+
+
+def sha256_of(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def packaged(name: str) -> bytes:
+    return (importlib.resources.files("rapidocr") / "models" / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged networks; `rec-plain` has its characters in a file, `det-fixed` takes pictures of one size."""
+    folder = tmp_path_factory.mktemp("models")
+    detector, recogniser = packaged("PP-OCRv6_det_small.onnx"), packaged("PP-OCRv6_rec_small.onnx")
+    write_card(folder, detector, name="det", **DETECTION)
+    write_card(folder, recogniser, name="rec", **RECOGNITION)
+    write_card(folder, packaged("ch_ppocr_mobile_v2.0_cls_mobile.onnx"), name="cls", **ANGLE)
+    plain = onnx.load_from_string(recogniser)
+    (characters,) = [entry.value for entry in plain.metadata_props if entry.key == "character"]
+    del plain.metadata_props[:]
+    text = "\n".join([*characters.splitlines(), ""]).encode()
+    files = {"dictionary": {"file": "keys.txt", "sha256": sha256_of(text)}}
+    path = write_card(folder, plain.SerializeToString(), name="rec-plain", files=files, **RECOGNITION)
+    (path.parent / "keys.txt").write_bytes(text)
+    write_card(folder, plain.SerializeToString(), name="rec-mute", **RECOGNITION)
+    few = {"dictionary": {"file": "keys.txt", "sha256": sha256_of(b"a\nb\n")}}
+    path = write_card(folder, plain.SerializeToString(), name="rec-few", files=few, **RECOGNITION)
+    (path.parent / "keys.txt").write_bytes(b"a\nb\n")
+    fixed = onnx.load_from_string(detector)
+    for dimension, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, (1, 3, 480, 640), strict=True):
+        dimension.dim_value = size
+    card = DETECTION | {"input": {"width": 640, "height": 480, **MIDDLE}}
+    write_card(folder, fixed.SerializeToString(), name="det-fixed", **card)
+    two = model_bytes(
+        [helper.make_node("Identity", ["x"], ["y"])], inputs={"x": ["n", 3, 48, "w"]}, outputs={"y": ["n", 3, 48, "w"]}
+    )
+    write_card(folder, two, name="no-text", **RECOGNITION)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tools(models: Path) -> OnnxTools:
+    return OnnxTools(models, device="cpu")
+
+
+def read(tools: OnnxTools, picture: np.ndarray, **options: Any) -> list[dict[str, Any]]:
+    stage = ReadText(ReadTextOptions(name="text", **options))
+    stage.open(tools)
+    height, width = picture.shape[:2]
+    (found,) = stage.process([Frame(0, 0, 0.0, View.of(width, height, format="bgr24"), picture)], [Objects.none()])
+    assert found.added is not None
+    return found.added.to_dicts()
+
+
+def test_the_packaged_networks_under_cards_read_what_they_read_by_themselves(tools: OnnxTools) -> None:
+    picture = draw(LINES)
+    rows = read(tools, picture)
+    assert [row["text"] for row in rows] == [text for text, _, _ in LINES]
+    mine = read(tools, picture, detector="det", recogniser="rec")
+    assert [row["text"] for row in mine] == [row["text"] for row in rows]
+    for one, other in zip(mine, rows, strict=True):  # (x - 127.5) / 127.5 is x / 127.5 - 1 but for the last digit
+        assert one["box"] == pytest.approx(other["box"], abs=0.5)
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+
+
+def test_characters_may_be_in_a_file(tools: OnnxTools) -> None:
+    picture = draw(LINES)
+    assert read(tools, picture, recogniser="rec-plain") == read(tools, picture, recogniser="rec")
+
+
+def test_lines_upside_down_are_turned_where_a_network_tells(tools: OnnxTools) -> None:
+    picture = np.ascontiguousarray(np.rot90(draw(LINES), 2))
+    wrong = [row["text"] for row in read(tools, picture, min_score=0.0)]
+    assert set(wrong).isdisjoint(text for text, _, _ in LINES)
+    rows = read(tools, picture, angle="cls")
+    assert sorted(row["text"] for row in rows) == sorted(text for text, _, _ in LINES)
+    upright = read(tools, draw(LINES), angle="cls")
+    assert upright == read(tools, draw(LINES))
+
+
+@pytest.mark.parametrize("size", [(854, 480), (400, 700)], ids=["wide", "high"])
+def test_a_detector_of_a_fixed_size_finds_lines_in_place(size: tuple[int, int], tools: OnnxTools) -> None:
+    lines = [("KX51 ABC", (40, 60), 20), ("CAM 07", (60, 430), 20)]
+    picture = draw(lines, *size)
+    free, fixed = read(tools, picture), read(tools, picture, detector="det-fixed")
+    assert [row["text"] for row in fixed] == [row["text"] for row in free] == ["KX51 ABC", "CAM 07"]
+    for one, other in zip(fixed, free, strict=True):
+        assert one["box"] == pytest.approx(other["box"], abs=6)
+
+
+def test_quads_follow_slanted_lines(tools: OnnxTools) -> None:
+    matrix = cv2.getRotationMatrix2D((427, 240), 15, 1)
+    slanted = cv2.warpAffine(draw([("Speed 42 km/h", (300, 250), 28)]), matrix, (854, 480))
+    (row,) = read(tools, slanted)
+    (x1, y1), (x2, y2), _, (x4, y4) = row["values"]["text"]["quad"]
+    assert np.degrees(np.arctan2(y1 - y2, x2 - x1)) == pytest.approx(15, abs=3)
+    assert np.degrees(np.arctan2(x4 - x1, y4 - y1)) == pytest.approx(15, abs=3)
+
+
+def test_a_job_records_the_cards_it_read_with(models: Path) -> None:
+    tools = OnnxTools(models, device="cpu")
+    stage = ReadText(ReadTextOptions(name="text", detector="det", recogniser="rec-plain"))
+    assert stage.models() == ("det", "rec-plain")
+    stage.open(tools)
+    used = tools.used_models()
+    assert list(used) == ["det@1", "rec-plain@1"]
+    assert used["det@1"] == sha256_of(packaged("PP-OCRv6_det_small.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recogniser": "rec-mute"}, "model rec-mute@1: the recogniser does not carry its characters"),
+        ({"recogniser": "rec-few"}, "tells 18710 characters apart, its dictionary has 2"),
+    ],
+    ids=["no characters", "too few"],
+)
+def test_a_card_that_does_not_fit_its_network_is_told_why(
+    options: dict[str, Any], message: str, tools: OnnxTools
+) -> None:
+    with pytest.raises(InvalidModel, match=message):
+        ReadText(ReadTextOptions(name="text", **options)).open(tools)
+
+
+def test_a_network_for_something_else_is_refused_when_it_is_asked(tools: OnnxTools, models: Path) -> None:
+    with pytest.raises(
+        InvalidPipeline, match=r"det@1 is for text \(ppocr-detection\); wanted one of the family ppocr-r"
+    ):
+        ReadText(ReadTextOptions(name="text", recogniser="det")).open(tools)
+    with pytest.raises(InvalidModel, match="does not carry its characters"):
+        ReadText(ReadTextOptions(name="text", recogniser="no-text")).open(tools)
