@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -134,14 +134,22 @@ class OnnxTools:
 
     def used_models(self) -> dict[str, str]:
         """sha256 of the file (`ModelCard.digest`) of every network loaded so far, by `name@version`."""
-        networks = [made for made in list(self._made.values()) if hasattr(made, "card")]
-        return {network.card.ref: network.card.digest for network in networks}
+        made = list(self._made.values())
+        cards = [network.card for network in made if hasattr(network, "card")]
+        cards += [card for reader in made for card in getattr(reader, "cards", ())]
+        return {card.ref: card.digest for card in cards}
 
-    def ocr(self) -> TextReader:
-        """The text detector and recogniser of the package `rapidocr`, loaded once and shared. Raises: ExtraMissing."""
-        from cvpipe.inference.ocr import TextReader
+    def ocr(
+        self, *, detector: str | None = None, recogniser: str | None = None, angle: str | None = None
+    ) -> TextReader:
+        """Reads text with the networks of these model cards, or of the package `rapidocr`; loaded once and shared.
 
-        return self._once("ocr", lambda: TextReader(self.cv2, device=self.device))
+        Raises: NotFound, InvalidModel, ExtraMissing.
+        """
+        refs = {"detector": detector, "recogniser": recogniser, "angle": angle}
+        cards = {role: None if ref is None else self.card(ref) for role, ref in refs.items()}
+        key = " ".join("-" if card is None else card.model_dump_json() for card in cards.values())
+        return self._once(f"ocr {key}", lambda: _open_reader(self.cv2, self.device, cards))
 
     def _budgeted(self, card: ModelCard) -> OnnxNetwork:
         """A network, once there is room for it."""
@@ -200,6 +208,12 @@ def _open_captioner(encoder: OnnxNetwork, device: str) -> Captioner:
     from cvpipe.inference.captioning import Captioner
 
     return Captioner(encoder, device=device)
+
+
+def _open_reader(cv2: Any, device: str, cards: Mapping[str, ModelCard | None]) -> TextReader:
+    from cvpipe.inference.ocr import TextReader
+
+    return TextReader(cv2, device=device, **cards)
 
 
 def _open_cv2() -> Any:
