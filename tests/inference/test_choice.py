@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cvpipe.frames import View
 from cvpipe.inference import OnnxTools, find_card
 from cvpipe.inference.choice import Ask, choose_way, ways
 from cvpipe.inference.remembered import Remembered, known_of
@@ -103,3 +104,26 @@ def test_a_network_unloaded_and_loaded_again_answers_the_same(tmp_path: Path) ->
     ((after,),) = opened.run([image])
     assert opened.is_loaded
     assert np.array_equal(before, after)
+
+
+def test_what_a_trial_has_shown_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_card(tmp_path / "models", mean_network(), input={"width": 160, "height": 160, "anchor": "top-left"})
+    image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+
+    def answer() -> tuple[View, np.ndarray]:
+        network = OnnxTools(tmp_path / "models", "cpu", data_path=tmp_path / "data").network("tiny")
+        view = network.input_view(View.of(320, 180))
+        return view, network.run([image])[0][0]
+
+    view, before = answer()
+    assert (view.width, view.height) == (160, 96)
+    monkeypatch.delattr("cvpipe.inference.networks.run_limited")  # trials use it
+    monkeypatch.delattr("cvpipe.inference.networks.answers_alike")
+    again, after = answer()
+    assert again == view
+    assert np.array_equal(before, after)
+    write_card(
+        tmp_path / "models", mean_network(), input={"width": 160, "height": 160}, score_threshold=0.9
+    )  # another card: what was found may not hold
+    with pytest.raises(NameError, match="run_limited"):
+        answer()

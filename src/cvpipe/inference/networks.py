@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,8 @@ from cvpipe.inference.cards import ModelCard
 from cvpipe.inference.choice import Ask, Choice
 from cvpipe.inference.devices import Device, is_gpu, kind_of
 from cvpipe.inference.feeds import Feeder
-from cvpipe.inference.graphs import freed, image_input, read_graph
+from cvpipe.inference.findings import Findings
+from cvpipe.inference.graphs import ImageInput, freed, image_input, read_graph
 from cvpipe.inference.likeness import Outputs, answers_alike, trial_picture
 from cvpipe.inference.meters import Meters, Use
 from cvpipe.inference.precision import halved
@@ -54,17 +55,20 @@ class OnnxNetwork:
         calls: int | None = None,
         wait_seconds: float = 0.005,
         meters: Meters | None = None,
+        findings: Findings | None = None,
+        on_findings: Callable[[Findings], None] | None = None,
     ) -> None:
         """opening: how its sessions are opened. batch: pictures in one call, where the network takes any number.
 
         Default: 1 on a CPU, 16 on a GPU. calls: how many at once. wait_seconds: how long a picture waits at most for
-        others to fill a batch. Raises: InvalidModel, GpuOutOfMemory.
+        others to fill a batch. findings: of an earlier trial of the same card on the same device; default: it is tried
+        now. on_findings: told whenever a trial has shown something. Raises: InvalidModel, GpuOutOfMemory.
         """
         self.card = card
         self._opening = opening or Opening(device)
         self._device = device
         self._half = card.precision == "fp16" and is_gpu(device)
-        self._meters = meters
+        self._meters, self._on_findings = meters, on_findings
         spec = card.input
         is_batched = is_gpu(device) if batch is None else batch > 1
         try:
@@ -74,31 +78,23 @@ class OnnxNetwork:
             for name, wanted, got in (("width", spec.width, image.width), ("height", spec.height, image.height)):
                 if got not in (None, wanted):
                     raise InvalidModel(f"the network's {name} is {got}, the card says {wanted}", field=f"input.{name}")
-            session = self._session(raw, model)
-            self._feeder = Feeder(session, image.name, spec)
-            own_batch = image.batch or 1
-            picture = trial_picture(spec.width, spec.height)
-            self._rows, expected = self._trial(session, [picture] * own_batch)
-            resizable = card.rectangular and spec.resize == "letterbox" and self._rows
-            free_size = image.height is None and image.width is None
-            free_batch = image.batch is None and self._rows
-            if free_batch and is_batched:
-                free_batch = self._why_not_in_batches(session, picture, expected) is None
-            wants_size = resizable and not free_size
-            wants_batch = self._rows and image.batched and not free_batch and (is_batched or own_batch > 1)
-            self._is_loose = False
-            if wants_size or wants_batch:
-                loose = self._loosened(freed(model, spec.layout, spec.extra), picture, expected)
-                if loose is not None:
-                    session, free_size, free_batch, self._is_loose = loose, True, True, True
+            if findings is None:
+                session = self._session(raw, model)
+                self._feeder = Feeder(session, image.name, spec)
+                session, self._found = self._examined(session, model, image, is_batched=is_batched)
+            else:
+                self._found = findings
+                session = self._session(*self._as_run(raw, model))
+                self._feeder = Feeder(session, image.name, spec)
             del model, raw
         except CvpipeError as error:
             raise type(error)(f"model {card.ref}: {error.message}", field=error.field) from error
-        self._resizable = resizable and free_size and free_batch
+        found = self._found
+        wants_tight = card.rectangular and spec.resize == "letterbox" and found.rows
+        self._resizable = wants_tight and found.free_size and found.free_batch
         # One size of batch on a GPU, filled up with blank pictures: cuDNN's choice of convolution, and so the last
         # digits, depend on the size, and a frame's result must not depend on how many frames came along.
-        self._is_free = free_batch
-        size = (batch or (_GPU_BATCH if is_gpu(device) else 1)) if free_batch else own_batch
+        size = (batch or (_GPU_BATCH if is_gpu(device) else 1)) if found.free_batch else found.own_batch
         self._batcher = Batcher(
             self._run_batch,
             batch=size,
@@ -108,11 +104,11 @@ class OnnxNetwork:
             on_use=self._count if meters is not None else None,
         )
         self._own_batch = size
-        self._shapes = tuple(output.shape if self._rows else (-1, *output.shape[1:]) for output in expected)
-        self._sizes: dict[tuple[int, int], bool] = {(spec.width, spec.height): True}
         self._lock = threading.Lock()
         self._loading = threading.Lock()
-        self._call: Call | None = self._best_call(session, [picture] * size)
+        self._call: Call | None = self._best_call(session)
+        if findings is None:
+            self._tell_findings()
 
     @property
     def batch(self) -> int:
@@ -126,7 +122,7 @@ class OnnxNetwork:
         A network whose outputs have none (its own suppression is inside, as torchvision's detectors have it) runs one
         picture at a time; the first dimension of each is -1, for it varies.
         """
-        return self._shapes
+        return self._found.shapes
 
     @property
     def is_loaded(self) -> bool:
@@ -186,10 +182,10 @@ class OnnxNetwork:
     def _run_batch(self, images: Sequence[Image]) -> list[Outputs]:
         """The outputs for 1 to `batch` pictures of one shape, in one call."""
         call = self._call or self._loaded()
-        size = self._batcher.batch if self._is_free else self._own_batch
+        size = self._batcher.batch if self._found.free_batch else self._own_batch
         blanks = [np.zeros_like(images[0])] * (size - len(images))
         outputs = call(self._feeder.feed([*images, *blanks] if blanks else images))
-        return _per_picture(outputs, size, rows=self._rows)[: len(images)]
+        return _per_picture(outputs, size, rows=self._found.rows)[: len(images)]
 
     def _count(self, job: str, use: Use) -> None:
         assert self._meters is not None
@@ -199,17 +195,18 @@ class OnnxNetwork:
         with self._loading:
             call = self._call
             if call is None:
-                spec = self.card.input
-                picture = np.zeros((spec.height, spec.width, 3), np.uint8)
-                call = self._call = self._best_call(self._session(*self._graph()), [picture] * self._own_batch)
+                call = self._call = self._best_call(self._session(*self._graph()))
                 logger.info("network loaded again %s", fields(model=self.card.ref, device=self._device))
             return call
 
     def _graph(self) -> tuple[bytes | None, ModelProto]:
         """The graph that is run, and its bytes where it is the card's own."""
-        raw, spec = self.card.read(), self.card.input
-        model = read_graph(raw)
-        return (None, freed(model, spec.layout, spec.extra)) if self._is_loose else (raw, model)
+        raw = self.card.read()
+        return self._as_run(raw, read_graph(raw))
+
+    def _as_run(self, raw: bytes, model: ModelProto) -> tuple[bytes | None, ModelProto]:
+        spec = self.card.input
+        return (None, freed(model, spec.layout, spec.extra)) if self._found.loose else (raw, model)
 
     def _session(
         self, raw: bytes | None, model: ModelProto, *, graphs: bool = False, opening: Opening | None = None
@@ -225,17 +222,18 @@ class OnnxNetwork:
             graphs=graphs,
         )
 
-    def _best_call(self, session: onnxruntime.InferenceSession, images: list[Image]) -> Call:
+    def _best_call(self, session: onnxruntime.InferenceSession) -> Call:
         """How to call the network from now on: on CUDA by recorded graphs, where that works."""
         plain = call_of(session, self._device)
-        if kind_of(self._device) != "cuda" or not self._opening.graphs or not self._is_free:
+        if kind_of(self._device) != "cuda" or not self._opening.graphs or not self._found.free_batch:
             return plain
         try:
             recorded = self._session(*self._graph(), graphs=True)
             if recorded.get_providers()[0] != "CUDAExecutionProvider":
                 return plain
             call = call_of(recorded, self._device, graphs=True)
-            feed = self._feeder.feed(images)
+            spec = self.card.input
+            feed = self._feeder.feed([trial_picture(spec.width, spec.height)] * self._own_batch)
             for _ in range(3):  # one to learn shapes, one that records, one that plays back
                 again = call(feed)
             same = all(np.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(plain(feed), again, strict=True))
@@ -254,6 +252,33 @@ class OnnxNetwork:
         seconds = _TRIAL_SECONDS if kind_of(self._device) != "tensorrt" else 3600.0
         with self._building():
             return run_limited(session, self._feeder.feed(images), seconds=seconds)
+
+    def _examined(
+        self, session: onnxruntime.InferenceSession, model: ModelProto, image: ImageInput, *, is_batched: bool
+    ) -> tuple[onnxruntime.InferenceSession, Findings]:
+        """Try the network; the session to run it with, and what was found. session: on the graph as it is."""
+        card, spec = self.card, self.card.input
+        own_batch = image.batch or 1
+        picture = trial_picture(spec.width, spec.height)
+        rows, expected = self._trial(session, [picture] * own_batch)
+        free_size = image.height is None and image.width is None
+        free_batch = image.batch is None and rows
+        if free_batch and is_batched:
+            free_batch = self._why_not_in_batches(session, picture, expected) is None
+        wants_size = card.rectangular and spec.resize == "letterbox" and rows and not free_size
+        wants_batch = rows and image.batched and not free_batch and (is_batched or own_batch > 1)
+        is_loose = False
+        if wants_size or wants_batch:
+            loose = self._loosened(freed(model, spec.layout, spec.extra), picture, expected)
+            if loose is not None:
+                session, free_size, free_batch, is_loose = loose, True, True, True
+        shapes = tuple(output.shape if rows else (-1, *output.shape[1:]) for output in expected)
+        sizes = {f"{spec.width}x{spec.height}": True}
+        return session, Findings(rows, is_loose, free_size, free_batch, own_batch, shapes, sizes)
+
+    def _tell_findings(self) -> None:
+        if self._on_findings is not None:
+            self._on_findings(self._found)
 
     def _trial(self, session: onnxruntime.InferenceSession, images: list[Image]) -> tuple[bool, Outputs]:
         """Whether outputs have a row for each picture, and those for the first picture.
@@ -298,15 +323,13 @@ class OnnxNetwork:
 
     def _takes(self, view: View) -> bool:
         """Whether the network was seen to work on the canvas of `view`; tried once for each size."""
-        size = (view.width, view.height)
+        size = f"{view.width}x{view.height}"
         with self._lock:
-            if size not in self._sizes:
-                self._sizes[size] = self._try_size(view)
-                logger.info(
-                    "network input %s",
-                    fields(model=self.card.ref, size=f"{size[0]}x{size[1]}", accepted=self._sizes[size]),
-                )
-            return self._sizes[size]
+            if size not in self._found.sizes:
+                self._found.sizes[size] = accepted = self._try_size(view)
+                logger.info("network input %s", fields(model=self.card.ref, size=size, accepted=accepted))
+                self._tell_findings()
+            return self._found.sizes[size]
 
     def _try_size(self, view: View) -> bool:
         """Compare the small canvas with the card's: the same picture must come out alike, cell by cell."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -15,6 +17,8 @@ from typing import Any, Final
 logger = logging.getLogger(__name__)
 
 _FILE: Final = "engine.json"
+_RUNTIMES: Final = ("onnxruntime", "onnxruntime-gpu", "cvpipe")
+_LAYOUT: Final = 1  # raised when trials are made otherwise
 
 
 class Remembered:
@@ -55,15 +59,28 @@ def way_of(device: str, *, cores: int, threads: int) -> str:
     return f"{device} {platform.machine()} cores={cores} threads={threads}" if device == "cpu" else device
 
 
+def trial_of(device: str, card: str) -> str:
+    """The name of a trial: what it has shown holds for this card (as JSON), this device and these versions only."""
+    versions = [version for name in _RUNTIMES for version in _version(name)]
+    digest = hashlib.sha256(card.encode()).hexdigest()[:16]
+    return f"trial {device.partition(':')[0]} {' '.join(versions)} {_LAYOUT} {digest}"
+
+
+def _version(package: str) -> list[str]:
+    try:
+        return [importlib.metadata.version(package)]
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
 def known_of(data_path: Path, sha256: str) -> dict[str, dict[str, Any]]:
     """All that was measured of a model's file, by way of running it: for `cvpipe models show`.
 
     For each way maybe `bytes` (memory that it takes), `threads` (of one call), `calls` (at once) and `rates` (pictures
     a second by `THREADSxCALLS`).
     """
-    found = {
-        key.partition(" ")[2]: values for key, values in _read(data_path / _FILE).items() if key.startswith(sha256)
-    }
+    named = ((key.partition(" "), values) for key, values in _read(data_path / _FILE).items())
+    found = {way: values for (model, _, way), values in named if model == sha256 and not way.startswith("trial ")}
     return dict(sorted(found.items()))
 
 
