@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from cvpipe.errors import ExtraMissing
 from cvpipe.inference.cards import ModelCard, find_card
+from cvpipe.inference.findings import Findings
 from cvpipe.inference.meters import Meters
-from cvpipe.inference.remembered import Remembered, way_of
+from cvpipe.inference.remembered import Remembered, trial_of, way_of
 from cvpipe.log import fields
 
 if TYPE_CHECKING:
@@ -167,12 +168,15 @@ class OnnxTools:
         from cvpipe.inference.sessions import Opening
 
         engines = None if self._data_path is None else self._data_path / "engines"
+        trial = trial_of(self.device, card.model_dump_json())
         network = OnnxNetwork(
             card,
             device=self.device,
             opening=Opening(self.device, engines=engines),
             meters=self.meters,
             wait_seconds=self._wait_seconds,
+            findings=Findings.of(self._remembered.get(card.sha256, trial)),
+            on_findings=lambda found: self._remembered.put(card.sha256, trial, found.to_dict()),
         )
         if self.device == "cpu" and self._cores > 1:
             self._adapt(network)
