@@ -128,10 +128,8 @@ class Subjects:
         return self.network.batch
 
     def view(self, upstream: View) -> View:
-        """The frame on the network's canvas; with `of` the frame as it is, in the network's colours."""
-        if self.of is None:
-            return self.network.input_view(upstream)
-        return upstream.with_format("bgr24" if self.network.card.input.color == "bgr" else "rgb24")
+        """The frame on the network's canvas; with `of` the frame as it is, which all such stages share."""
+        return self.network.input_view(upstream) if self.of is None else upstream.with_format("bgr24")
 
     def values(self, frames: Sequence[Frame], found: Sequence[Objects], read: Read[Any]) -> list[Found]:
         """What the network says, as values: of the frames, or, with `of`, of the objects.
@@ -166,7 +164,10 @@ class Subjects:
         size = -(-_GROUP // self.network.batch) * self.network.batch
         for number, place, crop in self._crops(frames, found):
             group.append((number, place, crop))
-            images.append(crop.pixels(frames[number].image, self.cv2, pad=card.input.pad))
+            pixels = crop.pixels(frames[number].image, self.cv2, pad=card.input.pad)
+            # Channels are turned round on the crop, so that one picture of the frame serves networks of either order.
+            turned = crop.view.format == "bgr24" and card.input.color == "rgb"
+            images.append(np.ascontiguousarray(pixels[..., ::-1]) if turned else pixels)
             if len(group) == size:
                 yield from self._said(group, images, read)
                 group, images = [], []

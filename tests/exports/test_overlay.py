@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cvpipe.exports.annotated import Annotator
+from cvpipe.exports.annotated import Annotator, caption_of
 from cvpipe.exports.overlay import draw_keypoints, masks_in, paint_mask, skeleton_for
 from cvpipe.frames import View
 from cvpipe.inference.labels import COCO_SKELETON
@@ -93,3 +93,18 @@ def test_the_annotator_draws_them_beneath_boxes_and_captions() -> None:
     assert (image[10, 250] != 100).any()
     assert image[90, 60].tolist() not in ([100, 100, 100], tint)  # the line between the keypoints
     assert plain[90, 60].tolist() == tint
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "caption"),
+    [
+        (None, {}, "car  90%"),
+        ({"classify": {"top": [{"label": "red", "score": 0.8}, {"label": "blue", "score": 0.1}]}}, {}, "red car  90%"),
+        ({"classify": {"top": [{"label": "red", "score": 0.8}]}}, {"track": [7]}, "red car 7  90%"),
+        ({"classify": {"top": []}, "own": {"top": 3}, "other": [1]}, {"text": ["AB 12"]}, "car: AB 12"),
+    ],
+    ids=["plain", "classified", "tracked", "nothing of use"],
+)
+def test_a_caption_says_what_an_object_was_classified_as(values: Any, more: dict[str, Any], caption: str) -> None:
+    objects = Objects.make(stage="s", box=[[0, 0, 9, 9]], score=[0.9], label=["car"], values=[values], **more)
+    assert caption_of(objects, 0) == caption

@@ -48,6 +48,15 @@ def test_objects_are_named_by_what_is_in_their_boxes(tmp_path: Path) -> None:
     assert tops(record)[2][0] == ("red", pytest.approx(even, abs=1e-4))
 
 
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("of", [None, "things"], ids=["frame", "crop"])
+def test_channels_come_in_the_order_of_the_card(tmp_path: Path, color: str, of: str | None) -> None:
+    stage = stage_of(tmp_path, card={"input": CARD["input"] | {"color": color}}, of=of)
+    found = [things([0, 0, 300, 480])]
+    (record,) = records(stage.process(seen(stage, [np.full_like(scene(), (255, 0, 0))]), found), found)
+    assert tops(record)[0][0][0] == ("red" if color == "rgb" else "blue")
+
+
 def test_frames_are_named_as_a_whole(tmp_path: Path) -> None:
     stage = stage_of(tmp_path, top=1)
     frames = seen(stage, [scene(), scene()[:, ::-1], np.full((480, 640, 3), (0, 0, 9), np.uint8)])

@@ -61,7 +61,7 @@ def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, *, number: 
     (found,) = stage.process([Frame(number, 0, 0.0, view, look(view))], [record.objects])
     record = record.with_found(found)
     drawn = np.array(look(whole))
-    Annotator(tools.cv2, whole).draw(drawn, record, frame=number, time=0.0)
+    Annotator(tools.cv2, whole, skeletons={stage.name: card.skeleton}).draw(drawn, record, frame=number, time=0.0)
     _, png = tools.cv2.imencode(".png", drawn)
     return record, png.tobytes()
 

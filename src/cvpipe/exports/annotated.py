@@ -168,7 +168,7 @@ class Annotator:
                 draw_keypoints(image, points, skeleton, self._view, colours[n], line=self._line, cv2=self._cv2)
         # The surest last, so that its caption gets a place first and its line lies on top.
         for n in np.argsort(-record.objects.score, kind="stable").tolist():
-            self._caption(image, boxes[n], _caption(record.objects, n), colours[n], taken)
+            self._caption(image, boxes[n], caption_of(record.objects, n), colours[n], taken)
 
     def _draw_masks(self, image: Image, record: FrameRecord) -> None:
         for stage, label, mask in masks_in(record):
@@ -241,13 +241,22 @@ class Annotator:
                 self._cv2.line(image, (x1, y1), (x2, y2), _palette(track), thickness, self._cv2.LINE_AA)
 
 
-def _caption(objects: Objects, n: int) -> str:
-    """`person 7  91%`; what was read stands in the place of the score."""
+def caption_of(objects: Objects, n: int) -> str:
+    """`red car 7  91%`; what was read stands in the place of the score, what `classify` said before the label."""
     track, text = int(objects.track[n]), objects.text[n]
-    name = objects.label[n] if track < 0 else f"{objects.label[n]} {track}"
+    words = [*_classified(objects.values[n] or {}), objects.label[n], *([str(track)] if track >= 0 else [])]
+    name = " ".join(words)
     if text:
         return text if name == "text" else f"{name}: {text}"
     return f"{name}  {objects.score[n]:.0%}"
+
+
+def _classified(values: Mapping[str, Any]) -> Iterator[str]:
+    """The likeliest label of each stage that classified the object."""
+    for value in values.values():
+        best = value.get("top") if isinstance(value, Mapping) else None
+        if isinstance(best, list) and best and isinstance(best[0], Mapping) and "label" in best[0]:
+            yield str(best[0]["label"])
 
 
 def _colour(objects: Objects, n: int) -> tuple[int, int, int]:
