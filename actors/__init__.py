@@ -52,6 +52,12 @@ def media(task: str) -> None:
     tasks.media(resources.bench, task)
 
 
+@dramatiq.actor(queue_name=queue_name("media"))
+def model(task: str) -> None:
+    """Look at a model that was sent, and keep it."""
+    tasks.model(resources.bench, task)
+
+
 @dramatiq.actor(queue_name=queue_name("notify"))
 def notify(task: str) -> None:
     """Deliver a webhook."""

@@ -42,6 +42,7 @@ ACTOR_OF_TASK: Final = {
     "finish": "finish",
     "notify": "notify",
     "media": "media",
+    "model": "model",
 }
 _MAX_PRIORITY: Final = 10
 _BELL: Final = "cvpipe:bell:"

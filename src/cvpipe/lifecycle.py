@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
-from cvpipe.job import Job, JobError, JobRequest
+from cvpipe.job import Job, JobError, JobRequest, JobState
 from cvpipe.media import Excerpt, find, media_task
+from cvpipe.modelfiles import additions, named, remove
 from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
@@ -23,6 +25,7 @@ from cvpipe.sources.upload import stored_path
 from cvpipe.store import Store
 from cvpipe.video import VideoIndex
 
+_JOBS_PAGE = 200
 _MEDIA_PRIORITY = 9  # somebody is looking at a page and waits
 
 
@@ -80,6 +83,8 @@ class Lifecycle:
             "chunk_seconds": request.chunk_seconds,
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
+        # Behind the digest: the same request may find a newer model, and is the same request.
+        doc["pipeline"] = self._with_versions(spec).model_dump(mode="json")
         job_id, verdict, rings = self._store.submit(
             new_id(),
             doc,
@@ -105,6 +110,18 @@ class Lifecycle:
                     find_card(self._settings.models_path, model)
                 except (NotFound, InvalidModel) as error:
                     raise type(error)(error.message, field=f"pipeline.stages.{number}") from None
+
+    def _with_versions(self, spec: PipelineSpec) -> PipelineSpec:
+        """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""
+        fixed = []
+        for stage in spec.make_stages():
+            model = getattr(stage.options, "model", None)
+            if model in stage.models():
+                newest = find_card(self._settings.models_path, str(model)).ref
+                fixed.append(stage.options.model_copy(update={"model": newest}))
+            else:
+                fixed.append(stage.options)
+        return spec.model_copy(update={"stages": tuple(fixed)})
 
     def _check_queues(self, spec: PipelineSpec) -> None:
         """A queue that nobody listens to would keep a job waiting for ever."""
@@ -183,6 +200,18 @@ class Lifecycle:
             self._ask_for(f"probe:{video_id}", queue="ingest")
         return None
 
+    def add_model(self, addition: str) -> None:
+        """Have a worker look at a model that was sent."""
+        self._bell.ring(self._store.put_task(additions.task_of(addition), queue="media", priority=_MEDIA_PRIORITY))
+
+    def remove_model(self, ref: str) -> list[str]:
+        """Remove `name@version`, or all versions of `name`; returns what was removed.
+
+        Raises: NotFound; Conflict while a job that isn't over names one of them; Unavailable.
+        """
+        check_unused(self._store, {card.ref for card in named(self._settings.models_path, ref)})
+        return remove(self._settings.models_path, ref)
+
     def _ready_video(self, video_id: str) -> dict[str, Any] | None:
         """A video that can be looked at; None while it is indexed. Raises: NotFound, Refused."""
         video = self._store.video(video_id)
@@ -205,6 +234,25 @@ class Refused(Exception):
     def __init__(self, error: JobError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+def check_unused(store: Store, refs: Collection[str]) -> None:
+    """Raises: Conflict while a job that isn't over names one of the models `refs`, each `name@version`."""
+    for state in (JobState.queued, JobState.running):  # in the order in which a job goes through them
+        cursor: str | None = None
+        while True:
+            jobs, cursor = store.jobs(state=state, cursor=cursor, limit=_JOBS_PAGE)
+            for job in jobs:
+                used = ", ".join(sorted(_words(job.pipeline).intersection(refs)))
+                if used:
+                    raise Conflict(f"the job {job.id} uses {used}; cancel it, or wait for its end")
+            if cursor is None:
+                break
+
+
+def _words(pipeline: Any) -> set[str]:
+    """All words that the stages of a job's pipeline hold as options."""
+    return {word for stage in pipeline["stages"] for word in stage.values() if isinstance(word, str)}
 
 
 def new_id() -> str:

@@ -17,7 +17,7 @@ from tests.api import worker
 from tests.api.conftest import Service
 
 #: Rules between two values (`from` before `to`, a path below an open folder) have no words in a schema.
-MORE_THAN_A_SCHEMA = {"submitJob", "listFrames", "getClip"}
+MORE_THAN_A_SCHEMA = {"submitJob", "listFrames", "getClip", "addModel"}
 
 EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 

@@ -13,7 +13,12 @@ from cvpipe.settings import Settings
 VIDEO = "0" * 64
 PATHS = create_app(Settings(data_dir=Path("/nonexistent"))).openapi()["paths"]
 OPERATIONS = [
-    (method, path.format(video_id=VIDEO, job_id="j1", number=1, format="png", name="frames.ndjson"))
+    (
+        method,
+        path.format(
+            video_id=VIDEO, job_id="j1", number=1, format="png", name="frames.ndjson", ref="n", addition_id="0" * 32
+        ),
+    )
     for path, operations in PATHS.items()
     for method in operations
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvpipe.cli import models_add, output
+from cvpipe.cli import models_add, models_care, output
 from cvpipe.cli.options import Json, load_settings
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="models", help="Models that stages can name.", no_args_is_help=True)
 app.command()(models_add.add)
+app.command()(models_care.check)
+app.command()(models_care.bench)
+app.command()(models_care.rm)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,20 +61,19 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
     """
     extras.require("worker", what="cvpipe models add")
     from cvpipe.modelfiles import Limits, add_model
+    from cvpipe.modelfiles.additions import document
 
     settings = load_settings()
-    given = {
-        "name": name, "family": family, "task": task, "labels": _names(labels), "keypoints": _names(keypoints),
-        **_size(input_size), "color": color, "mean": _numbers(mean, "--mean"), "scale": _numbers(scale, "--scale"),
-        "resize": resize, "anchor": anchor, "pad": pad, "options": _pairs(option, "--option", parse=True),
-        "extra": _pairs(extra, "--extra"), "score_threshold": score, "iou_threshold": iou, "fuse": fuse,
-        "free_batch": not keep_batch, "licence": licence, "source": source,
-    }  # fmt: skip
-    wish = _wish(given)
+    wish = _wish(
+        name=name, family=family, task=task, labels=_names(labels), keypoints=_names(keypoints), input_size=input_size,
+        color=color, mean=mean, scale=scale, resize=resize, anchor=anchor, pad=pad,
+        options=_pairs(option, "--option", parse=True), extra=_pairs(extra, "--extra"), score_threshold=score,
+        iou_threshold=iou, fuse=fuse, free_batch=not keep_batch, licence=licence, source=source,
+    )  # fmt: skip
     added = add_model(file, wish, settings.models_path, Limits.of(settings))
     shown = _show(added, settings, image, video, out) if image is not None or video is not None else None
     if as_json:
-        output.as_json(document(added) | ({} if shown is None else {"seen": shown}))
+        output.as_json(document(added) | {"path": str(added.card.path)} | ({} if shown is None else {"seen": shown}))
         return
     output.line(f"{added.card.ref} {'added' if added.new else 'is there already'}: {added.card.path.parent}")
     output.line(f"  family: {added.card.family} ({added.card.task}): {added.found.why}")
@@ -88,33 +86,16 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
         output.line(f"  seen: {shown['found']} -> {shown['picture']}")
 
 
-def document(added: Added) -> dict[str, Any]:
-    """What was added, as JSON."""
-    found = added.found
-    return {
-        "model": added.card.model_dump(mode="json"),
-        "new": added.new,
-        "path": str(added.card.path),
-        "why": found.why,
-        "others": found.others,
-        "notes": found.notes,
-        "outputs": found.shapes,
-        "milliseconds": found.milliseconds,
-    }
-
-
-def _wish(given: dict[str, Any]) -> Wish:
+def _wish(**given: Any) -> Wish:
     """Raises: InvalidRequest, naming the option."""
-    from pydantic import ValidationError
+    from cvpipe.modelfiles import read_wish
 
-    from cvpipe.errors import explain
-    from cvpipe.modelfiles import Wish
-
+    options = {"score_threshold": "score", "iou_threshold": "iou", "options": "option"}
     try:
-        return Wish.model_validate({key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InvalidRequest(explain(first), field=f"--{str(first['loc'][0]).replace('_', '-')}") from None
+        return read_wish(given)
+    except InvalidRequest as error:
+        word = options.get(str(error.field), str(error.field))
+        raise InvalidRequest(error.message, field=f"--{word.replace('_', '-')}") from None
 
 
 def _names(text: str | None) -> Any:
@@ -123,27 +104,6 @@ def _names(text: str | None) -> Any:
         return text
     lines = Path(text).read_text(encoding="utf-8").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
-
-
-def _size(text: str | None) -> dict[str, int]:
-    if text is None:
-        return {}
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
-    if found is None:
-        raise InvalidRequest(f"wanted WIDTHxHEIGHT in pixels, like 640x384, not {text!r}", field="--input-size")
-    return {"width": int(found[1]), "height": int(found[2])}
-
-
-def _numbers(text: str | None, field: str) -> Any:
-    if text is None:
-        return None
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (1, 3):
-        raise InvalidRequest(f"wanted one number, or three with commas between, not {text!r}", field=field)
-    return values[0] if len(values) == 1 else tuple(values)
 
 
 def _pairs(texts: list[str] | None, field: str, *, parse: bool = False) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def card_text(card: ModelCard) -> str:
 
 
 def _content(card: ModelCard) -> dict[str, Any]:
-    return card.model_dump(exclude={"version", "file"})
+    return card.model_dump(exclude={"version", "file", "profile"})
 
 
 def _put(models_path: Path, card: ModelCard, raw: bytes) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cvpipe.errors import InvalidRequest, explain
 from cvpipe.inference.cards import Extra, Positive, Task, Triple
 from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS
 
@@ -66,3 +69,39 @@ class Wish(BaseModel):
     def _one_for_all(cls, value: Any) -> Any:
         """One number stands for three equal ones."""
         return (value,) * 3 if isinstance(value, int | float) else value
+
+
+def read_wish(given: Mapping[str, Any]) -> Wish:
+    """A wish from words, as they come on a command line or in a query.
+
+    input_size: WxH. mean, scale: one number, or three with commas between.
+    What is None was not said. Raises: InvalidRequest, its field the word that is wrong.
+    """
+    content = {key: value for key, value in given.items() if value is not None}
+    if "input_size" in content:
+        content |= _size(str(content.pop("input_size")))
+    for key in ("mean", "scale"):
+        if isinstance(content.get(key), str):
+            content[key] = _numbers(content[key], key)
+    try:
+        return Wish.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InvalidRequest(explain(first), field=str(first["loc"][0])) from None
+
+
+def _size(text: str) -> dict[str, int]:
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if found is None:
+        raise InvalidRequest(f"wanted WIDTHxHEIGHT in pixels, like 640x384, not {text!r}", field="input_size")
+    return {"width": int(found[1]), "height": int(found[2])}
+
+
+def _numbers(text: str, field: str) -> float | tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
+        raise InvalidRequest(f"wanted one number, or three with commas between, not {text!r}", field=field)
+    return values[0] if len(values) == 1 else values

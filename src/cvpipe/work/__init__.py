@@ -8,7 +8,8 @@ from cvpipe.work.chunks import work
 from cvpipe.work.finish import finish
 from cvpipe.work.ingest import ingest
 from cvpipe.work.media import media
+from cvpipe.work.model import model
 from cvpipe.work.notify import notify
 from cvpipe.work.sweep import sweep
 
-__all__ = ["Bench", "finish", "ingest", "media", "notify", "sweep", "work"]
+__all__ = ["Bench", "finish", "ingest", "media", "model", "notify", "sweep", "work"]

@@ -8,6 +8,7 @@ import time
 from cvpipe import media
 from cvpipe.errors import Unavailable
 from cvpipe.log import fields
+from cvpipe.modelfiles import additions
 from cvpipe.work.bench import Bench
 
 log = logging.getLogger(__name__)
@@ -49,4 +50,5 @@ def sweep(bench: Bench) -> None:
             log.warning("the sweeper goes on when the store answers: %s", error)
         if time.monotonic() >= media_at:
             sweep_media(bench)
+            additions.sweep(bench.settings.data_dir)
             media_at = time.monotonic() + _MEDIA_EVERY_SECONDS
