@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cvpipe.crops import Crop, area_share, chance_masks, label_masks
+from cvpipe.crops import Crop, label_rows
 from cvpipe.frames import View
 from cvpipe.lens import Lens
+from cvpipe.rle import Mask
 
 FRAME = View.of(400, 300)
 
@@ -27,6 +28,16 @@ def crop_of(box: tuple[float, ...], size: tuple[int, int], view: View = FRAME, *
     crop = Crop.of(view, box, size, **options)
     assert crop is not None
     return crop
+
+
+def masks_of(crop: Crop, grid: np.ndarray) -> dict[int, Mask]:
+    """The mask of each label; its area is told right."""
+    rows = label_rows(crop, grid, [str(i) for i in range(9)], range(len(grid) if grid.ndim == 3 else 9))
+    masks = {int(row["label"]): Mask.from_dict(row["mask"]) for row in rows}
+    width, height = crop.view.source
+    assert [row["area"] for row in rows] == [round(m.area / (width * height), 6) for m in masks.values()]
+    assert [row["area"] for row in rows] == sorted((row["area"] for row in rows), reverse=True)
+    return masks
 
 
 @pytest.mark.parametrize(
@@ -108,18 +119,17 @@ def test_a_grid_over_a_letterbox_is_told_in_pixels_of_the_source() -> None:
     grid = np.zeros((100, 100), np.int64)
     grid[:12] = 2  # only in the padding
     grid[12:50, 25:50] = 1
-    masks = label_masks(Crop.whole(view), grid, range(3))
+    masks = masks_of(Crop.whole(view), grid)
     assert sorted(masks) == [0, 1]
     ys, xs = np.nonzero(masks[1].pixels())
     assert (xs.min(), xs.max(), ys.min(), ys.max()) == (100, 199, 0, 151)
     assert masks[1].area == 100 * 152
-    assert area_share(masks[1]) == round(100 * 152 / 120000, 6)
     assert masks[0].area + masks[1].area == 120000
 
 
 def test_masks_of_a_part_of_the_frame_stay_in_it() -> None:
     view = FRAME.cropped(100, 50, 200, 100).resized(50, 25, mode="stretch")
-    (mask,) = label_masks(Crop.whole(view), np.ones((5, 10), np.int64), [1]).values()
+    (mask,) = masks_of(Crop.whole(view), np.ones((5, 10), np.int64)).values()
     ys, xs = np.nonzero(mask.pixels())
     assert (xs.min(), xs.max(), ys.min(), ys.max(), mask.area) == (100, 299, 50, 149, 20000)
 
@@ -127,7 +137,7 @@ def test_masks_of_a_part_of_the_frame_stay_in_it() -> None:
 def test_chances_are_bilinear_between_cells() -> None:
     chances = np.zeros((2, 1, 4), np.float32)
     chances[0, 0] = [0, 0, 1, 1]  # half way between the middles of the second and third of four cells is 200
-    (mask,) = chance_masks(Crop.whole(FRAME), chances, range(2), threshold=0.5).values()
+    (mask,) = masks_of(Crop.whole(FRAME), chances).values()
     assert np.nonzero(mask.pixels().all(axis=0))[0].tolist() == list(range(200, 400))
     values, shown, part = Crop.whole(FRAME).on_source(chances[0])
     assert values[0, [0, 149, 200, 250, 399]].tolist() == pytest.approx([0, 0, 0.505, 1, 1], abs=1e-6)
@@ -136,7 +146,7 @@ def test_chances_are_bilinear_between_cells() -> None:
 
 def test_a_crop_of_an_object_beyond_the_frame_has_its_mask_on_the_frame() -> None:
     crop = crop_of((0, 0, 100, 100), (64, 64), fit="top-down", grow=2)
-    (mask,) = label_masks(crop, np.full((32, 32), 4, np.int64), [4]).values()
+    (mask,) = masks_of(crop, np.full((32, 32), 4, np.int64)).values()
     ys, xs = np.nonzero(mask.pixels())
     assert (xs.max(), ys.max(), mask.area) == (149, 149, 150 * 150)
 
@@ -146,7 +156,7 @@ def test_under_a_lens_masks_are_of_the_frame_as_recorded() -> None:
     view = View(source=(400, 300), width=400, height=300, content=(0, 0, 400, 300), lens=lens)
     grid = np.zeros((300, 400), np.int64)
     grid[100:200, 120:240] = 1
-    mask = label_masks(Crop.whole(view), grid, [1])[1].pixels()
+    mask = masks_of(Crop.whole(view), grid)[1].pixels()
     inside = np.array([[121.0, 101], [239, 199], [180, 150]])
     outside = np.array([[118.0, 101], [242, 199], [180, 98], [180, 203]])
     for points, expected in ((inside, True), (outside, False)):

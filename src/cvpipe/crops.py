@@ -7,7 +7,7 @@ everywhere; a crop's edges lie on whole pixels of the frame, so that the way bac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -110,12 +110,14 @@ class Crop:
         across, down, shown, part = _places(self, grid.shape[1], grid.shape[0])
         if not np.issubdtype(grid.dtype, np.floating):
             row, column = down.astype(np.int64), across.astype(np.int64)
-            return (grid[row][:, column] if row.ndim == 1 else grid[row, column]), shown, part
+            # Column by column, as masks are written.
+            return (grid.T[column][:, row].T if row.ndim == 1 else grid[row, column]), shown, part
         (top, bottom, low), (left, right, near) = _between(down, grid.shape[0]), _between(across, grid.shape[1])
         grid = grid.astype(np.float32, copy=False)
         if down.ndim == 1:
-            rows = grid[top] + (grid[bottom] - grid[top]) * low[:, None]
-            return rows[:, left] + (rows[:, right] - rows[:, left]) * near, shown, part
+            sides = grid.T
+            columns = sides[left] + (sides[right] - sides[left]) * near[:, None]
+            return (columns[:, top] + (columns[:, bottom] - columns[:, top]) * low).T, shown, part
         upper = grid[top, left] + (grid[top, right] - grid[top, left]) * near
         lower = grid[bottom, left] + (grid[bottom, right] - grid[bottom, left]) * near
         return upper + (lower - upper) * low, shown, part
@@ -131,40 +133,37 @@ def label_rows(
     """Each label that is there with its share of the frame and its mask, as JSON values, the largest first.
 
     grid: (h, w) labels over the crop's canvas, or (labels, h, w) chances, of which those above the threshold count.
+    wanted: places in `labels`.
     """
-    several = grid.ndim == 3
-    masks = chance_masks(crop, grid, wanted, threshold=threshold) if several else label_masks(crop, grid, wanted)
-    rows = [{"label": labels[i], "area": area_share(mask), "mask": mask.to_dict()} for i, mask in masks.items()]
+    width, height = crop.view.source
+    rows = [
+        {
+            "label": labels[label],
+            "area": round(np.count_nonzero(inside) / (width * height), 6),
+            "mask": crop.mask(inside, part).to_dict(),
+        }
+        for label, inside, part in _insides(crop, grid, wanted, threshold)
+    ]
     return sorted(rows, key=lambda row: -row["area"])
 
 
-def area_share(mask: Mask) -> float:
-    """A mask's area as a share of the frame, to 6 decimals."""
-    return round(mask.area / (mask.height * mask.width), 6)
-
-
-def label_masks(crop: Crop, grid: npt.NDArray[np.integer], labels: Iterable[int]) -> dict[int, Mask]:
-    """The mask of each label that is there. grid: (h, w) labels, from 0, over the crop's canvas."""
-    found, shown, part = crop.on_source(grid)
-    present = np.bincount(found[shown]).tolist()
-    return {
-        label: crop.mask((found == label) & shown, part)
-        for label in labels
-        if label < len(present) and present[label] > 0
-    }
-
-
-def chance_masks(crop: Crop, chances: Floats, labels: Iterable[int], *, threshold: float) -> dict[int, Mask]:
-    """The mask of each label whose chance is above the threshold somewhere. chances: (labels, h, w), 0 to 1."""
-    masks = {}
-    for label in labels:
-        if chances[label].max(initial=0) <= threshold:
-            continue
-        found, shown, part = crop.on_source(chances[label])
-        inside = (found > threshold) & shown
-        if inside.any():
-            masks[label] = crop.mask(inside, part)
-    return masks
+def _insides(
+    crop: Crop, grid: npt.NDArray[Any], wanted: Iterable[int], threshold: float
+) -> Iterator[tuple[int, npt.NDArray[np.bool_], Corners]]:
+    """The pixels of each label that has any: the label, (rows, columns), and the part of the frame they are."""
+    if grid.ndim == 2:
+        small = grid.astype(np.int16) if grid.size and grid.min() >= 0 and grid.max() < 2**15 else grid
+        found, shown, part = crop.on_source(small)
+        there = np.unique(small)
+        for label in wanted:
+            if label in there and (inside := (found == label) & shown).any():
+                yield label, inside, part
+        return
+    for label in wanted:
+        if grid[label].max(initial=0) > threshold:
+            found, shown, part = crop.on_source(grid[label])
+            if (inside := (found > threshold) & shown).any():
+                yield label, inside, part
 
 
 def _on_pixels(start: float, length: float) -> tuple[int, int]:
@@ -225,7 +224,7 @@ def _places(crop: Crop, columns: int, rows: int) -> tuple[Floats, Floats, npt.ND
         placed = np.clip(moved, 0, np.nextafter(np.float32(cells), np.float32(0))).astype(np.float32)
         sides.append((placed, is_shown))
     (columns_at, in_columns), (rows_at, in_rows) = sides
-    shown = in_rows[:, None] & in_columns if view.lens is None else in_rows & in_columns
+    shown = (in_columns[:, None] & in_rows).T if view.lens is None else in_rows & in_columns
     for array in (columns_at, rows_at, shown):
         array.setflags(write=False)
     return columns_at, rows_at, shown, part
