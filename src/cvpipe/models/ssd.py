@@ -114,7 +114,8 @@ class Ssd(ObjectFamily):
             if len(priors) != scores.shape[1]:
                 raise InvalidModel(f"model {card.ref}: {len(priors)} priors are not of outputs of shapes {shapes}")
             box = _moved(priors[place], box[:, [1, 0, 3, 2]] if options.corners == "yxyx" else box, options.variances)
-        boxes = Boxes(box, score, class_id)
+        # Suppressed as they lie on the canvas, as TensorFlow and torchvision do.
+        boxes = Boxes(np.clip(box, 0, np.array([width, height] * 2, np.float32)), score, class_id)
         return [boxes.take(at) for at in best_of_each(boxes, picture, views, limits, labels=labels)]
 
     def _chosen(
