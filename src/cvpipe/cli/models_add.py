@@ -20,7 +20,7 @@ _BEST = 5
 
 
 def add(  # noqa: PLR0917 - Typer hands them over by name
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file; or the folder of a captioning model.")],
     name: Annotated[str | None, typer.Option(help="What stages call it. Default: after the file's name.")] = None,
     family: Annotated[str | None, typer.Option(help="How its outputs are read. Default: proposed.")] = None,
     task: Annotated[str | None, typer.Option(help="What it is for, where its family has several.")] = None,
@@ -64,6 +64,9 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
     from cvpipe.modelfiles.additions import document
 
     settings = load_settings()
+    if file.is_dir():
+        _add_captioner(file, name, settings, as_json=as_json)
+        return
     wish = _wish(
         name=name, family=family, task=task, labels=_names(labels), keypoints=_names(keypoints), input_size=input_size,
         color=color, mean=mean, scale=scale, resize=resize, anchor=anchor, pad=pad,
@@ -84,6 +87,18 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
     output.line(f"  trial: {added.found.milliseconds:.1f} ms for one call with one thread")
     if shown is not None:
         output.line(f"  seen: {shown['found']} -> {shown['picture']}")
+
+
+def _add_captioner(export: Path, name: str | None, settings: Settings, *, as_json: bool) -> None:
+    from cvpipe.modelfiles import Limits
+    from cvpipe.modelfiles.captioners import add_captioner
+
+    card = add_captioner(export, settings.models_path, Limits.of(settings), name=name)
+    if as_json:
+        output.as_json(card.model_dump(mode="json") | {"path": str(card.path)})
+        return
+    output.line(f"{card.ref} is in {card.path.parent}")
+    output.line(f"  family: {card.family} ({card.task}): " + ", ".join(spec.file for spec in card.files.values()))
 
 
 def _wish(**given: Any) -> Wish:

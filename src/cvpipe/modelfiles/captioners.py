@@ -30,7 +30,6 @@ _PICTURES: Final = ("vision_encoder.onnx", "vision_model.onnx", "encoder_model.o
 _DECODERS: Final = (
     "decoder_model_merged.onnx", "decoder_model.onnx", "text_decoder_model.onnx", "text_decoder.onnx"
 )  # fmt: skip
-_LATER: Final = ("decoder_with_past_model.onnx",)
 _MAX_JSON: Final = 16 << 20
 _FLORENCE: Final = {
     "<CAPTION>": "What does the image describe?",
@@ -60,7 +59,8 @@ def propose_captioner(export: Path) -> dict[str, Any]:
     assert decoder is not None
     roles = {"decoder": decoder, "tokenizer": "tokenizer.json"}
     if decoder != "decoder_model_merged.onnx":
-        roles |= {"decoder_with_past": name for name in _LATER if name in files}
+        later = "decoder_with_past_model.onnx"
+        roles |= {"decoder_with_past": later} if later in files else {}
     if "embed_tokens.onnx" in files:
         roles["embed_tokens"] = "embed_tokens.onnx"
     if pictures != "encoder_model.onnx" and "encoder_model.onnx" in files:
