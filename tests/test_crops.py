@@ -45,12 +45,27 @@ def masks_of(crop: Crop, grid: np.ndarray) -> dict[int, Mask]:
     [
         ((100, 50, 200, 250), (64, 64), {"fit": "stretch"}, (100, 50, 100, 200), (0, 0, 64, 64)),
         ((100, 50, 200, 250), (64, 64), {"fit": "letterbox"}, (100, 50, 100, 200), (16, 0, 32, 64)),
+        (
+            (100, 50, 200, 250),
+            (64, 64),
+            {"fit": "letterbox", "anchor": "top-left"},
+            (100, 50, 100, 200),
+            (0, 0, 32, 64),
+        ),
         ((100, 50, 200, 250), (64, 64), {"fit": "top-down"}, (50, 50, 200, 200), (0, 0, 64, 64)),
         ((100, 50, 200, 250), (192, 256), {"fit": "top-down", "grow": 1.25}, (56, 25, 188, 250), (0, 0, 192, 256)),
         ((0, 0, 100, 100), (64, 64), {"fit": "top-down", "grow": 2}, (-50, -50, 200, 200), (0, 0, 64, 64)),
         ((10.2, 20.4, 10.6, 20.9), (64, 64), {"fit": "stretch"}, (10, 20, 1, 1), (0, 0, 64, 64)),
     ],
-    ids=["stretch", "letterbox", "top-down", "top-down grown", "beyond the frame", "less than a pixel"],
+    ids=[
+        "stretch",
+        "letterbox",
+        "letterbox at the top left",
+        "top-down",
+        "top-down grown",
+        "beyond the frame",
+        "less than a pixel",
+    ],
 )
 def test_a_box_is_cut_as_the_network_wants_it(
     box: tuple[float, ...], size: tuple[int, int], options: dict[str, Any],

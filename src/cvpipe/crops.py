@@ -47,12 +47,15 @@ class Crop:
         return cls(view, view.width, view.height, view.content, view.content)
 
     @classmethod
-    def of(cls, view: View, box: npt.ArrayLike, size: tuple[int, int], *, fit: Fit, grow: float = 1.0) -> Crop | None:
+    def of(
+        cls, view: View, box: npt.ArrayLike, size: tuple[int, int], *, fit: Fit, grow: float = 1.0,
+        anchor: Literal["centre", "top-left"] = "centre",
+    ) -> Crop | None:  # fmt: skip
         """A box's crop on a canvas of `size` (width, height); None where nothing of the box is on the frame.
 
         box: (4,) x1, y1, x2, y2 in pixels of the displayed source frame. grow: how much larger than the box, about its
-        middle, what is cut is. fit: `stretch` fills the canvas with it; `letterbox` keeps its aspect ratio, in the
-        middle of padding; `top-down` cuts more of the frame instead, as much as the canvas's aspect ratio wants.
+        middle, what is cut is. fit: `stretch` fills the canvas with it; `letterbox` keeps its aspect ratio and pads,
+        the crop lying at `anchor`; `top-down` cuts more of the frame instead, as much as the canvas's shape wants.
         """
         x1, y1, x2, y2 = view.from_source(np.asarray(box, np.float64)).astype(np.float64).tolist()
         if x2 <= x1 or y2 <= y1:
@@ -67,7 +70,8 @@ class Crop:
         if fit == "letterbox":
             scale = min(size[0] / width, size[1] / height)
             inner = max(1, min(size[0], round(width * scale))), max(1, min(size[1], round(height * scale)))
-            content = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2, *inner)
+            off = (0, 0) if anchor == "top-left" else ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2)
+            content = (*off, *inner)
         return cls(view, *size, (left, top, width, height), content)
 
     def pixels(self, image: Image, cv2: Any, *, pad: int) -> Image:

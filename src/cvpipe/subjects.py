@@ -187,6 +187,6 @@ class Subjects:
         for number, (frame, objects) in enumerate(zip(frames, found, strict=True)):
             for place in np.flatnonzero(objects.of_stage(self.of or "")).tolist():
                 size = (spec.width, spec.height)
-                crop = Crop.of(frame.view, objects.box[place], size, fit=fit, grow=self.grow)
+                crop = Crop.of(frame.view, objects.box[place], size, fit=fit, grow=self.grow, anchor=spec.anchor)
                 if crop is not None:
                     yield number, place, crop
