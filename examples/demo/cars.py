@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -9,7 +10,8 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from examples.demo.drawing import Canvas, Colour, Picture, Points, place
+from examples.demo.drawing import Canvas, Colour, Cover, Picture, Points
+from examples.demo.layers import Figure
 from examples.demo.street import Box
 
 Shape = Literal["saloon", "hatchback", "van", "taxi"]
@@ -28,15 +30,32 @@ _RUBBER: Colour = (28, 28, 36)
 class Car:
     """A car's picture, its wheels apart because they turn. Boxes and places are pixels of `body`.
 
-    box: the car. plate_box: the number plate. ground: where the wheels touch the road.
+    solid: how much of each pixel it hides, (height, width) uint8. box: the car. plate_box: the number plate. ground:
+    where the wheels touch the road.
     """
 
     body: Picture
+    solid: Cover
     wheel: Picture
     wheels: tuple[tuple[float, float], ...]
     box: Box
     plate_box: Box
     ground: float
+
+    def figure(self, gone: float) -> Figure:
+        """The car after it has `gone` so many pixels; it stands on its canvas's left edge."""
+        picture = self.body.copy()
+        side = self.wheel.shape[0]
+        middle = (side - 1) / 2
+        for x, y in self.wheels:
+            left, top = math.floor(x - side / 2), math.floor(y - side / 2)
+            turn = cv2.getRotationMatrix2D((middle, middle), -math.degrees(gone / _WHEEL), 1)
+            turn[:, 2] += (x - side / 2 - left, y - side / 2 - top)
+            wheel = cv2.warpAffine(self.wheel, turn, (side + 1, side + 1), flags=cv2.INTER_LINEAR)
+            under = picture[top : top + side + 1, left : left + side + 1]
+            wheel = wheel[: under.shape[0], : under.shape[1]]
+            under[...] = wheel + under * (1 - wheel[..., 3:])
+        return Figure("car", picture, self.solid, (0.0, self.ground))
 
 
 def draw_car(shape: Shape, colour: Colour, plate: str, *, facing_left: bool) -> Car:
@@ -52,24 +71,13 @@ def draw_car(shape: Shape, colour: Colour, plate: str, *, facing_left: bool) -> 
     left = _WIDTH - _LEFT - length if facing_left else _LEFT
     return Car(
         body=canvas.finish(),
+        solid=canvas.solid(),
         wheel=_draw_wheel(),
         wheels=tuple((x, _GROUND - _WHEEL) for x in axles),
         box=(left, top, left + length, _GROUND),
         plate_box=plate_box,
         ground=_GROUND,
     )
-
-
-def place_car(
-    picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], car: Car, x: float, y: float, *, gone: float
-) -> None:
-    """Lay a car over a picture, the top left corner of its canvas at (x, y), after it has `gone` so many pixels."""
-    place(picture, car.body, x, y)
-    side = car.wheel.shape[0]
-    turn = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), -np.degrees(gone / _WHEEL), 1)
-    wheel = cv2.warpAffine(car.wheel, turn, (side, side), flags=cv2.INTER_LINEAR)
-    for wheel_x, wheel_y in car.wheels:
-        place(picture, np.asarray(wheel, np.float32), x + wheel_x - side / 2, y + wheel_y - side / 2)
 
 
 def _plate(canvas: Canvas, text: str, x: float, y: float) -> Box:

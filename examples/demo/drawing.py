@@ -17,6 +17,8 @@ Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 Picture = npt.NDArray[np.float32]
 """(height, width, 4): red, green, blue, each times alpha; alpha. 0 to 1."""
+Cover = npt.NDArray[np.uint8]
+"""(height, width), 0 to 255."""
 
 _SHIFT = 4  # bits after the point in OpenCV's coordinates
 
@@ -28,10 +30,15 @@ class Canvas:
         self.size = (width, height)
         self.fineness = fineness
         self._pixels: Picture = np.zeros((height * fineness, width * fineness, 4), np.float32)
+        self._solid: Cover = np.zeros((height * fineness, width * fineness), np.uint8)
 
     def finish(self) -> Picture:
         """The picture, (height, width, 4)."""
         return np.asarray(cv2.resize(self._pixels, self.size, interpolation=cv2.INTER_AREA), np.float32)
+
+    def solid(self) -> Cover:
+        """How much of each pixel opaque shapes cover, (height, width) uint8; shadows and glows are none."""
+        return np.asarray(cv2.resize(self._solid, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def polygon(self, points: Points, colour: Colour, *, opacity: float = 1.0, rounds: int = 0) -> None:
         """A filled polygon; `rounds` cuts its corners so many times, which makes them round."""
@@ -81,6 +88,12 @@ class Canvas:
                 opacity,
             )
 
+    def limb(self, points: Points, colour: Colour, *, width: float) -> None:
+        """Strokes from point to point, round at the ends and where they meet."""
+        self.line(points, colour, width=width)
+        for x, y in points:
+            self.ellipse(x, y, width / 2, width / 2, colour)
+
     def glow(self, x: float, y: float, radius: float, colour: Colour, *, opacity: float) -> None:
         """Light that fades from (x, y) to nothing at `radius`."""
         fine = self.fineness
@@ -129,6 +142,7 @@ class Canvas:
     def mirror(self) -> None:
         """Swap left and right of what is there so far."""
         self._pixels = np.ascontiguousarray(self._pixels[:, ::-1])
+        self._solid = np.ascontiguousarray(self._solid[:, ::-1])
 
     def _fill(self, path: npt.NDArray[np.float64], colour: Colour, opacity: float) -> None:
         path = path * self.fineness
@@ -141,6 +155,8 @@ class Canvas:
         cv2.fillPoly(mask, [np.round((path - low) * 2**_SHIFT).astype(np.int32)], (255,), cv2.LINE_8, _SHIFT)
         part = (slice(low[1], high[1]), slice(low[0], high[0]))
         self._blend(part, mask.astype(np.float32) * np.float32(opacity / 255), colour)
+        if opacity == 1:
+            np.maximum(self._solid[part], mask, out=self._solid[part])
 
     def _blend(self, part: tuple[slice, slice], cover: npt.NDArray[np.float32], colour: Colour) -> None:
         under = self._pixels[part]

@@ -1,4 +1,6 @@
-"""The demo's clip: cars pass a station with a clock and a scoreboard. Drawn, so that the truth about it is known.
+"""The demo's clip: cars and people pass a station with a clock and a scoreboard.
+
+It is drawn, so that the truth about it is known.
 
 `python -m examples.demo.scene CLIP.mp4` writes the clip, and the truth beside it as `CLIP.json`.
 """
@@ -9,14 +11,16 @@ import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import av
 import numpy as np
 import numpy.typing as npt
 
-from examples.demo.cars import Car, Shape, draw_car, place_car
+from examples.demo.cars import Car, Shape, draw_car
 from examples.demo.drawing import Colour, Picture, place
+from examples.demo.figures import TALL, Clothes, draw_dog, draw_person, walking
+from examples.demo.layers import Figure, Layers
 from examples.demo.street import CLOCK_PANEL, HEIGHT, SIGN_PANEL, WIDTH, draw_panel, draw_street
 from examples.demo.truth import Box, CarTruth, FrameTruth, Truth
 
@@ -55,6 +59,41 @@ RIDES: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A way along the pavement, on foot: as of a `Ride`. feet: where they touch the ground. clothes: None is a dog."""
+
+    name: str
+    x: float
+    speed: float
+    feet: float
+    clothes: Clothes | None
+
+
+WALKS: Final = (
+    Walk(
+        "woman in blue",
+        610,
+        -34,
+        330,
+        Clothes((224, 172, 138), (70, 44, 30), (58, 96, 190), (40, 44, 60), (30, 30, 36)),
+    ),
+    Walk(
+        "man in red", 96, 42, 336, Clothes((140, 92, 64), (26, 22, 22), (214, 60, 56), (70, 84, 120), (240, 240, 236))
+    ),
+    Walk("dog", 146, 42, 338, None),
+    Walk(
+        "woman in green",
+        820,
+        -46,
+        342,
+        Clothes((238, 200, 172), (214, 168, 84), (60, 160, 96), (196, 180, 150), (120, 60, 40), short_sleeves=True),
+    ),
+)
+_WALK_SCALE: Final = 0.58
+_PHASES: Final = 10  # pictures of one walker
+
+
 def clock_text(time: float) -> str:
     """What the station's clock shows, minutes and seconds."""
     # A rounding error must not hold the clock back by a second.
@@ -73,6 +112,7 @@ class Scene:
     def __init__(self) -> None:
         self._street = draw_street()
         self._cars = [draw_car(r.shape, r.colour, r.plate, facing_left=r.speed < 0) for r in RIDES]
+        self._walkers = [_walker(walk) for walk in WALKS]
         self._panels: dict[tuple[Box, str], tuple[Picture, Box]] = {}
 
     def draw(self, number: int) -> tuple[npt.NDArray[np.uint8], FrameTruth]:
@@ -81,13 +121,19 @@ class Scene:
         picture = self._street.copy()
         for panel, text in ((CLOCK_PANEL, clock_text(time)), (SIGN_PANEL, sign_text(time))):
             place(picture, self._panel(panel, text)[0], panel[0], panel[1])
+        layers = Layers(picture)
+        for walk, phases in zip(WALKS, self._walkers, strict=True):
+            gone = walk.speed * time
+            phase = int(abs(gone) / (0.9 * TALL * _WALK_SCALE) * _PHASES) % _PHASES
+            layers.put(phases[phase], walk.x + gone, walk.feet, scale=_WALK_SCALE)
         cars = []
         for ride, car in zip(RIDES, self._cars, strict=True):
             x = ride.x + ride.speed * time
-            place_car(picture, car, x, ride.lane - car.ground, gone=x)
+            layers.put(car.figure(x), x, ride.lane)
             cars.append(_car_truth(ride, car, x))
         shown = tuple(car for car in cars if car.box[2] > 0 and car.box[0] < WIDTH)
-        return picture, FrameTruth(number, round(time, 6), clock_text(time), sign_text(time), shown)
+        things = tuple(thing.truth(WIDTH, HEIGHT) for thing in layers.shown())
+        return picture, FrameTruth(number, round(time, 6), clock_text(time), sign_text(time), shown, things)
 
     def text_box(self, panel: Box, text: str) -> Box:
         """Where the text of a panel stands in the picture."""
@@ -131,6 +177,15 @@ def make_clip(path: Path, *, frames: int = FPS * SECONDS) -> Truth:
     )
     truth.write(path.with_suffix(".json"))
     return truth
+
+
+def _walker(walk: Walk) -> list[Figure]:
+    """Its pictures, one for each phase."""
+    phases = [number / _PHASES for number in range(_PHASES)]
+    if walk.clothes is None:
+        return [draw_dog(phase, (176, 128, 74), facing_left=walk.speed < 0) for phase in phases]
+    facing: Literal["left", "right"] = "left" if walk.speed < 0 else "right"
+    return [draw_person(walking(phase, facing, stride=0.42), walk.clothes) for phase in phases]
 
 
 def _car_truth(ride: Ride, car: Car, x: float) -> CarTruth:

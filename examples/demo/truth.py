@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the frame."""
@@ -22,15 +22,42 @@ class CarTruth:
     in_view: bool
 
 
+class Joint(NamedTuple):
+    """A joint of a person. sight: 2 it can be seen, 1 something is in front of it, 0 it is off the picture."""
+
+    x: float
+    y: float
+    sight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThingTruth:
+    """Something that can be found on a frame.
+
+    box: around the pixels that can be seen. mask: those pixels, COCO's compressed run lengths for the whole frame.
+    joints: of a person, in the order of `examples.demo.layers.JOINTS`. counts: enough of it can be seen.
+    """
+
+    label: str
+    box: Box
+    mask: str
+    joints: tuple[Joint, ...] | None
+    counts: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FrameTruth:
-    """What a frame shows. time: seconds since the first frame. cars: those of which a part is on the picture."""
+    """What a frame shows. time: seconds since the first frame. cars: those of which a part is on the picture.
+
+    things: people, dogs and cars that can be seen, from far to near.
+    """
 
     frame: int
     time: float
     clock: str
     sign: str
     cars: tuple[CarTruth, ...]
+    things: tuple[ThingTruth, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +80,20 @@ class Truth:
         """What `write` saved."""
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         frames = tuple(
-            FrameTruth(**{**frame, "cars": tuple(CarTruth(**_boxes(car)) for car in frame["cars"])})
+            FrameTruth(
+                **{
+                    **frame,
+                    "cars": tuple(CarTruth(**_boxes(car)) for car in frame["cars"]),
+                    "things": tuple(ThingTruth(**_boxes(thing)) for thing in frame["things"]),
+                }
+            )
             for frame in data["frames"]
         )
         return cls(**{**_boxes(data), "frames": frames})
 
 
 def _boxes(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if key.endswith("box") else value for key, value in data.items()}
+    changed = {key: tuple(value) if key.endswith("box") else value for key, value in data.items()}
+    if data.get("joints"):
+        changed["joints"] = tuple(Joint(*joint) for joint in data["joints"])
+    return changed
