@@ -13,9 +13,15 @@ import pytest
 import yaml
 
 from cvpipe.errors import InvalidModel, NotFound
-from cvpipe.inference import ModelCard, find_card, load_cards
+from cvpipe.inference import ModelCard, cards, find_card, load_cards
 from cvpipe.inference.labels import COCO, VOC
 from tests.modelcards import CARDS, make_card, write_card, write_yolox_card
+
+
+@pytest.fixture(autouse=True)
+def _nothing_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the model that comes with cvpipe: its tests are in tests/training."""
+    monkeypatch.setattr(cards, "SHIPPED", tmp_path / ".shipped")
 
 
 def put(folder: Path, **changes: Any) -> Path:
@@ -115,7 +121,11 @@ def test_a_card_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
         ({"input": {"width": 64, "height": 64, "colour": "bgr"}}, "input.colour", "did you mean 'color'"),
         ({"input": {"width": 64}}, "input.height", "Field required"),
         ({"input": {"width": 64, "height": 64, "scale": 0}}, "input.scale.0", "greater than 0"),
-        ({"labels": "cocoo"}, "labels", "wanted a list or one of atr, coco, coco91, lip, pascal-part, voc, got 'cocoo'"),
+        (
+            {"labels": "cocoo"},
+            "labels",
+            "wanted a list or one of atr, coco, coco91, lip, pascal-part, voc, got 'cocoo'",
+        ),
         ({"labels": []}, "labels", "a model for detection needs the names of its classes"),
         ({"sha256": "abc"}, "sha256", "match pattern"),
         ({"file": "../../etc/passwd"}, "file", "match pattern"),

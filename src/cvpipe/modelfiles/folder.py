@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 
 from cvpipe.errors import Conflict, InvalidModel, NotFound, Unavailable
-from cvpipe.inference.cards import CARD_FILE, ModelCard, find_card, load_cards, nearest
+from cvpipe.inference.cards import CARD_FILE, SHIPPED, ModelCard, find_card, load_cards, nearest
 from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS, SKELETON_SHORTHANDS
 
 INCOMING: Final = ".incoming"
@@ -68,8 +68,15 @@ def keep(models_path: Path, content: dict[str, Any], raw: bytes, *, made_from: s
 
 
 def remove(models_path: Path, ref: str) -> list[str]:
-    """Remove `name@version`, or all versions of `name`; returns what was removed. Raises: NotFound, Unavailable."""
+    """Remove `name@version`, or all versions of `name`; returns what was removed.
+
+    Raises: NotFound, Unavailable; Conflict where it is one that comes with cvpipe.
+    """
     cards = named(models_path, ref)
+    if any(card.path.is_relative_to(SHIPPED) for card in cards):
+        raise Conflict(
+            f"{ref} comes with cvpipe and can't be removed; a model of your own of this name takes its place"
+        )
     for card in cards:
         folder = card.path.parent
         aside = models_path / INCOMING / secrets.token_hex(8) / card.name
