@@ -44,6 +44,17 @@ class Mask:
         return cls(height, width, _written(np.asarray(runs, np.int64)))
 
     @classmethod
+    def of_changes(cls, height: int, width: int, changes: npt.NDArray[np.int64]) -> Self:
+        """From the places where outside becomes inside or the other way round: (n,) ints, rising.
+
+        A place is column * height + row, up to width * height; an even number of changes at one place is none.
+        """
+        places, counts = np.unique(changes, return_counts=True)
+        places = places[counts % 2 == 1]
+        runs = np.diff(np.concatenate(([0], places, [width * height])))
+        return cls.of_runs(height, width, runs[:-1] if len(places) and runs[-1] == 0 else runs)
+
+    @classmethod
     def placed(cls, pixels: npt.NDArray[np.bool_], at: tuple[int, int], size: tuple[int, int]) -> Self:
         """From a part of a picture, (h, w) bool, outside of which all is false; costs nothing for the rest.
 
@@ -55,15 +66,10 @@ class Mask:
         if min(x, y) < 0 or x + columns > width or y + rows > height:
             raise ValueError(f"{columns}x{rows} pixels at {x}, {y} leave the {width}x{height} picture")
         # A row of zeros above and below keeps runs within their columns.
-        padded = np.zeros((columns, rows + 2), np.int8)
+        padded = np.zeros((columns, rows + 2), bool)
         padded[:, 1:-1] = pixels.T
-        column, row = np.nonzero(np.diff(padded, axis=1))
-        changes = (column + x) * height + row + y
-        # Where one column's run ends at the bottom, the next one's may go on at the top: neither is a change.
-        again = np.flatnonzero(changes[1:] == changes[:-1])
-        changes = np.delete(changes, np.concatenate((again, again + 1)))
-        runs = np.diff(np.concatenate(([0], changes, [width * height])))
-        return cls.of_runs(height, width, runs[:-1] if len(changes) and runs[-1] == 0 else runs)
+        column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), rows + 1)
+        return cls.of_changes(height, width, (column + x) * height + row + y)
 
     @property
     def area(self) -> int:

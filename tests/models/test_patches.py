@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cvpipe.frames import View
 from cvpipe.lens import Lens
@@ -58,6 +60,39 @@ def test_a_patch_covers_pixels_of_the_frame(
     chance: list[list[float]], on: tuple[float, ...], box: tuple[float, ...], expected: tuple[int, int, int, int]
 ) -> None:
     assert (inside(chance, on, box) == rectangle(*expected)).all()
+
+
+def plain_mask(chance: np.ndarray, on: tuple[float, ...], box: tuple[float, ...], view: View) -> np.ndarray:
+    """The chance at the middle of each pixel, pixel by pixel; NaN outside of the patch and the box."""
+    rows, columns = chance.shape
+    found = np.full((view.source[1], view.source[0]), np.nan)
+    for py in range(int(np.floor(box[1])), int(np.ceil(box[3]))):
+        for px in range(int(np.floor(box[0])), int(np.ceil(box[2]))):
+            x, y = view.from_source(np.array([px + 0.5, py + 0.5])).astype(float)
+            u, v = (x - on[0]) / (on[2] - on[0]) * columns, (y - on[1]) / (on[3] - on[1]) * rows
+            if 0 <= u < columns and 0 <= v < rows:
+                u, v = np.clip(u - 0.5, 0, columns - 1), np.clip(v - 0.5, 0, rows - 1)
+                i, j = int(v), int(u)
+                k, m = min(i + 1, rows - 1), min(j + 1, columns - 1)
+                top = chance[i, j] * (1 - u + j) + chance[i, m] * (u - j)
+                bottom = chance[k, j] * (1 - u + j) + chance[k, m] * (u - j)
+                found[py, px] = top * (1 - v + i) + bottom * (v - i)
+    return found
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1))
+def test_each_pixel_is_as_the_plain_loop_finds_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    chance = random.random(random.integers(1, 9, 2)).astype(np.float32)
+    view = View.of(40, 30).resized(32, 32, mode="letterbox")
+    first = random.uniform(-5, 25, 2)
+    on = (*first, *(first + random.uniform(1, 25, 2)))
+    box = (*random.uniform(0, 20, 2), *random.uniform(20, (40, 30)))
+    wanted = plain_mask(chance, on, box, view)
+    found = inside(chance.tolist(), on, box, view)
+    clear = ~(np.abs(wanted - 0.5) < 1e-4)  # at 0.5 the last digit decides
+    assert (found == (wanted > 0.5))[clear].all()
 
 
 def test_under_a_lens_a_mask_is_bent_as_the_picture_was() -> None:

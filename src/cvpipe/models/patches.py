@@ -10,6 +10,10 @@ from cvpipe.models import Patch
 from cvpipe.rle import Mask
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_HALF = np.float32(0.5)
 
 
 def mask_on_source(patch: Patch, view: View, box: npt.NDArray[np.floating]) -> Mask:
@@ -22,27 +26,45 @@ def mask_on_source(patch: Patch, view: View, box: npt.NDArray[np.floating]) -> M
     first = np.clip(np.floor(box[:2]), 0, view.source).astype(int).tolist()
     last = np.clip(np.ceil(box[2:]), first, view.source).astype(int).tolist()
     across, down = (np.arange(first[axis], last[axis]) + 0.5 for axis in (0, 1))
-    rows, columns = patch.chance.shape
+    cells = patch.chance.T  # columns first, as run lengths go down columns
     if view.lens is None:
         x, y = _on_patch(patch, view, across, 0), _on_patch(patch, view, down, 1)
-        top, bottom, low = _between(y, rows)
-        left, right, near = _between(x, columns)
-        lines = patch.chance[top] + (patch.chance[bottom] - patch.chance[top]) * low[:, None]
-        chance = lines[:, left] + (lines[:, right] - lines[:, left]) * near
-        on_patch = _within(y, rows)[:, None] & _within(x, columns)
-    else:
-        straight = view.lens.straighten(np.stack(np.meshgrid(across, down), axis=-1))
-        x, y = _on_patch(patch, view, straight[..., 0], 0), _on_patch(patch, view, straight[..., 1], 1)
-        top, bottom, low = _between(y, rows)
-        left, right, near = _between(x, columns)
-        upper = patch.chance[top, left] + (patch.chance[top, right] - patch.chance[top, left]) * near
-        lower = patch.chance[bottom, left] + (patch.chance[bottom, right] - patch.chance[bottom, left]) * near
-        chance = upper + (lower - upper) * low
-        on_patch = _within(y, rows) & _within(x, columns)
-    return Mask.placed((chance > 0.5) & on_patch, (first[0], first[1]), (width, height))
+        left, right, near = _between(x, cells.shape[0])
+        lines = cells[left] + (cells[right] - cells[left]) * near[:, None]
+        lines[~_within(x, cells.shape[0])] = 0
+        column, row = _changes(lines, y)
+        return Mask.of_changes(height, width, (column + first[0]) * height + row + first[1])
+    straight = view.lens.straighten(np.stack(np.meshgrid(across, down, indexing="ij"), axis=-1))
+    x, y = _on_patch(patch, view, straight[..., 0], 0), _on_patch(patch, view, straight[..., 1], 1)
+    left, right, near = _between(x, cells.shape[0])
+    top, bottom, low = _between(y, cells.shape[1])
+    upper = cells[left, top] + (cells[right, top] - cells[left, top]) * near
+    lower = cells[left, bottom] + (cells[right, bottom] - cells[left, bottom]) * near
+    inside = (upper + (lower - upper) * low > _HALF) & _within(x, cells.shape[0]) & _within(y, cells.shape[1])
+    return Mask.placed(inside.T, (first[0], first[1]), (width, height))
 
 
-def _on_patch(patch: Patch, view: View, places: npt.NDArray[np.floating], axis: int) -> npt.NDArray[np.float64]:
+def _changes(lines: Floats, y: Doubles) -> tuple[Ints, Ints]:
+    """Where columns of pixels go in and out, without looking at each pixel: column and row of each change, in order.
+
+    lines: (columns, cells) chances at the middles of cells, straight in between. y: (rows,) where the middles of pixels
+    lie, in cells, rising. There may be several changes at one place.
+    """
+    begin, end = np.searchsorted(y, (0, lines.shape[1])).tolist()
+    above = lines > _HALF
+    column, cell = np.nonzero(above[:, 1:] != above[:, :-1])
+    here, there = lines[column, cell].astype(np.float64), lines[column, cell + 1].astype(np.float64)
+    crossing = cell + 0.5 + (0.5 - here) / (there - here)
+    # At 0.5 itself a pixel is not inside.
+    goes_in = there > here
+    row = np.where(goes_in, np.searchsorted(y, crossing, "right"), np.searchsorted(y, crossing, "left"))
+    starts, stops = np.flatnonzero(above[:, 0]), np.flatnonzero(above[:, -1])
+    columns = np.concatenate((starts, column, stops))
+    rows = np.concatenate((np.full(len(starts), begin), np.clip(row, begin, end), np.full(len(stops), end)))
+    return columns, rows
+
+
+def _on_patch(patch: Patch, view: View, places: npt.NDArray[np.floating], axis: int) -> Doubles:
     """Places on one axis of the (straight) frame in cells of the patch."""
     start, length = view.region[axis], view.region[axis + 2]
     canvas = (places - start) * (view.content[axis + 2] / length) + view.content[axis]
@@ -51,13 +73,11 @@ def _on_patch(patch: Patch, view: View, places: npt.NDArray[np.floating], axis: 
     return np.nan_to_num((canvas - float(first)) * (cells / max(float(last) - float(first), 1e-6)), nan=-1.0)
 
 
-def _within(places: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.bool_]:
+def _within(places: Doubles, count: int) -> npt.NDArray[np.bool_]:
     return (places >= 0) & (places < count)
 
 
-def _between(
-    places: npt.NDArray[np.float64], count: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+def _between(places: Doubles, count: int) -> tuple[Ints, Ints, Floats]:
     """The two cells whose middles a place lies between, and how far it is from the first to the second."""
     middle = np.clip(places - 0.5, 0, count - 1)
     first = np.minimum(middle.astype(np.int64), max(0, count - 2))
