@@ -39,6 +39,12 @@ def test_people_have_keypoints_in_source_pixels(see: Any) -> None:
     ]
 
 
+def test_an_object_may_have_no_keypoints(see: Any) -> None:
+    table = np.zeros((14, 84), np.float32)
+    table[:, 3] = [20, 30, 8, 10, 0.9, *[np.nan] * 9]
+    assert see(table, **THREE).keypoints == (None,)
+
+
 def test_keypoints_may_have_no_scores(see: Any) -> None:
     table = np.zeros((11, 84), np.float32)
     table[:, 3] = [20, 30, 8, 10, 0.9, 18, 26, 20, 30, 22, 34]

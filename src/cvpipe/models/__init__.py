@@ -70,7 +70,8 @@ class Boxes:
     """Boxes on a network's canvas, best score first.
 
     box: (n, 4) float32, x1, y1, x2, y2 in pixels of the canvas. score: (n,) float32. class_id: (n,) int64.
-    keypoints: (n, k, 3) float32, x and y in pixels of the canvas, and score; or None. mask: n patches, or None.
+    keypoints: (n, k, 3) float32, x and y in pixels of the canvas, and score, all NaN for an object that has none; or
+    None. mask: n patches, or None.
     """
 
     box: Floats

@@ -131,7 +131,7 @@ class Detect(FrameStage[DetectOptions]):
 
 
 def _on_source(points: npt.NDArray[np.float32], view: View) -> npt.NDArray[np.float32] | None:
-    """Keypoints (k, 3) of the canvas on the displayed source frame; numbers that are none become 0.
+    """Keypoints (k, 3) of the canvas on the displayed source frame, with 0 for what is no number.
 
     None where all are none: an object of a class without keypoints.
     """
