@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [service] [records] [video]`: each prints a table; without a name, all of them."""
+"""`python -m benchmarks [engine] [batches] [workers] [memory] [service] [records] [video]`: each prints tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import bench_engine, bench_records, bench_service, bench_video
+from benchmarks import (
+    bench_batches,
+    bench_engine,
+    bench_memory,
+    bench_records,
+    bench_service,
+    bench_video,
+    bench_workers,
+)
 
 PARTS = {
     "engine": bench_engine.main,
+    "batches": bench_batches.main,
+    "workers": bench_workers.main,
+    "memory": bench_memory.main,
     "service": bench_service.main,
     "records": bench_records.main,
     "video": bench_video.main,

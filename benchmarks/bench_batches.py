@@ -1,0 +1,133 @@
+"""Batches: how full they are when there is enough to do, crops across frames, and what a pipeline of networks costs."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.setup import VIDEO, print_table, spread
+from cvpipe.engine import run_local
+from cvpipe.inference import find_card
+from cvpipe.inference.batching import with_free_batch
+from cvpipe.inference.graphs import read_graph
+from cvpipe.inference.meters import Meters, Use
+from cvpipe.inference.networks import OnnxNetwork
+from cvpipe.pipeline import parse_pipeline
+from cvpipe.settings import Settings
+from tests.people import write_cards
+
+BATCH = 8
+_FRAMES = 160
+_CROPS = 3  # on each frame
+
+
+def main(assets: Path, pairs: int) -> None:
+    """Two tables: batches on one queue, and a pipeline of two networks."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        models = write_cards(folder / "models", assets)
+        _free_batch(models)
+        _queue(models, pairs)
+        _pipeline(folder, models, assets / "videos" / VIDEO, pairs)
+
+
+def _free_batch(models: Path) -> None:
+    """Let person-reid take any number of pictures, as `cvpipe models add` does."""
+    card = find_card(models, "person-reid")
+    path, text = card.path, (models / "person-reid" / "model.yaml").read_text(encoding="utf-8")
+    for model in with_free_batch(read_graph(card.read()), card.input.layout):
+        raw = model.SerializeToString()
+        path.unlink()
+        path.write_bytes(raw)
+        digest = hashlib.sha256(raw).hexdigest()
+        (models / "person-reid" / "model.yaml").write_text(text.replace(card.sha256, digest), encoding="utf-8")
+        if OnnxNetwork(find_card(models, "person-reid"), device="cpu", batch=BATCH).batch == BATCH:
+            return
+    raise AssertionError("person-reid can't be made to take several pictures")
+
+
+def _queue(models: Path, pairs: int) -> None:
+    """Crops of frames, asked for by as many threads as chunks would; batches of a fixed size, as on a GPU."""
+    rng = np.random.default_rng(0)
+    card = find_card(models, "person-reid")
+    crops = [list(rng.integers(0, 256, (_CROPS, card.input.height, card.input.width, 3), np.uint8)) for _ in range(8)]
+    ways: dict[str, Callable[[], tuple[float, Use]]] = {
+        "one by one, 1 thread": lambda: _ask(models, crops, batch=1, threads=1),
+        f"batches of {BATCH}, each frame's crops alone, 1 thread": lambda: _ask(models, crops, batch=BATCH, threads=1),
+        f"batches of {BATCH}, across frames, 16 threads": lambda: _ask(models, crops, batch=BATCH, threads=16),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    uses: dict[str, Use] = {}
+    for _ in range(pairs):
+        for name, way in ways.items():
+            seconds, uses[name] = way()
+            rates[name].append(_FRAMES * _CROPS / seconds)
+    rows = [
+        (name, spread(values), f"{uses[name].fill:.2f}", f"{uses[name].waste:.2f}") for name, values in rates.items()
+    ]
+    print_table(
+        f"{_CROPS} crops on each of {_FRAMES} frames, {card.ref}, one call at a time",
+        ("way", "crops/s", "batch fill", "padding waste"),
+        rows,
+    )
+
+
+def _ask(models: Path, crops: Sequence[list[np.ndarray]], *, batch: int, threads: int) -> tuple[float, Use]:
+    meters = Meters()
+    card = find_card(models, "person-reid")
+    network = OnnxNetwork(card, device="cpu", batch=batch, calls=1, meters=meters)
+    left = iter(range(_FRAMES))
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                number = next(left, None)
+            if number is None:
+                return
+            assert len(network.run(crops[number % len(crops)])) == _CROPS
+
+    started = time.perf_counter()
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - started, Use.of(meters.models()[card.ref])
+
+
+def _pipeline(folder: Path, models: Path, video: Path, pairs: int) -> None:
+    """Detection on every frame and a vector for every person, against the time that the two networks took."""
+    settings = Settings(data_dir=folder / "data", models_dir=models, device="cpu")
+    spec = parse_pipeline(
+        {
+            "name": "two",
+            "stages": [
+                {"type": "detect", "model": "yolox-nano", "classes": ["person"]},
+                {"type": "embed", "model": "person-reid", "of": "detect"},
+            ],
+        }
+    )
+    detect = parse_pipeline({"name": "one", "stages": [{"type": "detect", "model": "yolox-nano"}]})
+    run_local(video, spec, folder / "out", settings=settings)  # what is measured of models is measured here
+    threads, ratios, added, rates = 0, [], [], []
+    for _ in range(pairs):
+        one = run_local(video, detect, folder / "out", settings=settings)
+        two = run_local(video, spec, folder / "out", settings=settings)
+        threads = min(2, two["chunks"])
+        device = {model: use["device_seconds"] for model, use in two["usage"].items()}
+        ratios.append(two["seconds"] * threads / sum(device.values()))
+        added.append((two["seconds"] - one["seconds"]) * threads / device["person-reid@1"])
+        rates.append(two["frames"]["total"] / two["seconds"])
+    rows = [
+        ("frames/s", spread(rates)),
+        ("all threads' time, of the time in the two networks", spread(ratios, "{:.2f}")),
+        ("what the crop stage adds, of its network's time", spread(added, "{:.2f}")),
+    ]
+    print_table(f"{VIDEO}: yolox-nano, then person-reid on each person, {threads} threads", ("what", "value"), rows)
