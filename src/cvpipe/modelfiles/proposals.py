@@ -188,7 +188,7 @@ def _yolov5(facts: Facts) -> Proposal | None:
         f"one output of {rows} rows, three anchors for each cell of strides 8, 16 and 32, by 5 + {columns - 5} columns"
     )
     box = {**UNIT, "resize": "letterbox", "anchor": "centre", "pad": 114}
-    return Proposal("ultralytics-yolov5", "detection", why, 0.95, columns - 5, input=box)
+    return Proposal("ultralytics-yolo", "detection", why, 0.95, columns - 5, input=box)
 
 
 def _end_to_end(facts: Facts) -> Proposal | None:
@@ -197,7 +197,7 @@ def _end_to_end(facts: Facts) -> Proposal | None:
         return None
     why = f"one output of {facts.shapes[0][0]} objects: box, score and class, suppression is done"
     box = {**UNIT, "resize": "letterbox", "anchor": "centre", "pad": 114}
-    return Proposal("ultralytics-nms", "detection", why, 0.7, len(facts.names) or None, input=box)
+    return Proposal("ultralytics-yolo", "detection", why, 0.7, len(facts.names) or None, input=box)
 
 
 def _fastestdet(facts: Facts) -> Proposal | None:
@@ -266,9 +266,7 @@ def _torchvision(facts: Facts) -> Proposal | None:
     masks = any(len(s) == 4 for s in facts.shapes)
     why = "outputs without a batch dimension: boxes, labels, scores" + (" and masks" if masks else "")
     task: Task = "instance-segmentation" if masks else "detection"
-    return Proposal(
-        "mask-rcnn" if masks else "torchvision", task, why, 0.8, None, input={**UNIT, "resize": "letterbox", "pad": 0}
-    )
+    return Proposal("mask-rcnn", task, why, 0.8, None, input={**UNIT, "resize": "letterbox", "pad": 0})
 
 
 def _nanodet(facts: Facts) -> Proposal | None:
