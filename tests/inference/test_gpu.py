@@ -1,0 +1,200 @@
+"""GPUs: what can be told without one, with stand-ins for it, and what only one can tell."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from cvpipe.errors import GpuOutOfMemory, InvalidModel
+from cvpipe.inference import bound, devices, find_card, sessions
+from cvpipe.inference.bound import BoundCall
+from cvpipe.inference.graphs import read_graph
+from cvpipe.inference.networks import OnnxNetwork
+from cvpipe.inference.precision import halved
+from cvpipe.inference.sessions import Opening
+from cvpipe.inference.shares import Share, working_for
+from tests.modelcards import mean_network, write_yolox_card
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 256, 416, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("device", "names", "number"),
+    [
+        ("cuda:0", ["CUDAExecutionProvider"], "0"),
+        ("cuda:2", ["CUDAExecutionProvider"], "2"),
+        ("tensorrt:1", ["TensorrtExecutionProvider", "CUDAExecutionProvider"], "1"),
+    ],
+)
+def test_the_gpu_that_was_named_is_asked_for(device: str, names: list[str], number: str) -> None:
+    *gpus, cpu = devices.providers(device)
+    assert cpu == "CPUExecutionProvider"
+    assert [name for name, _ in gpus] == names
+    assert {options["device_id"] for _, options in gpus} == {number}
+
+
+def test_tensorrt_keeps_what_it_builds(tmp_path: Path) -> None:
+    (_, options), *_ = devices.providers("tensorrt:0", half=True, engines=tmp_path, profile="image:16x3x8x8")
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"
+    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(tmp_path)
+    assert options["trt_fp16_enable"] == "True"
+    assert {options[f"trt_profile_{which}_shapes"] for which in ("min", "opt", "max")} == {"image:16x3x8x8"}
+
+
+def test_a_job_is_told_that_an_engine_is_built_and_for_how_long(caplog: pytest.LogCaptureFixture) -> None:
+    said: list[str | None] = []
+    with (
+        caplog.at_level(logging.INFO, "cvpipe"),
+        working_for(Share("job", tell=said.append)),
+        sessions.building({"model": "yolox@1", "device": "tensorrt:0"}, every_seconds=0.05),
+    ):
+        time.sleep(0.3)
+    assert said[0] == "TensorRT builds an engine for yolox@1"
+    assert said[1] == "TensorRT builds an engine for yolox@1: 0 s so far"
+    assert said[-1] is None
+    assert "TensorRT is ready" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9 (CUDA)",
+            GpuOutOfMemory,
+        ),
+        ("CUDA failure 2: out of memory ; GPU=0", GpuOutOfMemory),
+        ("Got invalid dimensions for input: image", InvalidModel),
+    ],
+)
+def test_a_gpu_out_of_memory_is_told_from_a_network_that_is_wrong(words: str, kind: type[Exception]) -> None:
+    class Session:
+        def run(self, *_: Any) -> None:
+            raise RuntimeError(words)
+
+    with pytest.raises(kind):
+        sessions.run_session(Session(), {})  # type: ignore[arg-type]
+
+
+def test_a_network_in_half_floats_answers_alike_and_takes_floats() -> None:
+    raw = mean_network()
+    image = np.random.default_rng(0).random((1, 3, 160, 160), np.float32)
+    answers = []
+    for graph in (raw, halved(read_graph(raw)).SerializeToString()):
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        answers.append(np.asarray(session.run(None, {"image": image})[0]))
+    full, half = answers
+    assert full.dtype == half.dtype == np.float32
+    assert not np.array_equal(full, half)
+    assert half == pytest.approx(full, abs=2e-3)
+
+
+class There:
+    """A value on the GPU: has the content it was last given."""
+
+    made = 0
+
+    def __init__(self, content: np.ndarray) -> None:
+        self.content = content.copy()
+
+    @classmethod
+    def ortvalue_from_numpy(cls, content: np.ndarray, kind: str, number: int) -> There:
+        assert (kind, number) == ("cuda", 1)
+        cls.made += 1
+        return cls(content)
+
+    def update_inplace(self, content: np.ndarray) -> None:
+        self.content[...] = content
+
+
+class Binding:
+    def __init__(self) -> None:
+        self.inputs: dict[str, There] = {}
+        self.outputs: list[str] = []
+
+    def bind_ortvalue_input(self, name: str, value: There) -> None:
+        self.inputs[name] = value
+
+    def bind_output(self, name: str, kind: str, number: int) -> None:
+        assert (kind, number) == ("cuda", 1)
+        self.outputs.append(name)
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        return [self.inputs["image"].content * 2 for _ in self.outputs]
+
+
+class GpuSession:
+    """Stands in for a session on a GPU: doubles its input."""
+
+    def get_outputs(self) -> list[Any]:
+        return [type("Output", (), {"name": "twice"})]
+
+    def io_binding(self) -> Binding:
+        return Binding()
+
+    def run_with_iobinding(self, binding: Binding) -> None:
+        assert binding.outputs == ["twice"]
+
+
+def test_buffers_are_made_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bound.onnxruntime, "OrtValue", There)
+    monkeypatch.setattr(There, "made", 0)
+    call = BoundCall(GpuSession(), "cuda:1")  # type: ignore[arg-type]
+    first, second = np.full((2, 3), 5, np.float32), np.full((2, 3), 7, np.float32)
+    (a,), (b,) = call({"image": first}), call({"image": second})
+    assert (a.tolist(), b.tolist()) == ((first * 2).tolist(), (second * 2).tolist())
+    assert There.made == 1
+    call({"image": np.zeros((4, 3), np.float32)})
+    call({"image": first})
+    assert There.made == 2
+
+
+def opened(folder: Path, assets: Path, device: str, **how: Any) -> OnnxNetwork:
+    write_yolox_card(folder, assets)
+    card = find_card(folder, "yolox-nano").model_copy(update={"precision": how.pop("precision", "fp32")})
+    return OnnxNetwork(card, device=device, opening=Opening(device, engines=folder / "engines", **how))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("fp32", 1e-2), ("fp16", 5e-2)], ids=["32-bit floats", "16-bit floats"]
+)
+@pytest.mark.parametrize("graphs", [True, False], ids=["recorded graphs", "plain calls"])
+def test_cuda_answers_like_the_cpu(
+    precision: str, tolerance: float, graphs: bool, assets: Path, tmp_path: Path
+) -> None:
+    expected = opened(tmp_path, assets, "cpu").run(PICTURES)
+    network = opened(tmp_path, assets, "cuda:0", graphs=graphs, precision=precision)
+    for _ in range(2):
+        for (a,), (b,) in zip(network.run(PICTURES), expected, strict=True):
+            assert a[:, 4:] == pytest.approx(b[:, 4:], abs=tolerance)
+
+
+@pytest.mark.gpu
+def test_a_gpu_answers_the_same_in_every_company(assets: Path, tmp_path: Path) -> None:
+    network = opened(tmp_path, assets, "cuda:0")
+    alone = [network.run([picture])[0][0] for picture in PICTURES]
+    together = [out for (out,) in network.run(PICTURES)]
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.gpu
+def test_memory_of_a_gpu_is_known() -> None:
+    free = bound.free_bytes("cuda:0")
+    assert free is not None
+    assert 0 < free[0] <= free[1]
+
+
+@pytest.mark.gpu
+def test_tensorrt_answers_like_the_cpu_and_keeps_its_engine(assets: Path, tmp_path: Path) -> None:
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("the installed ONNX Runtime has no TensorRT")
+    expected = opened(tmp_path, assets, "cpu").run(PICTURES)
+    for (a,), (b,) in zip(opened(tmp_path, assets, "tensorrt:0").run(PICTURES), expected, strict=True):
+        assert a[:, 4:] == pytest.approx(b[:, 4:], abs=1e-2)
+    assert list((tmp_path / "engines").rglob("*.engine"))
