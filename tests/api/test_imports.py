@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "torch")
+HEAVY = ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "tokenizers", "torch")
 
 SCRIPT = f"""
 import sys

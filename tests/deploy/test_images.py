@@ -14,7 +14,17 @@ from typing import Any
 import pytest
 
 DOCKERFILES = ("Dockerfile.api", "Dockerfile.gpu")
-HEAVY = {"av", "onnxruntime", "onnxruntime-gpu", "onnx", "opencv-python", "opencv-python-headless", "scipy", "rapidocr"}
+HEAVY = {
+    "av",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnx",
+    "opencv-python",
+    "opencv-python-headless",
+    "scipy",
+    "rapidocr",
+    "tokenizers",
+}
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,9 @@ def test_each_object_has_a_sentence_about_its_part_of_the_frame(tools: OnnxTools
     stage = open_stage(tools, of="things")
     assert stage.references() == ("things",)
     view = stage.view(View.of(300, 200))
-    (found,) = stage.process([Frame(0, 0, 0.0, view, canvas)], [Objects.concat((things, others))])
+    assert view.format == "bgr24"
+    frame = Frame(0, 0, 0.0, view, np.ascontiguousarray(canvas[..., ::-1]))
+    (found,) = stage.process([frame], [Objects.concat((things, others))])
     assert found.objects is not None
     values = found.objects.values
     assert [value and value["said"]["text"] for value in values] == [said(1), said(2), None]
@@ -149,7 +151,7 @@ def test_a_model_for_another_task_is_refused_with_the_stage_that_runs_it(tools: 
 def test_a_captioner_sees_crops_as_it_sees_frames(tools: OnnxTools) -> None:
     large = cv2.resize(pictures()[3], (320, 320), interpolation=cv2.INTER_NEAREST)
     stage = open_stage(tools, of="all")
-    frame = Frame(0, 0, 0.0, stage.view(View.of(320, 320)), large)
+    frame = Frame(0, 0, 0.0, stage.view(View.of(320, 320)), np.ascontiguousarray(large[..., ::-1]))
     everything = Objects.make(stage="all", box=[[0, 0, 320, 320]], score=[1], label=["all"])
     (found,) = stage.process([frame], [everything])
     assert found.objects is not None

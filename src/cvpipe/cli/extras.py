@@ -11,7 +11,7 @@ Extra = Literal["api", "worker"]
 
 MODULES: Final[dict[Extra, tuple[str, ...]]] = {
     "api": ("fastapi", "uvicorn", "redis", "dramatiq", "pika", "prometheus_client"),
-    "worker": ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "redis", "dramatiq", "pika"),
+    "worker": ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "tokenizers", "redis", "dramatiq", "pika"),
 }
 _HINT: Final[dict[Extra, str]] = {
     "api": "pip install 'cvpipe[api]'",
