@@ -12,7 +12,8 @@ CvpipeError
 │   │   ├── ModelUnrecognised     no family reads such outputs, or its inputs can't be fed
 │   │   ├── ModelTooMuchMemory    loading or running it takes more memory than allowed
 │   │   ├── ModelTimeout          loading or running it takes longer than allowed
-│   │   └── ModelCrashed          the process that tried it died, or said what it can't mean
+│   │   ├── ModelCrashed          the process that tried it died, or said what it can't mean
+│   │   └── ModelLosesTooMuch     quantised, it finds something else than before
 │   └── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
@@ -181,6 +182,12 @@ class ModelCrashed(InvalidModel):
     """The process that tried it died, or said what it can't mean."""
 
     code = "model_crashed"
+
+
+class ModelLosesTooMuch(InvalidModel):
+    """Quantised, it finds something else than before, by more than allowed."""
+
+    code = "model_loses_too_much"
 
 
 class InvalidWebhook(InvalidRequest):

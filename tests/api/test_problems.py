@@ -22,7 +22,10 @@ def subclasses(cls: type[errors.CvpipeError]) -> Iterator[type[errors.CvpipeErro
 
 
 #: Errors that no route can meet: they arise in workers, the client or the command line.
-ELSEWHERE = {"already_running", "invalid_webhook", "lease_lost", "stage_failed", "wait_timeout", "webhook_undelivered"}
+ELSEWHERE = {
+    "already_running", "invalid_webhook", "lease_lost", "model_loses_too_much", "stage_failed", "wait_timeout",
+    "webhook_undelivered",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("cls", sorted(set(subclasses(errors.CvpipeError)), key=lambda cls: cls.__name__))

@@ -38,6 +38,7 @@ from pydantic import (
 
 from cvpipe.errors import InvalidModel, NotFound
 from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS, SKELETON_SHORTHANDS
+from cvpipe.inference.profiles import Profile, read_profile
 from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
@@ -133,7 +134,14 @@ class ModelCard(BaseModel):
         description="sha256 of the file that was added, where the one here was made from it.",
     )
     input: InputSpec
-    precision: Literal["fp32", "fp16"] = Field(
+    quantised_from: str = Field(
+        default="",
+        max_length=32,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
+        description="The version that `cvpipe models quantize` made this one from. Such a version is taken for the "
+        "newest only where it has a profile.",
+    )
+    precision: Literal["fp32", "fp16", "int8"] = Field(
         default="fp32", description="What a GPU computes with; a CPU computes as the file says."
     )
     rectangular: bool = Field(
@@ -159,6 +167,9 @@ class ModelCard(BaseModel):
     iou_threshold: float = Field(default=0.45, ge=0, le=1, description="Of two boxes that overlap more, one goes.")
     licence: str = Field(default="", description="Of the trained weights; an SPDX identifier where there is one.")
     source: str = Field(default="", description="Where the weights came from.")
+    profile: Profile | None = Field(
+        default=None, description="How it is run, as `cvpipe models tune` found out; from `profile.yaml`."
+    )
 
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -272,7 +283,7 @@ def load_cards(models_path: Path) -> dict[str, ModelCard]:
 
 
 def find_card(models_path: Path, ref: str) -> ModelCard:
-    """The card `name@version`, or the newest version of `name`.
+    """The card `name@version`, or the newest version of `name`, or the one of it that a profile has chosen.
 
     Raises: NotFound with the nearest names; InvalidModel where the card itself is wrong.
     """
@@ -286,7 +297,9 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
         raise NotFound(f"there is no model {name!r} in {models_path}{nearest(name, known)}", field="model")
     cards.sort(key=lambda card: _version_key(card.version))
     if not version:
-        return cards[-1]
+        newest = ([card for card in cards if not card.quantised_from] or cards)[-1]
+        chosen = [card for card in cards if card.quantised_from == newest.version and card.profile is not None]
+        return chosen[-1] if chosen else newest
     for card in cards:
         if card.version == version:
             return card
@@ -324,7 +337,11 @@ def _load_at(models_path: Path, path: Path) -> ModelCard:
         raise InvalidModel(
             f"{path} calls itself {card.ref}; its folder must be {card.name} or {card.name}/{card.version}"
         )
-    return card
+    profile = read_profile(path.parent)
+    if profile is not None and profile.sha256 != card.sha256:
+        logger.warning("a profile is of another file and left out %s", fields(model=card.ref))
+        profile = None
+    return card.model_copy(update={"profile": profile})
 
 
 def _version_key(version: str) -> list[tuple[int, int, str]]:

@@ -20,7 +20,7 @@ from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.cards import ModelCard
 from cvpipe.inference.choice import Ask, Choice
 from cvpipe.inference.devices import Device, is_gpu, kind_of
-from cvpipe.inference.feeds import Feeder
+from cvpipe.inference.feeds import Feed, Feeder
 from cvpipe.inference.findings import Findings
 from cvpipe.inference.graphs import ImageInput, freed, image_input, read_graph
 from cvpipe.inference.likeness import Outputs, answers_alike, trial_picture
@@ -67,7 +67,8 @@ class OnnxNetwork:
         self.card = card
         self._opening = opening or Opening(device)
         self._device = device
-        self._half = card.precision == "fp16" and is_gpu(device)
+        precision = card.precision if card.profile is None else card.profile.precision
+        self._half = precision == "fp16" and is_gpu(device)
         self._meters, self._on_findings = meters, on_findings
         spec = card.input
         is_batched = is_gpu(device) if batch is None else batch > 1
@@ -104,6 +105,7 @@ class OnnxNetwork:
             on_use=self._count if meters is not None else None,
         )
         self._own_batch = size
+        self._canvas = _canvas_of(card)
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._call: Call | None = self._best_call(session)
@@ -153,23 +155,37 @@ class OnnxNetwork:
             self.unload()
             self.load()
 
+    def graph(self) -> bytes:
+        """The ONNX graph that is run: the card's own, or with its sizes made free. Raises: InvalidModel."""
+        raw, model = self._graph()
+        return model.SerializeToString() if raw is None else raw
+
+    def feed(self, images: Sequence[Image]) -> Feed:
+        """What the graph is fed for pictures (height, width, 3) of one shape; the last fills up a fixed batch."""
+        missing = 0 if self._found.free_batch else self._own_batch - len(images)
+        return self._feeder.feed([*images, *[images[-1]] * missing])
+
     def input_view(self, upstream: View) -> View:
         """The view that the network wants of a frame of which earlier steps made `upstream`.
 
         A letterbox is cut to the smallest multiple of 32 pixels that holds the frame, where the network was seen to
-        take that size: 416x256 instead of 416x416 for a 16:9 frame.
+        take that size: 416x256 instead of 416x416 for a 16:9 frame. The card's profile may make it smaller still.
         """
         spec = self.card.input
         colour = upstream.with_format("bgr24" if spec.color == "bgr" else "rgb24")
         if spec.resize == "stretch":
             return colour.resized(spec.width, spec.height, mode="stretch")
-        width, height = spec.width, spec.height
+        width, height, is_tight = self._canvas
         if self._resizable and width % STEP == 0 and height % STEP == 0:
-            tight = colour.resized(width, height, mode="fit", multiple_of=STEP)
-            view = colour.resized(tight.width, tight.height, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
-            if self._takes(view):
-                return view
-        return colour.resized(width, height, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
+            sizes = [(width, height)]
+            if is_tight:
+                tight = colour.resized(width, height, mode="fit", multiple_of=STEP)
+                sizes.insert(0, (tight.width, tight.height))
+            for size in sizes:
+                view = colour.resized(*size, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
+                if self._takes(view):
+                    return view
+        return colour.resized(spec.width, spec.height, mode="letterbox", anchor=spec.anchor, pad=spec.pad)
 
     def run(self, images: Sequence[Image]) -> list[Outputs]:
         """Raw outputs for each picture (height, width, 3), all of the shape of one `input_view`.
@@ -345,6 +361,14 @@ class OnnxNetwork:
         except (InvalidModel, GpuOutOfMemory):
             return False
         return answers_alike(wide, tight, ((spec.width, spec.height), (view.width, view.height)))
+
+
+def _canvas_of(card: ModelCard) -> tuple[int, int, bool]:
+    """Width and height of the canvas, in pixels, and whether it follows the video's shape; from the profile, if any."""
+    spec, profile = card.input, card.profile
+    if profile is None or profile.width > spec.width or profile.height > spec.height:
+        return spec.width, spec.height, True
+    return profile.width, profile.height, profile.rectangular
 
 
 def _per_picture(outputs: list[npt.NDArray[Any]], batch: int, *, rows: bool = True) -> list[Outputs]:

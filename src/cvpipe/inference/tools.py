@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cvpipe.inference.captioning import Captioner
     from cvpipe.inference.networks import OnnxNetwork
     from cvpipe.inference.ocr import TextReader
+    from cvpipe.inference.profiles import Profile
     from cvpipe.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,11 @@ class OnnxTools:
             "models": self.meters.models(),
         }
 
+    @property
+    def way(self) -> str:
+        """The device and machine, as profiles name them."""
+        return self._way
+
     def used_models(self) -> dict[str, str]:
         """sha256 of the file (`ModelCard.digest`) of every network loaded so far, by `name@version`."""
         made = list(self._made.values())
@@ -168,24 +174,30 @@ class OnnxTools:
         from cvpipe.inference.sessions import Opening
 
         engines = None if self._data_path is None else self._data_path / "engines"
+        profile = card.profile if card.profile is not None and card.profile.way == self._way else None
         trial = trial_of(self.device, card.model_dump_json())
         network = OnnxNetwork(
             card,
             device=self.device,
             opening=Opening(self.device, engines=engines),
+            batch=None if profile is None else profile.batch,
+            calls=None if profile is None else profile.calls or None,
             meters=self.meters,
             wait_seconds=self._wait_seconds,
             findings=Findings.of(self._remembered.get(card.sha256, trial)),
             on_findings=lambda found: self._remembered.put(card.sha256, trial, found.to_dict()),
         )
         if self.device == "cpu" and self._cores > 1:
-            self._adapt(network)
+            self._adapt(network, profile)
         return network
 
-    def _adapt(self, network: OnnxNetwork) -> None:
+    def _adapt(self, network: OnnxNetwork, profile: Profile | None) -> None:
         """Run it with the threads and calls that were fastest here, measured now if they never were."""
         from cvpipe.inference.choice import Choice, choose_way
 
+        if profile is not None and profile.calls:
+            network.adapt(Choice(profile.threads, profile.calls, {}))
+            return
         sha256 = network.card.sha256
         known = self._remembered.get(sha256, self._way)
         if "threads" in known:
