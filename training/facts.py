@@ -12,7 +12,7 @@ STEPS: Final = 1500
 BATCH: Final = 8
 SIDES: Final = (192, 160)
 """Pixels of the pictures' sides, in turns."""
-SIZE: Final = 384
+SIZE: Final = 320
 """Pixels of the sides of the canvas that the card asks for."""
 HELD_OUT_SEED: Final = 7777
 """Of the scenes that the accuracy is measured on: other people, other cars, other places."""

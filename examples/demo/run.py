@@ -28,12 +28,12 @@ from cvpipe import Client
 from cvpipe.errors import CvpipeError
 from cvpipe.job import JobState, WebhookTarget
 from cvpipe.webhooks import new_secret
-from examples.demo.check import Finding, check, succeeded
+from examples.demo.check import Finding, check, check_things, succeeded
 from examples.demo.receiver import Receiver
 from examples.demo.scene import make_clip
 from examples.demo.truth import Truth
 
-PIPELINE: Final = "read-street"
+PIPELINE: Final = "drawn-street"
 LOOKS_PER_SECOND: Final = 5  # as that pipeline decimates
 UP: Final = (sys.executable, "-m", "cvpipe", "up", "--json", "--port", "0")
 CHUNK_SECONDS: Final = 2  # the clip's keyframes are so far apart: each core gets its part
@@ -97,6 +97,7 @@ def demo(out: Path, console: Console, *, stay: bool = False) -> bool:
             outcome = understand(client, clip, out, receiver=receiver, secret=secret, console=console)
             findings = [
                 *check(outcome.records, truth, fps=LOOKS_PER_SECOND),
+                *check_things(outcome.records, truth),
                 *_check_service(outcome, out / "annotated.mp4", truth),
             ]
             seconds = time.monotonic() - began

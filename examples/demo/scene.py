@@ -90,7 +90,7 @@ WALKS: Final = (
         Clothes((238, 200, 172), (214, 168, 84), (60, 160, 96), (196, 180, 150), (120, 60, 40), short_sleeves=True),
     ),
 )
-_WALK_SCALE: Final = 0.58
+_WALK_SCALE: Final = 0.56
 _PHASES: Final = 10  # pictures of one walker
 
 

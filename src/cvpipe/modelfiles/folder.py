@@ -67,6 +67,29 @@ def keep(models_path: Path, content: dict[str, Any], raw: bytes, *, made_from: s
     raise Conflict(f"the model {name!r} is being changed by others; try again")
 
 
+def keep_as(models_path: Path, card: ModelCard, raw: bytes) -> tuple[ModelCard, bool]:
+    """Write a card under its own version, or, where that is another model, under `VERSION-2` and so on.
+
+    Returns the card, and whether it is new. Raises: Unavailable where it can't be stored.
+    """
+    for number in range(1, _TRIES):
+        version = card.version if number == 1 else f"{card.version}-{number}"
+        wanted = card.model_copy(update={"version": version})
+        for known in versions_of(models_path, card.name):
+            if known.version == version and _content(known) == _content(wanted):
+                return known, False
+        if (models_path / card.name / version).exists():
+            continue
+        try:
+            _put(models_path, wanted, raw)
+        except FileExistsError:
+            continue  # somebody else was faster
+        except OSError as error:
+            raise Unavailable(f"the model can't be stored: {error.strerror or error}") from error
+        return find_card(models_path, wanted.ref), True
+    raise Conflict(f"there are many versions {card.version} of the model {card.name!r}; remove some")
+
+
 def remove(models_path: Path, ref: str) -> list[str]:
     """Remove `name@version`, or all versions of `name`; returns what was removed.
 
