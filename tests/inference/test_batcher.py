@@ -41,12 +41,15 @@ class Device:
 
 
 @contextmanager
-def asking(*asks: Callable[[], object]) -> Iterator[list[threading.Thread]]:
-    """Threads that ask, one after another in this order; ended when the block ends."""
+def asking(queue: Batcher[int] | None, *asks: Callable[[], object]) -> Iterator[list[threading.Thread]]:
+    """Threads that ask, ended when the block ends. queue: each begins when the one before it waits there."""
     threads = [threading.Thread(target=ask, daemon=True) for ask in asks]
     for thread in threads:
+        before = len(queue._queue) if queue else 0
         thread.start()
-        time.sleep(0.02)
+        until = time.monotonic() + 20
+        while queue and len(queue._queue) == before and time.monotonic() < until:
+            time.sleep(0.001)
     yield threads
     for thread in threads:
         thread.join(20)
@@ -76,7 +79,7 @@ def test_pictures_of_several_threads_share_full_batches() -> None:
     device = Device()
     batcher = Batcher(device, batch=4, calls=1)
     first = held(device, batcher)
-    with asking(asker(batcher, [1, 2, 3]), asker(batcher, [4]), asker(batcher, [5, 6, 7, 8])):
+    with asking(batcher, asker(batcher, [1, 2, 3]), asker(batcher, [4]), asker(batcher, [5, 6, 7, 8])):
         device.open.set()
     first.join()
     assert device.calls == [[0], [1, 2, 3, 4], [5, 6, 7, 8]]
@@ -87,7 +90,10 @@ def test_the_more_urgent_job_goes_first_and_equals_take_turns() -> None:
     batcher = Batcher(device, batch=2, calls=1)
     first = held(device, batcher)
     with asking(
-        asker(batcher, [1, 2, 3, 4], "long"), asker(batcher, [11, 12], "short"), asker(batcher, [21], "urgent", 9)
+        batcher,
+        asker(batcher, [1, 2, 3, 4], "long"),
+        asker(batcher, [11, 12], "short"),
+        asker(batcher, [21], "urgent", 9),
     ):
         device.open.set()
     first.join()
@@ -148,7 +154,7 @@ def test_on_a_cpu_no_more_calls_run_at_once_than_told() -> None:
         return [int(images[0].flat[0]) * 10]
 
     batcher = Batcher(run, batch=1, calls=2)
-    with asking(*[asker(batcher, range(n, n + 4)) for n in range(0, 40, 8)]):
+    with asking(None, *[asker(batcher, range(n, n + 4)) for n in range(0, 40, 8)]):
         pass
     assert most == 2
 
@@ -173,7 +179,8 @@ def test_each_job_is_told_its_share_of_a_call() -> None:
     device, told = Device(), []
     batcher = Batcher(device, batch=4, calls=1, is_padded=True, on_use=lambda job, use: told.append((job, use)))
     first = held(device, batcher)
-    with asking(asker(batcher, [1, 2], "a"), asker(batcher, [3], "b")):
+    with asking(batcher, asker(batcher, [1, 2], "a"), asker(batcher, [3], "b")):
+        time.sleep(0.05)
         device.open.set()
     first.join()
     uses: dict[str, Use] = {}
