@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvpipe.cli import models_add, models_care, output
+from cvpipe.cli import models_add, models_care, models_tune, output
 from cvpipe.cli.options import Json, load_settings
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ app.command()(models_add.add)
 app.command()(models_care.check)
 app.command()(models_care.bench)
 app.command()(models_care.rm)
+app.command()(models_tune.tune)
+app.command()(models_tune.quantize)
 
 
 @app.command()
