@@ -26,6 +26,7 @@ from cvpipe.store import Store
 from cvpipe.video import VideoIndex
 
 _JOBS_PAGE = 200
+_NO_MODELS = frozenset({"name", "type", "queue", "of"})  # options that may be the same word as a model
 _MEDIA_PRIORITY = 9  # somebody is looking at a page and waits
 
 
@@ -115,12 +116,14 @@ class Lifecycle:
         """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""
         fixed = []
         for stage in spec.make_stages():
-            model = getattr(stage.options, "model", None)
-            if model in stage.models():
-                newest = find_card(self._settings.models_path, str(model)).ref
-                fixed.append(stage.options.model_copy(update={"model": newest}))
-            else:
-                fixed.append(stage.options)
+            newest = {
+                field: find_card(self._settings.models_path, value).ref
+                for field in type(stage.options).model_fields
+                if field not in _NO_MODELS
+                and isinstance(value := getattr(stage.options, field), str)
+                and value in stage.models()
+            }
+            fixed.append(stage.options.model_copy(update=newest) if newest else stage.options)
         return spec.model_copy(update={"stages": tuple(fixed)})
 
     def _check_queues(self, spec: PipelineSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,8 @@ def test_a_file_over_the_limit_is_not_looked_at(tmp_path: Path) -> None:
     ("file", "wish", "family", "said"),
     [
         ("yolox_nano", {}, "yolox", {"task": "detection", "labels": COCO, "color": "bgr"}),
+        ("fastestdet", {}, "fastestdet", {"task": "detection", "labels": COCO, "resize": "stretch"}),
+        ("yunet_n_dynamic", {}, "yunet", {"task": "faces", "labels": ("face",), "color": "bgr"}),
         ("deeplab_v3_voc", {}, "semantic-map", {"task": "semantic-segmentation", "labels": VOC, "scale": (127.5,) * 3}),
         (
             "pan_skin_clothes_hair",
@@ -201,5 +204,21 @@ def test_a_trained_network_is_added_without_a_card_by_hand(
     card = added.card
     assert (card.name, card.family) == (file.replace("_", "-"), family)
     assert {key: getattr(card, key, None) or getattr(card.input, key, ()) for key in said} == said
-    assert any(note.startswith("batch: made free") for note in added.found.notes)
+    assert any(
+        note.startswith(("batch: made free", "batch: the batch dimension is free")) for note in added.found.notes
+    )
     OnnxTools(tmp_path, device="cpu").network(card.ref)
+
+
+@pytest.mark.parametrize(
+    ("file", "family"),
+    [
+        ("PP-OCRv6_det_small", "ppocr-detection"),
+        ("PP-OCRv6_rec_small", "ppocr-recognition"),
+        ("ch_ppocr_mobile_v2.0_cls_mobile", "ppocr-angle"),
+    ],
+)
+def test_networks_that_read_text_are_told_by_their_outputs(tmp_path: Path, file: str, family: str) -> None:
+    models = Path(str(importlib.util.find_spec("rapidocr").origin)).parent / "models"  # type: ignore[union-attr]
+    added = add_model(models / f"{file}.onnx", Wish(width=320, height=64 if "_det" in file else 48), tmp_path, LIMITS)
+    assert (added.card.task, added.card.family, added.card.labels) == ("text", family, ())

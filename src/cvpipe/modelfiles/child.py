@@ -11,19 +11,27 @@ import json
 import os
 import resource
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 _SPARE_BYTES = 64 * 2**20
 _ANSWER_BYTES = 32 * 2**20
 
 
-def main(file: int, order: int, answer: int, kept: int, parent: int) -> None:
-    """Carry out the order (see `_answer`) and write the answer, JSON, to the descriptor `answer`."""
+def main(file: int, order: int, answer: int, kept: int, parent: int) -> NoReturn:
+    """Carry out the order and end. See `serve`."""
+    warm_up()
+    serve(file, order, answer, kept, parent)
+
+
+def serve(file: int, order: int, answer: int, kept: int, parent: int) -> NoReturn:
+    """Carry out the order (see `_answer`) and write the answer, JSON, to the descriptor `answer`. Ends the process.
+
+    Everything that is needed must be imported: see `warm_up`. parent: the process that this one is not to outlive.
+    """
     from cvpipe.errors import CvpipeError, ModelTooComplex, ModelTooMuchMemory
     from cvpipe.video import sandbox
 
     sandbox.die_with(parent)
-    _warm_up()
     wanted = json.loads(_read(order))
     sandbox.confine()
     size = os.fstat(file).st_size
@@ -43,7 +51,7 @@ def main(file: int, order: int, answer: int, kept: int, parent: int) -> None:
     os._exit(0)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Look at a small network of our own: all that is imported late is there before the doors close."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper

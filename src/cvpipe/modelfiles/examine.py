@@ -22,8 +22,10 @@ _EXTRA_NAMES: Final[Mapping[str, Extra]] = {
     "orig_target_sizes": "size_wh", "target_sizes": "size_hw", "im_shape": "size_hw", "image_shape": "size_hw",
     "scale_factor": "scale_hw", "pixel_mask": "one",
 }  # fmt: skip
-_USUAL_SIZES: Final = ((640, 640), (512, 512), (224, 224), (416, 416), (320, 320))
-_CLASSIFIED_WITHOUT: Final = frozenset({"embedding", "depth"})
+_USUAL_SIZE: Final = (640, 640)
+_LINE_HEIGHTS: Final = (32, 48)
+_LINE_WIDTH: Final = 320
+_CLASSIFIED_WITHOUT: Final = frozenset({"embedding", "depth", "text", "captioning"})
 
 
 class Found(BaseModel):
@@ -153,7 +155,9 @@ def _first_spec(model: ModelProto, said: Declared, wish: Wish) -> tuple[InputSpe
             raise InvalidModel(f"the network's {side} is {got}; it can't be {wanted}", field=side)
     if width is None or height is None:
         square = width or height
-        guess = (square, square) if square else _USUAL_SIZES[0]
+        guess = (square, square) if square else _USUAL_SIZE
+        if height in _LINE_HEIGHTS and width is None:
+            guess = (_LINE_WIDTH, height)  # a line of text
         if asked == (None, None):
             notes.append(f"size: the file leaves it open; {guess[0]}x{guess[1]} is taken (input-size says otherwise)")
         width, height = width or guess[0], height or guess[1]

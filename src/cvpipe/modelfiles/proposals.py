@@ -206,9 +206,7 @@ def _fastestdet(facts: Facts) -> Proposal | None:
     channels, rows, columns = facts.shapes[0]
     if (rows, columns) != (facts.height // 16, facts.width // 16) or channels <= 5 or facts.layout != "nchw":
         return None
-    if not facts.low or facts.low[0] < -1.01 or facts.high[0] > 1.01:
-        return None
-    why = f"one output of 5 + {channels - 5} channels on the grid of stride 16, between -1 and 1"
+    why = f"one output of 5 + {channels - 5} channels on the grid of stride 16"
     return Proposal(
         "fastestdet", "detection", why, 0.85, channels - 5,
         input={"color": "bgr", "scale": (255.0, 255.0, 255.0), "resize": "stretch"},
@@ -332,6 +330,33 @@ def _keypoints(count: int) -> dict[str, Any]:
     return {"keypoints": tuple(f"keypoint {i}" for i in range(count)), "skeleton": ()}
 
 
+# Text
+
+
+def _text(facts: Facts) -> Proposal | None:
+    """PaddleOCR's three: lines are found, turned, and read. Said by the task, or by Paddle's marks in the file."""
+    if facts.inputs != ("x",) or len(facts.shapes) != 1:
+        return None
+    shape = facts.shapes[0]
+    named = facts.outputs[0].startswith(("fetch_name", "save_infer_model", "sigmoid", "softmax"))
+    if not named and facts.task != "text":
+        return None
+    signed = {"color": "bgr", "mean": (127.5,) * 3, "scale": (127.5,) * 3, "resize": "letterbox", "pad": 0}
+    if "character" in facts.metadata or (
+        len(shape) == 2 and shape[1] > 5 and shape[0] > 1 and facts.height in (32, 48)
+    ):
+        why = f"one table of {shape[-1]} characters for each step, the first of which is for nothing"
+        return Proposal("ppocr-recognition", "text", why, 0.9, 0, input=signed)
+    if shape == (2,):
+        why = "two numbers, for upright and upside down"
+        return Proposal("ppocr-angle", "text", why, 0.8, 0, input=signed)
+    if len(shape) == 3 and shape[0] == 1 and _covers(shape[1], shape[2], facts):
+        why = f"one map of {shape[2]}x{shape[1]} cells, between 0 and 1"
+        found = {**IMAGENET, "color": "bgr", "resize": "letterbox", "pad": 0}
+        return Proposal("ppocr-detection", "text", why, 0.85, 0, input=found)
+    return None
+
+
 # Maps
 
 
@@ -428,5 +453,5 @@ def _vector(facts: Facts) -> Proposal | None:
 
 RULES: Final[tuple[Rule, ...]] = (
     _yunet, _movenet, _simcc, _ultralytics, _yolov5, _yolox, _nanodet, _fastestdet, _detr, _ssd, _torchvision,
-    _end_to_end, _heatmaps, _multi_label, _semantic, _depth, _vector,
+    _end_to_end, _heatmaps, _text, _multi_label, _semantic, _depth, _vector,
 )  # fmt: skip
