@@ -13,12 +13,13 @@ from typing import Any
 
 from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
-from cvpipe.errors import Conflict, InvalidModel, InvalidPipeline, InvalidRequest, NotFound
+from cvpipe.errors import Conflict, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobError, JobRequest, JobState
 from cvpipe.media import Excerpt, find, media_task
 from cvpipe.modelfiles import additions, named, remove
 from cvpipe.pipeline import PipelineSpec, load_pipeline
+from cvpipe.pipeline.cards import check_cards
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
@@ -47,7 +48,7 @@ class Lifecycle:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
         spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
-        self._check_models(spec)
+        check_cards(spec, self._settings.models_path, field="pipeline")
         self._check_queues(spec)
         if request.video is not None:
             try:
@@ -103,14 +104,6 @@ class Lifecycle:
             raise Conflict(
                 "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
             ) from None
-
-    def _check_models(self, spec: PipelineSpec) -> None:
-        for number, stage in enumerate(spec.make_stages()):
-            for model in stage.models():
-                try:
-                    find_card(self._settings.models_path, model)
-                except (NotFound, InvalidModel) as error:
-                    raise type(error)(error.message, field=f"pipeline.stages.{number}") from None
 
     def _with_versions(self, spec: PipelineSpec) -> PipelineSpec:
         """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""

@@ -134,3 +134,12 @@ def test_a_model_is_shown_only_if_its_file_is_the_one_described(cvpipe: Cvpipe, 
     (models / "tiny" / "2" / "tiny.onnx").write_bytes(b"another")
     done = cvpipe("models", "show", "tiny", "--json")
     assert (done.code, done.problem["type"]) == (2, "invalid_model")
+
+
+def test_a_pipeline_is_checked_against_the_labels_of_its_model(cvpipe: Cvpipe, models: Path, tmp_path: Path) -> None:
+    file = write(tmp_path, "wrong", [{"type": "detect", "model": "tiny", "classes": ["car", "persom"]}])
+    done = cvpipe("pipelines", "check", file, "--json")
+    assert (done.code, done.problem["field"]) == (2, "stages.0.classes")
+    assert "stage 1 (detect): model tiny@2 knows no class 'persom'; did you mean 'person'?" in done.problem["detail"]
+    right = write(tmp_path, "right", [{"type": "detect", "model": "tiny", "classes": ["car"]}])
+    assert cvpipe("pipelines", "check", right, "--json").json["models"] == ["tiny@2"]

@@ -53,12 +53,12 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a pipeline file: every option, what its stages need of each other, and that its models are here."""
-    from cvpipe.inference.cards import find_card
     from cvpipe.pipeline import load_pipeline, plan_segments
+    from cvpipe.pipeline.cards import check_cards
 
     settings = load_settings()
     spec = load_pipeline(file, settings=settings, files=True)
-    found = [find_card(settings.models_path, name).ref for name in spec.models()] if models else list(spec.models())
+    found = check_cards(spec, settings.models_path) if models else list(spec.models())
     segments: list[dict[str, Any]] = [
         {"kind": part.kind, "queue": part.queue, "stages": [spec.stages[n].name for n in part.stages]}
         for part in plan_segments(spec)

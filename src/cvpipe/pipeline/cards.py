@@ -1,0 +1,36 @@
+"""Whether stages and the cards of their models fit, told without ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cvpipe.errors import InvalidModel, InvalidPipeline, NotFound
+from cvpipe.inference.cards import find_card, nearest
+from cvpipe.models import family
+from cvpipe.pipeline.spec import PipelineSpec, place
+
+
+def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> list[str]:
+    """The models of a pipeline as `name@version`, each once.
+
+    field: path of the pipeline in what the caller sent. Raises: NotFound; InvalidModel where a card names no family, or
+    one that is not for its task; InvalidPipeline where a stage keeps classes that are not among its model's labels.
+    """
+    found: dict[str, None] = {}
+    for number, stage in enumerate(spec.make_stages()):
+        where = ".".join(part for part in (field, f"stages.{number}") if part)
+        for model in stage.models():
+            try:
+                card = find_card(models_path, model)
+                family(card)
+            except (NotFound, InvalidModel) as error:
+                raise type(error)(error.message, field=where) from None
+            found[card.ref] = None
+            for name in getattr(stage.options, "classes", None) or ():
+                if card.labels and name not in card.labels and len(stage.models()) == 1:
+                    raise InvalidPipeline(
+                        f"{place(number, stage.options)}: model {card.ref} knows no class {name!r}"
+                        f"{nearest(name, card.labels)}",
+                        field=f"{where}.classes",
+                    )
+    return list(found)
