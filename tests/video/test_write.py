@@ -36,6 +36,14 @@ def test_each_picture_keeps_its_time(tmp_path, decoders):
     np.testing.assert_allclose(decoders.index(tmp_path / "uneven.mp4").times, times, atol=1e-4)
 
 
+@pytest.mark.parametrize("fps", [1 / 3600, 1e-9, 0])
+def test_a_picture_an_hour_can_be_written(tmp_path, decoders, fps):
+    with Writer(tmp_path / "slow.mp4", width=96, height=64, fps=fps) as writer:
+        for n in range(3):
+            writer.write(picture(n), n * 3600)
+    np.testing.assert_allclose(decoders.index(tmp_path / "slow.mp4").times, (0, 3600, 7200))
+
+
 def test_a_time_that_does_not_ascend_comes_right_behind_the_last(tmp_path, decoders):
     with Writer(tmp_path / "back.mp4", width=96, height=64) as writer:
         for n, time in enumerate((0, 1, 1, 0.5, 2)):

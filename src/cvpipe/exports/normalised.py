@@ -7,7 +7,6 @@ import os
 import secrets
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +65,7 @@ def write_normalised(
     settings: dict[str, Any] = {
         "width": picture_view.width,
         "height": picture_view.height,
-        "fps": Fraction(fps).limit_denominator(1001),
+        "fps": fps,
         "format": picture_view.format,
         "quality": _QUALITY,
         "pixel_aspect": shown_pixel_aspect(index),

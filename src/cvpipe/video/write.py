@@ -20,6 +20,8 @@ TIME_BASE: Final = Fraction(1, 90_000)
 """Of the files written, in seconds."""
 _BT709: Final = 1
 _LIMITED: Final = 1
+_SLOWEST: Final = Fraction(1, 1001)
+"""The least rate that the encoder is told; times may lie farther apart: some cameras take a picture an hour."""
 
 
 class Writer:
@@ -76,7 +78,7 @@ class Writer:
         self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         try:
-            rate = Fraction(fps).limit_denominator(1001)
+            rate = max(Fraction(fps).limit_denominator(1001), _SLOWEST)
             self._duration = max(1, round(1 / (rate * TIME_BASE)))
             stream = self._container.add_stream(
                 "libx264", rate=rate, options={"preset": "veryfast", "crf": str(quality)}
