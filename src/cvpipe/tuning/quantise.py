@@ -56,7 +56,7 @@ def quantise(
 ) -> Quantised:
     """Quantise `name` or `name@version` with frames of a video, and keep it as `VERSION-int8`.
 
-    frames: for the ranges of activations; a quarter as many others (16 at least) are compared. max_loss: how much less
+    frames: for the ranges of activations; as many others are compared. max_loss: how much less
     than 1 the agreement with the original may be. on_step: told how far it is.
     Raises: ModelLosesTooMuch with all figures; InvalidRequest, InvalidModel, NotFound, VideoError.
     """
@@ -73,7 +73,7 @@ def quantise(
         network = tools.network(card.ref)
         view = input_view(network, index)
         numbers = spread(index, frames, offset=0.25)
-        others = np.setdiff1d(spread(index, max(16, frames // 4), offset=0.75), numbers)
+        others = np.setdiff1d(spread(index, frames, offset=0.75), numbers)
         if not len(others):
             raise InvalidRequest(f"the video has {len(index)} frames: none is left to compare on", field="video")
         tell("comparing", 0, len(others))

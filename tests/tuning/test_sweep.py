@@ -1,0 +1,105 @@
+"""Settings of a model, tried on a video; the chosen one is what runs then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cvpipe.engine import run_local
+from cvpipe.errors import InvalidModel, InvalidRequest
+from cvpipe.inference import OnnxTools, find_card
+from cvpipe.inference.profiles import Profile, read_profile, write_profile
+from cvpipe.job import TimeRange
+from cvpipe.pipeline import parse_pipeline
+from cvpipe.results import FrameRecord
+from cvpipe.settings import Settings
+from cvpipe.tuning import agreement_of, plotted, quantise, save, tune
+from tests.modelcards import write_yolox_card
+
+VIDEO = "videos/one-by-one-person-detection.mp4"
+
+
+def make_records(video: Path, settings: Settings, out: Path, *, start: float, stop: float) -> list[FrameRecord]:
+    spec = parse_pipeline({"name": "p", "stages": [{"type": "detect", "model": "yolox-nano"}]})
+    run_local(video, spec, out, settings=settings, range=TimeRange.model_validate({"from": start, "to": stop}))
+    return [FrameRecord.from_dict(json.loads(line)) for line in (out / "frames.ndjson").read_text().splitlines()]
+
+
+def test_a_profile_is_saved_and_what_it_says_is_what_runs(assets: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models", device="cpu")
+    write_yolox_card(settings.models_path, assets)
+    video = assets / VIDEO
+    tuned = tune(
+        "yolox-nano", video, settings=settings, start=69, seconds=1.5, min_agreement=0.1, scales=(0.5,), runtime=False
+    )
+    assert [row.canvas for row in tuned.rows] == [(416, 416), (192, 128), (192, 192)]
+    assert (tuned.rows[0].score, not tuned.failed) == (1.0, True)
+    assert all(row.fps > 0 and row.memory_bytes > 2**26 for row in tuned.rows)
+    assert tuned.best.setting.width == 192
+    # Without a profile the canvas is 416x256, which the reference is not: it has no padding left out.
+    write_profile(find_card(settings.models_path, "yolox-nano").path.parent, _square(tuned.profile))
+    wanted = make_records(video, settings, tmp_path / "before", start=69, stop=70.5)
+    save(tuned, settings.models_path)
+    found = make_records(video, settings, tmp_path / "after", start=69, stop=70.5)
+    measured = tuned.profile.measured
+    assert measured is not None
+    assert (len(found), measured.frames) == (len(wanted), len(wanted))
+    assert agreement_of(wanted, found).score == pytest.approx(measured.agreement, abs=1e-4)
+    assert agreement_of(wanted, wanted).score == 1.0
+    picture = cv2.imdecode(np.frombuffer(plotted(tuned, cv2), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (600, 960, 3)
+
+
+def _square(profile: Profile) -> Profile:
+    return profile.model_copy(update={"width": 416, "height": 416, "rectangular": False, "measured": None})
+
+
+def test_an_int8_version_that_is_chosen_is_what_the_name_means(settings: Settings, clip: Path) -> None:
+    quantise("tiny", clip, settings=settings, frames=4, max_loss=0.1)
+    tuned = tune("tiny", clip, settings=settings, start=0, seconds=1, min_agreement=0.5, runtime=False)
+    assert [(row.setting.precision, row.frames) for row in tuned.rows] == [("fp32", 10), ("int8", 10)]
+    assert 0.9 < tuned.rows[1].agreement.parts["cosine"] < 1
+    write_profile(settings.models_path / "tiny", tuned.profile.model_copy(update={"measured": None}))
+    int8 = find_card(settings.models_path, "tiny@1-int8")
+    save(_chosen(tuned, int8.sha256), settings.models_path)
+    assert find_card(settings.models_path, "tiny").ref == "tiny@1-int8"
+    assert find_card(settings.models_path, "tiny@1").profile is None
+
+
+def _chosen(tuned, sha256: str):  # type: ignore[no-untyped-def]
+    """As if the int8 version had been the fastest."""
+    from dataclasses import replace
+
+    profile = tuned.profile.model_copy(update={"sha256": sha256, "precision": "int8"})
+    return replace(tuned, best=tuned.rows[1], profile=profile)
+
+
+def test_a_part_where_nothing_is_found_is_refused(assets: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models", device="cpu")
+    write_yolox_card(settings.models_path, assets)
+    with pytest.raises(InvalidRequest, match=r"finds nothing from 0\.0 to 0\.5 s of this video"):
+        tune("yolox-nano", assets / VIDEO, settings=settings, start=0, seconds=0.5, scales=(), runtime=False)
+
+
+def test_batch_threads_and_calls_of_a_profile_hold_on_machines_of_its_kind_only(settings: Settings) -> None:
+    folder = find_card(settings.models_path, "tiny").path.parent
+    sha256 = find_card(settings.models_path, "tiny").sha256
+    tools = OnnxTools.of(settings)
+    for way, batch in ((tools.way, 4), ("cpu of another kind", 1)):
+        write_profile(folder, Profile(sha256=sha256, width=64, height=64, way=way, batch=batch, threads=1, calls=1))
+        assert OnnxTools.of(settings).network("tiny").batch == batch
+
+
+def test_a_profile_of_another_file_is_left_out_and_a_wrong_one_told(settings: Settings) -> None:
+    folder = find_card(settings.models_path, "tiny").path.parent
+    write_profile(folder, Profile(sha256="0" * 64, width=64, height=64))
+    assert find_card(settings.models_path, "tiny").profile is None
+    assert read_profile(folder) is not None
+    (folder / "profile.yaml").write_text("width: many\n")
+    with pytest.raises(InvalidModel, match=r"profile\.yaml\); tune the model again, or remove the file"):
+        find_card(settings.models_path, "tiny")
