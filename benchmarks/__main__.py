@@ -1,4 +1,4 @@
-"""`python -m benchmarks [engine] [batches] [workers] [memory] [service] [records] [video]`: each prints tables."""
+"""`python -m benchmarks [NAME ...]`: each prints tables; without a name, all of them. `--help` lists the names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from benchmarks import (
     bench_memory,
     bench_records,
     bench_service,
+    bench_ultralytics,
     bench_video,
     bench_workers,
 )
@@ -22,6 +23,7 @@ PARTS = {
     "batches": bench_batches.main,
     "workers": bench_workers.main,
     "memory": bench_memory.main,
+    "ultralytics": bench_ultralytics.main,
     "service": bench_service.main,
     "records": bench_records.main,
     "video": bench_video.main,

@@ -25,7 +25,7 @@ def python_for(reader: str) -> tuple[Path | None, str]:
             _run(sys.executable, "-m", "venv", str(FOLDER / "readers"))
         if not _imports(python, reader):
             print(f"installing {', '.join(_PACKAGES[reader])} into {FOLDER.name}/readers, once", flush=True)
-            _run(*_installer(python), *_PACKAGES[reader])
+            _run(*installer(python), *_PACKAGES[reader])
             _run(str(python), "-c", _IMPORTS[reader])
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
@@ -33,7 +33,8 @@ def python_for(reader: str) -> tuple[Path | None, str]:
     return python, ""
 
 
-def _installer(python: Path) -> list[str]:
+def installer(python: Path) -> list[str]:
+    """The command that installs packages there: uv, where it is at hand."""
     uv = shutil.which("uv", path=str(FOLDER.parent / ".uv" / "bin")) or shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--quiet", "--python", str(python)]
