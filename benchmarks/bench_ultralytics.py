@@ -26,7 +26,7 @@ from cvpipe.modelfiles import Limits, Wish, add_model
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.settings import Settings
 
-NETWORK = "yolov8n"  # yolo11n has sizes written into its attention where it is exported at one size: square only
+NETWORK = "yolo11n"
 _PACKAGES = ("ultralytics", "opencv-python-headless", "onnx", "torch", "torchvision")
 _SECONDS_OF_CLIP = 15
 _SCRIPT = Path(__file__).with_name("other_ultralytics.py")
@@ -35,8 +35,7 @@ _HERE = FOLDER / "ultralytics-files"
 
 def main(assets: Path, pairs: int) -> None:
     """Frames per second of both, square and rectangular, in turns; ratios within a round."""
-    network = _network()
-    if network is None:
+    if not _is_ready():
         return
     clip = FOLDER / "clips" / f"people-{_SECONDS_OF_CLIP}s.mp4"
     if not clip.exists():
@@ -45,7 +44,8 @@ def main(assets: Path, pairs: int) -> None:
         folder = Path(temporary)
         settings = Settings(data_dir=folder / "data", models_dir=folder / "models", device="cpu")
         for shape in ("square", "rectangular"):
-            wish = Wish(name=f"{NETWORK}-{shape}", labels="coco", family="ultralytics-yolo")
+            wish = Wish(name=f"{NETWORK}-{shape}", labels="coco", family="ultralytics-yolo", width=640, height=640)
+            network = _HERE / f"{NETWORK}-{shape}.onnx"
             card = add_model(network, wish, settings.models_path, Limits.of(settings)).card
             path = card.path.with_name("model.yaml")
             said = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -91,9 +91,9 @@ def main(assets: Path, pairs: int) -> None:
     print_table(title, ("way", "frames/s", "of theirs, square", "of theirs, rectangular"), rows)
 
 
-def _network() -> Path | None:
-    """The network as ONNX, made once; None where its environment can't be had."""
-    python, made = FOLDER / "ultralytics" / "bin" / "python", _HERE / f"{NETWORK}.onnx"
+def _is_ready() -> bool:
+    """Whether the networks are there as ONNX; they are made once."""
+    python, made = FOLDER / "ultralytics" / "bin" / "python", _HERE / f"{NETWORK}-rectangular.onnx"
     try:
         if not python.exists():
             print(f"installing {', '.join(_PACKAGES)} into {FOLDER.name}/ultralytics, once", flush=True)
@@ -105,8 +105,8 @@ def _network() -> Path | None:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         print(f"no ultralytics to compare with: {said[-1][:200] if said else 'it failed'}")
-        return None
-    return made
+        return False
+    return True
 
 
 def _said(way: str, video: str) -> dict[str, Any]:

@@ -31,9 +31,12 @@ def main() -> int:
         torch.manual_seed(0)
         model = YOLO(f"{network}.yaml", task="detect")
         model.save(str(weights))
-        made = YOLO(str(weights)).export(format="onnx", imgsz=SIZE, simplify=False, opset=17, device="cpu")
-        shutil.move(str(made), folder / f"{network}.onnx")
-        said = {"onnx": str(folder / f"{network}.onnx")}
+        for shape in ("square", "rectangular"):  # exported at one size, its anchors are written into the graph
+            made = YOLO(str(weights)).export(
+                format="onnx", imgsz=SIZE, simplify=False, opset=17, device="cpu", dynamic=shape == "rectangular"
+            )
+            shutil.move(str(made), folder / f"{network}-{shape}.onnx")
+        said = {"folder": str(folder)}
     else:
         model = YOLO(str(weights))
         results = model.predict(
