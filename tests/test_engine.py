@@ -36,7 +36,7 @@ def test_a_run_writes_its_records_and_its_job(video: Path, tmp_path: Path) -> No
     job, records = run(video, tmp_path, *EDGES, on_progress=lambda done, total: seen.append((done, total)))
     assert json.loads((tmp_path / "job.json").read_text()) == job
     assert job["state"] == "succeeded"
-    assert job["frames"] == {"total": 151, "ok": 151, "decode_error": 0, "failed": 0}
+    assert job["frames"] == {"total": 151, "ok": 151, "decode_error": 0, "failed": 0, "degraded": 0}
     assert len(records) == 151
     assert [record["frame"] for record in records[:5]] == [0, 3, 5, 8, 10]  # 12.5 fps looked at 5 times a second
     assert all(set(record["values"]) == {"edges"} for record in records)

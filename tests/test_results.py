@@ -48,6 +48,7 @@ records = st.builds(
     objects=objects(),
     values=st.dictionaries(words, st.dictionaries(words, st.floats(allow_nan=False, allow_infinity=False) | words)),
     error=st.none() | words,
+    degraded=st.booleans(),
     wall_time=st.none() | st.integers(0, 4 * 10**12).map(lambda milliseconds: milliseconds / 1000),
 )
 

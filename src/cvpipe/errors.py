@@ -21,7 +21,7 @@ CvpipeError
 ├── VideoError                the video, not the caller or cvpipe, is at fault
 │   ├── MediaUnreadable       not a video, or damaged beyond reading
 │   ├── MediaTruncated        cut off before anything of it can be seen
-│   ├── FrameDamaged          the one frame asked for is damaged, or predicted from one that is
+│   ├── FrameDamaged          the one frame asked for is damaged
 │   ├── NoVideoStream         nothing to be seen in it, or not the stream asked for
 │   ├── Encrypted             its pictures are encrypted
 │   ├── FormatNotAllowed      a container outside the allow-list
@@ -233,7 +233,7 @@ class MediaTruncated(VideoError):
 
 
 class FrameDamaged(VideoError):
-    """The one frame asked for is damaged, or predicted from one that is."""
+    """The one frame asked for is damaged."""
 
     code = "frame_damaged"
 

@@ -42,11 +42,13 @@ class GapFinder:
         self.gaps: list[Gap] = []
         self.total = 0
         self.frames = 0
+        self.degraded = 0
         self._open: Gap | None = None
 
     def add(self, record: FrameRecord) -> None:
         """Take the next record."""
         if record.status == "ok":
+            self.degraded += record.degraded
             self._open = None
             return
         self.frames += 1

@@ -186,6 +186,7 @@ class FrameRecord:
     frame: number of the source frame in display order, from 0. pts: presentation time stamp in the stream's time base.
     time: seconds since the first frame of the video. status: `ok`; `decode_error`, the frame could not be decoded;
     `failed`, its chunk was given up. error: a code where status is not `ok`.
+    degraded: what it is predicted from is damaged, so that its picture may be wrong in places.
     wall_time: seconds since the epoch (UTC), to the millisecond, where the job or the file says when the recording
     began; in JSON ISO 8601.
     objects: what was found. values: named results of stages that find no objects, by stage name; plain JSON values.
@@ -199,6 +200,7 @@ class FrameRecord:
     values: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
     wall_time: float | None = None
+    degraded: bool = False
 
     @property
     def stream_id(self) -> str:
@@ -221,6 +223,7 @@ class FrameRecord:
             "time": self.time,
             **({} if self.wall_time is None else {"wall_time": iso_time(self.wall_time)}),
             "status": self.status,
+            **({"degraded": True} if self.degraded else {}),
             "objects": self.objects.to_dicts(),
             "values": dict(self.values),
         }
@@ -257,6 +260,7 @@ class FrameRecord:
             values=data["values"],
             error=data.get("error"),
             wall_time=None if data.get("wall_time") is None else epoch_seconds(data["wall_time"]),
+            degraded=data.get("degraded", False),
         )
 
     def pack(self) -> bytes:
@@ -269,6 +273,8 @@ class FrameRecord:
         ]
         if self.wall_time is not None:
             parts.append(_pack_pair("wall_time", self.wall_time))
+        if self.degraded:
+            parts.append(_pack_pair("degraded", True))
         o = self.objects
         if len(o):
             columns: dict[str, Any] = {
@@ -325,6 +331,7 @@ class FrameRecord:
             values=body.get("values", {}),
             error=body.get("error"),
             wall_time=body.get("wall_time"),
+            degraded=body.get("degraded", False),
         )
 
 

@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     media_wait_seconds: float = Field(default=20, gt=0, description="How long a request waits for a picture or clip.")
     model_memory_bytes: int = Field(default=4 * 2**30, gt=0, description="Address space to try a new model in.")
     model_timeout_seconds: float = Field(default=120, gt=0, description="Trying a new model may take this long.")
-    max_model_bytes: int = Field(default=2 * 2**30 - 1, gt=0, description="Largest ONNX file; the format ends at 2 GiB.")
+    max_model_bytes: int = Field(
+        default=2 * 2**30 - 1, gt=0, description="Largest ONNX file; the format ends at 2 GiB."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_url", "broker_url")

@@ -65,7 +65,7 @@ errors = st.one_of(
 messages = st.one_of(
     st.binary(min_size=1, max_size=64),
     st.builds(lambda kind, rest: bytes((kind,)) + rest, st.sampled_from(b"FDPAEZSRXWU"), st.binary(max_size=40)),
-    st.builds(lambda at, slot: wire.frame_message.pack(wire.FRAME, at, slot), st.integers(0, 4), st.integers(0, 12)),
+    st.builds(lambda at, slot: wire.frame_message.pack(wire.FRAME, at, slot, 0), st.integers(0, 4), st.integers(0, 12)),
     st.builds(lambda at, said: wire.damaged_message.pack(wire.DAMAGED, at) + said, st.integers(0, 4), st.binary()),
     st.builds(lambda status: wire.exit_message.pack(wire.EXITED, status), st.integers(-(2**31), 2**31 - 1)),
     st.builds(lambda body: b"E" + json.dumps(body).encode(errors="surrogatepass"), errors),
@@ -210,7 +210,7 @@ def test_signs_of_life_do_not_buy_time_without_end(clip, monkeypatch):
 
 
 def test_a_decoder_that_does_not_listen_holds_nobody_up(clip, index):
-    said = [wire.frame_message.pack(wire.FRAME, at, 0) for at in range(60)]
+    said = [wire.frame_message.pack(wire.FRAME, at, 0, 0) for at in range(60)]
     with theatre(said * 4, ends=False).read(clip, index, np.arange(60), [VIEW], hold=1) as frames:
         talk = frames._talk
         for _ in range(2000):  # far more than the socket holds

@@ -93,6 +93,8 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     app.state.routes = [route for module in modules for route in module.router.routes]
     problems.install(app)
     # The last one added is the first one to see a request.
-    app.add_middleware(guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos"), ("POST", "/v1/models")])
+    app.add_middleware(
+        guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos"), ("POST", "/v1/models")]
+    )
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app

@@ -168,7 +168,11 @@ def _describe_events(operation: dict[str, Any]) -> None:
 
 def _describe_headers(paths: dict[str, Any]) -> None:
     location = {"description": "Address of what was made.", "schema": {"type": "string", "format": "uri-reference"}}
-    for path, method, statuses in (("/v1/videos", "put", ("200", "201")), ("/v1/jobs", "post", ("202",)), ("/v1/models", "post", ("202",))):
+    for path, method, statuses in (
+        ("/v1/videos", "put", ("200", "201")),
+        ("/v1/jobs", "post", ("202",)),
+        ("/v1/models", "post", ("202",)),
+    ):
         for status in statuses:
             paths[path][method]["responses"][status]["headers"] = {"Location": location}
     paths["/v1/jobs"]["post"]["responses"]["202"]["headers"]["Idempotent-Replayed"] = {

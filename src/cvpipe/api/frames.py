@@ -93,6 +93,11 @@ class FrameRecord(BaseModel):
     status: Literal["ok", "decode_error", "failed"] = Field(
         description="`decode_error`: the frame cannot be decoded; `failed`: its part of the video was given up."
     )
+    degraded: bool = Field(
+        default=False,
+        description="The frame was looked at, but what it is predicted from is damaged: its picture may be wrong in "
+        "places.",
+    )
     objects: list[FoundObject]
     values: dict[str, Any] = Field(description="Results of stages that find no objects, by the stage's name.")
     error: str | None = Field(default=None, description="A code, where `status` is not `ok`.")

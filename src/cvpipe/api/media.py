@@ -49,7 +49,7 @@ Width = Annotated[
 
 _DAMAGE_HEADERS: Final = {
     "Cvpipe-Damaged-Frames": {
-        "description": "How many frames in it are damaged, or predicted from such. In a sheet their places are dark "
+        "description": "How many frames in it are damaged. In a sheet their places are dark "
         "red; a clip shows the frame before instead, and where it begins with damaged frames the first whole one (a "
         "clip of copied packets has them as they are).",
         "schema": {"type": "integer", "minimum": 0},

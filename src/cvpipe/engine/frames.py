@@ -89,6 +89,8 @@ class FramesRunner:
     def _look(self, position: int, item: Decoded, record: FrameRecord, selection: Selection, index: VideoIndex) -> Look:
         if item.images is None:
             record = replace(selection.record(item.number), status="decode_error", error="decode_error")
+        elif item.is_degraded:
+            record = replace(record, degraded=True)
         is_open = record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self._gates)
         last = selection.before(item.number, 1)
         before = float(index.times[last[0]]) if len(last) else None

@@ -112,7 +112,7 @@ def run_local(
         "starts_at": None if selection.starts_at is None else iso_time(selection.starts_at),
         "chunk_seconds": chunk_seconds,
         "chunks": len(chunks),
-        "frames": {"total": len(selection), **counts},
+        "frames": {"total": len(selection), **counts, "degraded": finder.degraded},
         "summary": summary.to_dict(),
         "usage": {
             model: ModelUse.of(use.to_dict()).model_dump() for model, use in sorted(tools.meters.take(_ME).items())

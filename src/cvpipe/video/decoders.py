@@ -47,13 +47,14 @@ class Decoded:
     """One frame of a reading.
 
     number: of the source frame. images: one uint8 array for each view asked for, of its shape, read-only, in shared
-    memory; None where the frame is damaged; `error` says why. Call `release` when done with the images: they are
-    painted over then.
+    memory; None where the frame is damaged; `error` says why. is_degraded: what is shown may be wrong in places, as
+    what it is predicted from is damaged. Call `release` when done with the images: they are painted over then.
     """
 
     number: int
     images: tuple[Image, ...] | None
     error: str | None = None
+    is_degraded: bool = False
     _release: Callable[[], None] | None = field(default=None, repr=False)
 
     def release(self) -> None:
@@ -296,11 +297,11 @@ class Reading:
         message = self._talk.receive()
         at, number = self._next, int(self._numbers[self._next])
         if message[0] == wire.FRAME and len(message) == wire.frame_message.size:
-            _, given, slot = wire.frame_message.unpack(message)
+            _, given, slot, degraded = wire.frame_message.unpack(message)
             if given == at and slot < len(self._slots) and slot not in self._lent:
                 self._next += 1
                 self._lent.add(slot)
-                return Decoded(number, self._slots[slot], None, lambda: self._give_back(slot))
+                return Decoded(number, self._slots[slot], None, degraded != 0, lambda: self._give_back(slot))
         elif message[0] == wire.DAMAGED and len(message) >= wire.damaged_message.size:
             _, given = wire.damaged_message.unpack_from(message)
             if given == at:

@@ -60,15 +60,17 @@ class Delivery:
                         number = numbers[position]
                         neighbours = _frame(before, number - 1, numbers), _frame(after, number + 1, numbers)
                         whole = deinterlacer.whole(neighbours[0], frame, neighbours[1])
-                    self._hand_over(at, frame, whole, painters)
+                    self._hand_over(at, frame, whole, painters, is_degraded=complaint is not None)
             before = item
 
-    def _hand_over(self, at: int, frame: VideoFrame, whole: VideoFrame, painters: Sequence[Painter]) -> None:
+    def _hand_over(
+        self, at: int, frame: VideoFrame, whole: VideoFrame, painters: Sequence[Painter], *, is_degraded: bool
+    ) -> None:
         """Paint a frame into a free slot, and tell. whole: it as the views that deinterlace want it."""
         slot = self._take_slot()
         for view, painter, canvas in zip(self._ring.views, painters, self._slots[slot], strict=True):
             painter.paint(whole if view.deinterlace else frame, canvas)
-        self._end.send(wire.frame_message.pack(wire.FRAME, at, slot))
+        self._end.send(wire.frame_message.pack(wire.FRAME, at, slot, is_degraded))
 
     def _take_slot(self) -> int:
         if not self._free:

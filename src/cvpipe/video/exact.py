@@ -10,7 +10,7 @@ it looks like must not depend on where decoding began, so that chunks equal a se
 - Where there is damage, FFmpeg paints over it what it finds in older pictures, which it may have or not have. So from
   the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture and given
   everything, makes of it.
-- A picture that was painted over is none, nor is one that may be predicted from it (see holes.py).
+- A picture that was painted over is none; one that may be predicted from it is degraded (see holes.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cvpipe.video.holes import Wrong
 from cvpipe.video.limits import Limits
 from cvpipe.video.reel import Reel
 
@@ -37,7 +38,7 @@ _START = -1
 """The place of the start of the file in the list of keyframes."""
 
 Wanted = tuple[int, "VideoFrame | None", str | None]
-"""Position in the request; the frame, or None and why there is none."""
+"""Position in the request; the frame, or None and why there is none; with both, the frame and why it is degraded."""
 
 
 class ExactFrames:
@@ -117,9 +118,9 @@ class ExactFrames:
         is_choosy = self._is_choosy and key not in self._spoilt
         end: float | None = None  # once there was damage: this decoder's pictures count up to here
         reason: str | None = None
-        for clock, frame, trouble in self._decode_from(key, first, at, stop, is_choosy=is_choosy):
-            reason = trouble or reason
-            is_whole = frame is not None and trouble is None and not frame.is_corrupt
+        for clock, frame, wrong in self._decode_from(key, first, at, stop, is_choosy=is_choosy):
+            reason = wrong.words if wrong else reason
+            is_whole = frame is not None and wrong is None and not frame.is_corrupt
             if frame is not None and not is_proven:
                 if clock != self._key_pts[key] or frame.is_corrupt:
                     break
@@ -135,7 +136,9 @@ class ExactFrames:
             before = at
             at = yield from self._give_up(at, stop, clock if end is None else min(clock, end), reason)
             if at < stop and clock == self._clock[at] and (end is None or clock < end):
-                yield (at, frame, None) if is_whole else (at, None, reason or "the decoder calls the picture corrupt")
+                is_shown = is_whole or (wrong is not None and wrong.is_degraded and not frame.is_corrupt)
+                why = None if is_whole else reason or "the decoder calls the picture corrupt"
+                yield at, frame if is_shown else None, why
                 at += 1
             if at == stop:
                 self._reached = self._numbers[at - 1]
@@ -172,10 +175,10 @@ class ExactFrames:
 
     def _decode_from(
         self, key: int, first: Packet[VideoStream] | None, at: int, stop: int, *, is_choosy: bool
-    ) -> Iterator[tuple[int, VideoFrame | None, str | None]]:
-        """Decode from a keyframe: (pts or count, frame, None), or (0, None, complaint).
+    ) -> Iterator[tuple[int, VideoFrame | None, Wrong | None]]:
+        """Decode from a keyframe: (pts or count, frame, None), or (0, None, a complaint).
 
-        A frame with a complaint is one that is wrong, by itself or by what it is predicted from.
+        A frame may come with why it is wrong, by itself or by what it is predicted from.
         is_choosy: leave out what is not needed for the frames wanted from `at` to `stop`.
         """
         if key != _START and first is None:
@@ -211,7 +214,7 @@ class ExactFrames:
             )
             if not is_early:
                 if trouble is not None:
-                    yield 0, None, trouble.words
+                    yield 0, None, Wrong(trouble.words)
                 holes.note(packet, trouble, sent, lost=lost)
             for frame in frames:
                 clock = count if self._counted else frame.pts

@@ -1,13 +1,15 @@
 """Which pictures are wrong, as parts of them or of what they are predicted from are lost. Runs in decoder processes.
 
-FFmpeg paints over what is lost (its HEVC decoder does not even that), and calls only that very picture corrupt. What is
-predicted from it is as wrong. Which pictures those are is not told by their headers, so all are taken to be that may
-be: those decoded after a reference that was lost, up to where decoding can begin anew.
+FFmpeg paints over what is lost, and calls only that very picture corrupt. What is predicted from it may be wrong too,
+mostly by little. Which pictures those are is not told by their headers, so all are taken to be that may be: those
+decoded after a reference that was lost, up to where decoding can begin anew. They are degraded: worth looking at, as
+the same decoder, begun at the same place, makes the same of them each time. Only some decoders do: others leave what
+memory held before (HEVC), so that their degraded pictures are none.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cvpipe.video.decode import Complaint, Grade
 from cvpipe.video.random_access import nal_length_size, nal_units
@@ -28,9 +30,16 @@ _H264_IDR = 5
 _HEVC_IDR = (19, 20)
 
 _FLAGGED = frozenset(("h264", "mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1"))
-"""Codecs whose decoders say what they paint over; much else that they complain of harms no pixel."""
+"""Codecs whose decoders paint over all that is lost, and say so; much else that they complain of harms no pixel."""
 _TWO_REFERENCES = frozenset(("mpeg1video", "mpeg2video", "mpeg4"))
 """Codecs whose pictures between a keyframe and the next reference may be predicted from before the keyframe."""
+
+
+class Wrong(NamedTuple):
+    """Why a picture is wrong. is_degraded: only by what it is predicted from, and the same each time."""
+
+    words: str
+    is_degraded: bool = False
 
 
 class Holes:
@@ -45,7 +54,7 @@ class Holes:
         self._rank = None if codec == "hevc" else ranking(codec, extradata)
         self._lasting: str | None = None
         self._is_healing = False
-        self._by_packet: dict[int, str] = {}
+        self._by_packet: dict[int, Wrong] = {}
         self._times: dict[int, int | None] = {}
         self._told: str | None = None
 
@@ -76,23 +85,25 @@ class Holes:
             return
         data = bytes(packet)
         is_reference = self._is_reference(packet, data)
-        if said is None:
-            said = self._still_wrong(packet, data, is_reference=is_reference)
-        elif is_reference:
-            self._lasting, self._is_healing = said, False
         if said is not None:
-            self._by_packet[number] = self._told = said
+            self._by_packet[number], self._told = Wrong(said), said
+            if is_reference:
+                self._lasting, self._is_healing = said, False
+        elif (said := self._still_wrong(packet, data, is_reference=is_reference)) is not None:
+            self._by_packet[number], self._told = Wrong(said, self._codec in _FLAGGED), said
 
-    def of(self, frame: VideoFrame) -> str | None:
+    def of(self, frame: VideoFrame) -> Wrong | None:
         """Why a picture is wrong, None where it is not. To be asked once.
 
         Where a packet gave none, FFmpeg may show the picture of another at its time.
         """
         number = frame.opaque
         if not isinstance(number, int):
-            return self._told
-        said = self._by_packet.pop(number, None)
-        return said or (self._told if self._times.pop(number, None) != frame.pts else None)
+            return Wrong(self._told) if self._told else None
+        wrong = self._by_packet.pop(number, None)
+        if self._told is not None and self._times.pop(number, None) != frame.pts:
+            return Wrong(self._told)
+        return wrong
 
     def _is_reference(self, packet: Packet[VideoStream], data: bytes) -> bool:
         if self._codec == "hevc":

@@ -4,7 +4,7 @@ A request is three descriptors handed to the fork-server: one end of a SOCK_SEQP
 sealed memfd; one without any asks for usage. The memfd holds the order (JSON, then arrays) and behind it the ring:
 slots, each with room for one picture of every view.
 
-    child -> parent   F frame number-in-request, slot     a frame is ready in a slot
+    child -> parent   F number-in-request, slot, 0 or 1   a frame is ready in a slot; 1: it is degraded
                       D number-in-request, reason         a frame that could not be decoded
                       P bytes                             a part of an index
                       W offset bytes                      to be written to the file that is made
@@ -51,7 +51,7 @@ USAGE: Final = ord("U")
 MESSAGE_BYTES: Final = 65536
 """No message is longer."""
 
-frame_message: Final = struct.Struct("<BIH")
+frame_message: Final = struct.Struct("<BIHB")
 damaged_message: Final = struct.Struct("<BI")
 write_message: Final = struct.Struct("<BQ")
 started_message: Final = struct.Struct("<BI")

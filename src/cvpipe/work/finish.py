@@ -87,6 +87,7 @@ class _Made(BaseModel):
     gaps: list[Gap] = []
     gaps_total: int = 0
     lost: int = 0
+    degraded: int = 0
     summary: dict[str, dict[str, Any]] = {}
 
 
@@ -168,6 +169,7 @@ class _Finishing:
             gaps=[*finder.gaps, cut_off] if cut_off else finder.gaps,
             gaps_total=finder.total + (cut_off is not None),
             lost=finder.frames,
+            degraded=finder.degraded,
             summary=summary.to_dict(),
         )
         self._note_made([_RECORDS])
@@ -229,6 +231,8 @@ class _Finishing:
     def _why_gaps(self) -> JobError | None:
         lost, code = self._made.lost, MediaTruncated.code
         damaged = f"{lost} {'frame' if lost == 1 else 'frames'} could not be decoded" if lost else ""
+        if lost and self._made.degraded:
+            damaged += f", and {self._made.degraded} predicted from such are degraded"
         if any(gap.status == "missing" for gap in self._made.gaps):
             warnings = self._planned.index.facts.warnings
             said = next(str(warning["message"]) for warning in warnings if warning["code"] == code)
