@@ -80,7 +80,7 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     job = {
         "state": "succeeded_with_gaps",
         "frames": {"total": 10, "ok": 7, "decode_error": 2, "failed": 1},
-        "gaps": [{"status": "decode_error"}, {"status": "missing"}],
+        "gaps": [{"status": "decode_error"}, {"status": "failed"}, {"status": "missing"}],
         "summary": {"gate": {"frames": 10, "skipped": 4, "skipped_fraction": 0.4}, "scenes": {"cut": 1}},
         "seconds": 2.0,
         "fps": 5.0,
@@ -90,7 +90,8 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
     assert done.code == 5
     assert done.out == (
-        f"10 frames (3 gaps, the file is cut off, 4 skipped by gate) in 2.0 s, 5.0 frames/s: {tmp_path}/frames.ndjson\n"
+        "10 frames (3 could not be read, in 2 gaps, the file is cut off, 4 skipped by gate) in 2.0 s, 5.0 frames/s: "
+        f"{tmp_path}/frames.ndjson\n"
     )
 
 

@@ -101,7 +101,7 @@ def test_pictures_and_clips_of_a_video_are_saved(at: Cvpipe, clip: Path, tmp_pat
     assert part.read_bytes()[4:8] == b"ftyp"
     missing = at("videos", "frame", video, "-n", "20", "-o", tmp_path / "none.png")
     assert missing.code == 2
-    assert "from 0 to 19; there is no 20" in missing.err
+    assert "there is no frame 20: the video has 20 frames, 0 to 19" in missing.err
     assert not (tmp_path / "none.png").exists()
 
 

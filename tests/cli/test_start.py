@@ -73,9 +73,10 @@ def test_every_command_explains_itself_and_speaks_json(path: tuple[str, ...], fo
 
 
 def test_every_command_is_documented(root: Path) -> None:
-    text = (root / "docs" / "cli.md").read_text(encoding="utf-8")
+    pages = {name: (root / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("cli", "models")}
     for path, found in commands():
-        assert f"`cvpipe {' '.join(path)}" in text
+        assert f"`cvpipe {' '.join(path)}" in pages["cli"]
+        text = "".join(pages.values()) if path[0] == "models" else pages["cli"]
         for parameter in found.params:
             if parameter.param_type_name == "option" and not parameter.hidden:
                 assert parameter.opts[0] in text, (path, parameter.opts)

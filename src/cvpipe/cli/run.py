@@ -68,12 +68,14 @@ def run(
     else:
         frames = job["frames"]
         lost = frames["total"] - frames["ok"]
-        notes = [f"{lost} gaps"] if lost else []
-        notes += ["the file is cut off" for gap in job["gaps"] if gap["status"] == "missing"]
+        inside = sum(gap["status"] != "missing" for gap in job["gaps"])
+        notes = [f"{lost} could not be read, in {output.count(inside, 'gap')}"] if lost else []
+        notes += ["the file is cut off"] if inside < len(job["gaps"]) else []
         notes += [f"{told['skipped']} skipped by {name}" for name, told in job["summary"].items() if "skipped" in told]
         noted = f" ({', '.join(notes)})" if notes else ""
         files = ", ".join(str(out / name) for name in job["exports"])
-        output.line(f"{frames['total']} frames{noted} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
+        total = output.count(frames["total"], "frame")
+        output.line(f"{total}{noted} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
     return exit_code_of_state(job["state"])
 
 

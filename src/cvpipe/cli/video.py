@@ -96,7 +96,7 @@ def frame(
             found = video.get_frame_played_at(time, view=view)
         else:
             found = video.get_frame_nearest(nearest or 0, view=view)
-        out.write_bytes(encode_picture(found.image, format=kind))
+        output.whole_file(out, encode_picture(found.image, format=kind))
         _warn(video.index)
     if as_json:
         output.as_json(
@@ -177,23 +177,22 @@ def sheet(
     damaged: list[int] = []
     with _opened(file, stream) as (video, decoders):
         numbers = sheet_numbers(video.index, columns * rows)
-        out.write_bytes(
-            render_sheet(
-                decoders,
-                file,
-                video.index,
-                columns=columns,
-                rows=rows,
-                width=width,
-                format=kind,
-                on_damaged=damaged.append,
-            )
+        picture = render_sheet(
+            decoders,
+            file,
+            video.index,
+            columns=columns,
+            rows=rows,
+            width=width,
+            format=kind,
+            on_damaged=damaged.append,
         )
+        output.whole_file(out, picture)
         _warn(video.index, damaged, "dark red on the sheet")
     if as_json:
         output.as_json({"saved": str(out), "frames": numbers, **_damage(damaged)})
     else:
-        output.line(f"{out}: {len(numbers)} of {len(video)} frames")
+        output.line(f"{out}: {len(numbers)} of {output.count(len(video), 'frame')}")
 
 
 @app.command()
@@ -238,9 +237,8 @@ def normalise(
     if as_json:
         output.as_json({"saved": str(out), "map": str(mapping), **made, **_damage(damaged)})
     else:
-        output.line(
-            f"{out}: {made['frames']} frames ({made['repeated']} repeated, {made['dropped']} dropped); {mapping}"
-        )
+        frames = output.count(made["frames"], "frame")
+        output.line(f"{out}: {frames} ({made['repeated']} repeated, {made['dropped']} dropped); {mapping}")
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def frame(
     """Save a frame as a picture: a PNG where the file's name says so, else a JPEG."""
     with open_client(url) as client:
         kind: Literal["jpg", "png"] = "png" if out.suffix.lower() == ".png" else "jpg"
-        out.write_bytes(client.frame_picture(video, number, width=width, format=kind))
+        output.whole_file(out, client.frame_picture(video, number, width=width, format=kind))
     _saved(out, as_json=as_json)
 
 
@@ -83,7 +83,7 @@ def sheet(
 ) -> None:
     """Save a contact sheet: evenly spaced frames with their times."""
     with open_client(url) as client:
-        out.write_bytes(client.sheet(video, columns=columns, rows=rows, width=width))
+        output.whole_file(out, client.sheet(video, columns=columns, rows=rows, width=width))
     _saved(out, as_json=as_json)
 
 

@@ -181,7 +181,8 @@ def _readable(error: ValidationError, number: int, stage: Any) -> InvalidPipelin
     field = ".".join([where, *path])
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         what = "a stage needs a `type`" if kind is None else f"there is no stage type {kind!r}"
-        return InvalidPipeline(f"{label}: {what}{hint(str(kind), kinds)}", field=f"{where}.type")
+        near = hint(kind if isinstance(kind, str) else "", kinds)
+        return InvalidPipeline(f"{label}: {what}{near}", field=f"{where}.type")
     label += f" ({kind})" if isinstance(kind, str) else ""
     if first["type"] == "extra_forbidden" and kind in kinds:
         known = [field.alias or name for name, field in kinds[kind].Options.model_fields.items() if name != "type"]
