@@ -12,6 +12,16 @@ from cvpipe.errors import InvalidRequest, explain
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
 
+
+def read_file(text: str) -> Path:
+    """The path that a video is named by. Raises: typer.BadParameter."""
+    if not text:
+        raise typer.BadParameter("wanted the name of a file, got ''")
+    if "://" in text:
+        raise typer.BadParameter(f"only files are read, not addresses: download {text!r} first")
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output; errors too, on standard error.")]
 Url = Annotated[str, typer.Option("--url", envvar="CVPIPE_URL", help="Address of the service.")]
 From = Annotated[float | None, typer.Option("--from", help="Seconds since the first frame. Default: the start.")]

@@ -9,7 +9,7 @@ import typer
 
 from cvpipe.cli import extras, output
 from cvpipe.cli.exits import ExitCode, exit_code_of_state
-from cvpipe.cli.options import From, Json, Threads, To, load_settings
+from cvpipe.cli.options import From, Json, Threads, To, load_settings, read_file
 
 if TYPE_CHECKING:
     from cvpipe.job import TimeRange
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(
     *,
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", parser=read_file, help="The video file.")],
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made where it is missing.")],
     chunk_seconds: Annotated[float, typer.Option(min=0.2, max=120, help="Length of a unit of work, about.")] = 10,

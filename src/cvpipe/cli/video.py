@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cvpipe.cli import extras, facts, output
-from cvpipe.cli.options import From, Json, To, load_settings
+from cvpipe.cli.options import From, Json, To, load_settings, read_file
 from cvpipe.cli.run import read_range
 from cvpipe.errors import InvalidRequest
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The video file.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", parser=read_file, help="The video file.")]
 Stream = Annotated[
     int | None,
     typer.Option(
