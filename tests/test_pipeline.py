@@ -67,7 +67,7 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
     ("stages", "field", "words"),
     [
         pytest.param([{"type": "edgse"}], "pipeline.stages.0.type", "did you mean 'edges'", id="unknown type"),
-        pytest.param([{}], "pipeline.stages.0.type", "needs a `type`", id="no type"),
+        pytest.param([{}], "pipeline.stages.0.type", "needs a `type` (there is: caption, ", id="no type"),
         pytest.param(
             [{"type": "constant_rate"}],
             "pipeline.stages.0.fps",

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from cvpipe.api.problems import TYPES
+from cvpipe.cli.output import whole_file
 from cvpipe.errors import VideoError
 from cvpipe.video import Decoders, Limits, Video
 from tests.cli.conftest import Cvpipe
@@ -414,3 +415,34 @@ def test_the_page_names_each_code_of_a_video_that_can_not_be_read(root: Path) ->
     codes = {kind.code for kind in VideoError.__subclasses__()} | {"decoder_unavailable", "too_large"}
     assert codes <= TYPES.keys()
     assert {code for code in codes if f"| `{code}` |" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        pytest.param("", "wanted the name of a file, got ''", id="empty"),
+        pytest.param("http://host/x.mp4", "only files are read, not addresses", id="address"),
+    ],
+)
+def test_a_video_is_named_by_its_file(name: str, told: str, cvpipe: Cvpipe) -> None:
+    done = cvpipe("video", "probe", name)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+def test_a_picture_that_can_not_be_written_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(b"before")
+
+    def full(part: Path, _data: bytes) -> int:
+        with part.open("wb") as file:
+            file.write(b"ha")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        whole_file(path, b"half")
+    assert [file.name for file in tmp_path.iterdir()] == ["x.png"]
+    assert path.read_bytes() == b"before"

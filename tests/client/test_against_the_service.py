@@ -255,4 +255,4 @@ def test_what_the_service_has_can_be_listed(connect_to: ConnectTo, service: Serv
     client = connect_to(service.url)
     assert "decimate" in [stage["type"] for stage in client.stages()]
     assert all("stages" in pipeline for pipeline in client.pipelines())
-    assert client.models() == []
+    assert [model["name"] for model in client.models()] == ["drawn-street"]  # the one that comes with cvpipe

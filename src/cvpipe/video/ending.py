@@ -57,7 +57,8 @@ def truncation(
     if missing and frames and (stop is None or source.container_name == "avi"):
         # AVI's duration is guessed by what is there, and so less than its frames take.
         stop = round(seconds * (frames + missing) / frames, 6)
-    message = f"the file is cut off: {frames} frames ({seconds:g} s) are there"
+    there = "1 frame" if frames == 1 else f"{frames} frames"
+    message = f"the file is cut off: {there} ({seconds:g} s) {'is' if frames == 1 else 'are'} there"
     if missing or stop:
         claims = [*([f"{frames + missing} frames"] if missing else []), *([f"{stop:g} s"] if stop else [])]
         message += f", its header claims {' and '.join(claims)}"
