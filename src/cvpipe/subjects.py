@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from cvpipe.crops import Crop, Fit
+from cvpipe.crops import Crop, Fit, label_rows
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, View
-from cvpipe.inference.cards import ModelCard, Task
-from cvpipe.models import Family, Outputs, family
+from cvpipe.inference.cards import ModelCard, Task, nearest
+from cvpipe.models import Family, MapFamily, Outputs, family
+from cvpipe.network import Network
 from cvpipe.results import Found, Objects
 
 STAGE_OF_TASK: dict[Task, str] = {
@@ -57,36 +58,11 @@ Grow = Annotated[
 _GROUP = 64
 """Crops in memory at once, at least; always whole batches of the network."""
 
+_BACKGROUND = "background"
+
 T = TypeVar("T")
 FamilyT = TypeVar("FamilyT", bound=Family)
 Read = Callable[[Sequence[Outputs], Sequence[Crop]], Sequence[T]]
-
-
-class Network(Protocol):
-    """What is needed of a `cvpipe.stages.Network`."""
-
-    @property
-    def card(self) -> Any:
-        """The model's card."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """How many pictures to hand over in one call for best use of the device."""
-        ...
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs for one picture of the card's size."""
-        ...
-
-    def input_view(self, upstream: View) -> View:
-        """The view that the network wants of a frame."""
-        ...
-
-    def run(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[Any]:
-        """Raw outputs for each picture."""
-        ...
 
 
 def family_for(
@@ -105,6 +81,52 @@ def family_for(
         raise InvalidPipeline(f"model {card.ref} is for {card.task} ({card.family}): {hint}", field=f"{stage}.model")
     found.check(network.output_shapes, card)
     return found
+
+
+def places_of(
+    card: ModelCard, labels: Sequence[str], names: Sequence[str], *, what: str, field: str
+) -> tuple[int, ...]:
+    """Where names are among the labels that a card's network tells, ascending.
+
+    what: names are of (class, part), for messages. Raises: InvalidPipeline with the nearest where one is not there.
+    """
+    for name in names:
+        if name not in labels:
+            raise InvalidPipeline(f"model {card.ref} knows no {what} {name!r}{nearest(name, labels)}", field=field)
+    return tuple(i for i, label in enumerate(labels) if label in names)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMaps:
+    """Reads maps of a card's labels: masks of those wanted, all but the background where none are named."""
+
+    family: MapFamily
+    card: ModelCard
+    wanted: tuple[int, ...]
+    threshold: float
+
+    @classmethod
+    def of(
+        cls,
+        family: MapFamily,
+        card: ModelCard,
+        names: Sequence[str] | None,
+        *,
+        what: str,
+        field: str,
+        threshold: float,
+    ) -> Self:
+        """names, what, field: see `places_of`. threshold: see `label_rows`. Raises: InvalidPipeline."""
+        names = names or [label for label in card.labels if label != _BACKGROUND]
+        return cls(family, card, places_of(card, card.labels, names, what=what, field=field), threshold)
+
+    def read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[list[dict[str, Any]]]:
+        """For each crop `[{"label", "area", "mask"}, ...]`, the largest first."""
+        grids = self.family.decode(outputs, (crops[0].width, crops[0].height), self.card)
+        return [
+            label_rows(crop, grid, self.card.labels, self.wanted, threshold=self.threshold)
+            for crop, grid in zip(crops, grids, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from cvpipe.frames import View
 from cvpipe.inference import OnnxTools, find_card
 from cvpipe.inference.labels import COCO, VOC
 from cvpipe.modelfiles import Limits, Wish, add_model, check, examine, process, remove
+from cvpipe.modelfiles.found import Found
 from tests.modelfiles.networks import cells, network, table, ultralytics, write, yolox
 
 LIMITS = Limits(memory_bytes=3 * 2**30, seconds=60)
@@ -28,9 +29,9 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if request.node.get_closest_marker("real_process") is not None:
         return
 
-    def looked_at(file: Path, wish: Wish, name: str, limits: Limits) -> tuple[process.Found, bytes | None]:
+    def looked_at(file: Path, wish: Wish, name: str, limits: Limits) -> tuple[Found, bytes | None]:
         found, kept = examine.examine(file.read_bytes(), wish, name)
-        return process.Found.model_validate(found.model_dump(mode="json")), kept if found.edited else None
+        return Found.model_validate(found.model_dump(mode="json")), kept if found.edited else None
 
     monkeypatch.setattr(process, "examine", looked_at)
 

@@ -15,8 +15,8 @@ from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Json, load_settings
 
 if TYPE_CHECKING:
+    from cvpipe.network import Network
     from cvpipe.settings import Settings
-    from cvpipe.stages import Network
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="`name`, or `name@version`.")]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,17 +12,11 @@ from cvpipe import stages
 from cvpipe.errors import InvalidRequest
 from cvpipe.exports.annotated import Annotator
 from cvpipe.frames import Frame, Image, View
-from cvpipe.inference.cards import ModelCard, Task
+from cvpipe.inference.cards import ModelCard
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.results import FrameRecord
 from cvpipe.stages import FrameStage, Tools
-
-STAGES: Final[Mapping[Task, str]] = {
-    "detection": "detect", "faces": "detect", "instance-segmentation": "detect", "pose": "pose",
-    "semantic-segmentation": "segment", "human-parsing": "parse", "classification": "classify", "embedding": "embed",
-    "depth": "depth", "captioning": "caption",
-}  # fmt: skip
-"""The stage that runs models of a task."""
+from cvpipe.subjects import STAGE_OF_TASK
 
 _MAX_PIXELS: Final = 64 * 2**20
 
@@ -49,8 +43,8 @@ def preview_frame(card: ModelCard, tools: Tools, path: Path, number: int) -> tup
 
 
 def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, *, number: int = 0) -> tuple[FrameRecord, bytes]:
-    kind = STAGES.get(card.task, "")
-    if kind not in stages.discover():
+    kind = STAGE_OF_TASK[card.task]
+    if "model" not in stages.discover()[kind].Options.model_fields:  # text is read by several networks together
         raise InvalidRequest(f"no stage shows models for {card.task} on a picture", field="image")
     spec = parse_pipeline({"name": "preview", "stages": [{"type": kind, "model": card.ref}]})
     (stage,) = spec.make_stages()

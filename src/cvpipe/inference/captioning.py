@@ -10,20 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image, View
-from cvpipe.inference.cards import ModelCard
+from cvpipe.inference.cards import ModelCard, read_options
 from cvpipe.inference.decoding import Decoder, Graph, embedded
 from cvpipe.inference.devices import Device
 from cvpipe.inference.generation import CaptionOptions, Search, Sentence
+from cvpipe.network import Network
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -31,33 +31,6 @@ Ints = npt.NDArray[np.int64]
 _TRIAL_SECONDS = 60.0
 _GPU_PICTURES = 8
 _MAX_TOKENIZER_BYTES = 64 << 20
-
-
-class Encoder(Protocol):
-    """What is needed of a `cvpipe.stages.Network`: the encoder of pictures."""
-
-    @property
-    def card(self) -> Any:
-        """The model's card."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """How many pictures to hand over in one call for best use of the device."""
-        ...
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs for one picture of the card's size."""
-        ...
-
-    def input_view(self, upstream: View) -> View:
-        """The view that the network wants of a frame."""
-        ...
-
-    def run(self, images: Sequence[Image]) -> list[tuple[Any, ...]]:
-        """Raw outputs for each picture."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +52,13 @@ class Captioner:
     always so many at once. Memory: the keys and values of `num_beams` sentences for each of them.
     """
 
-    def __init__(self, encoder: Encoder, *, device: Device) -> None:
+    def __init__(self, encoder: Network, *, device: Device) -> None:
         """encoder: the network of the card's `file`. Raises: InvalidModel."""
         self.card: ModelCard = encoder.card
         self._encoder = encoder
         self._pictures = 1 if device == "cpu" else _GPU_PICTURES
         try:
-            self.options = caption_options(self.card)
+            self.options = read_options(self.card, CaptionOptions)
             self._which = _cells(encoder.output_shapes)
             self._tokenizer = _tokenizer(self.card.read_file("tokenizer"))
             graphs = {
@@ -220,16 +193,6 @@ def _padded(sentences: Ints, length: int) -> Ints:
     """Those of a search that is over are as long as the others; nobody reads what follows them."""
     missing = length - sentences.shape[1]
     return np.pad(sentences, ((0, 0), (0, missing)), mode="edge") if missing else sentences
-
-
-def caption_options(card: ModelCard) -> CaptionOptions:
-    """The card's options. Raises: InvalidModel."""
-    try:
-        return CaptionOptions.model_validate(dict(card.options))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(("options", *(str(part) for part in first["loc"])))
-        raise InvalidModel(f"{where}: {first['msg']}", field=where) from error
 
 
 def _cells(shapes: Sequence[tuple[int, ...]]) -> int:

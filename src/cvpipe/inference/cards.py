@@ -22,7 +22,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -72,6 +72,9 @@ _SHORTHANDS: Mapping[str, Mapping[str, Any]] = {
     "skeleton": SKELETON_SHORTHANDS,
 }
 _LABELLED = frozenset(("detection", "faces", "instance-segmentation", "semantic-segmentation", "human-parsing"))
+
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class InputSpec(BaseModel):
@@ -305,6 +308,16 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
             return card
     versions = ", ".join(card.version for card in cards)
     raise NotFound(f"the model {name!r} has no version {version!r}; there is {versions}", field="model")
+
+
+def read_options(card: ModelCard, kind: type[OptionsT]) -> OptionsT:
+    """The card's `options`, as `kind` describes them. Raises: InvalidModel with the wrong one's path in `field`."""
+    try:
+        return kind.model_validate(dict(card.options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(("options", *(str(part) for part in first["loc"])))
+        raise InvalidModel(f"{where}: {first['msg']}", field=where) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from cvpipe.errors import InvalidModel, ModelExternalData, ModelTooComplex, ModelUnreadable
+from cvpipe.inference.cards import InputSpec
 
 MAX_NODES = 50_000
 MAX_NESTING = 4
@@ -82,6 +83,15 @@ def image_input(model: ModelProto, layout: str, extra: Collection[str] = ()) -> 
     if channels not in (3, None):
         raise InvalidModel(f"wanted an input of 3 channels ({layout}), got {dims}: {left[0].name}")
     return ImageInput(name=left[0].name, batch=batch, height=height, width=width, batched=batched)
+
+
+def card_input(model: ModelProto, spec: InputSpec) -> ImageInput:
+    """The input for pictures, which has to take those of a card. Raises: InvalidModel."""
+    image = image_input(model, spec.layout, spec.extra)
+    for name, wanted, got in (("width", spec.width, image.width), ("height", spec.height, image.height)):
+        if got not in (None, wanted):
+            raise InvalidModel(f"the network's {name} is {got}, the card says {wanted}", field=f"input.{name}")
+    return image
 
 
 def freed(model: ModelProto, layout: str, extra: Collection[str] = ()) -> ModelProto:

@@ -17,9 +17,9 @@ _MAP_STRIDES = (4, 2, 1, 8, 16, 32)
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (8,), (16,), (32,))
 
 
-def trial_picture(width: int, height: int) -> Image:
+def trial_picture(width: int, height: int, *, seed: int = 0) -> Image:
     """A made-up picture in blocks of 16 pixels, so that each grid cell sees something of its own."""
-    blocks = np.random.default_rng(0).integers(0, 256, (-(-height // 16), -(-width // 16), 3), dtype=np.uint8)
+    blocks = np.random.default_rng(seed).integers(0, 256, (-(-height // 16), -(-width // 16), 3), dtype=np.uint8)
     return np.ascontiguousarray(blocks.repeat(16, axis=0).repeat(16, axis=1)[:height, :width])
 
 

@@ -22,7 +22,7 @@ from cvpipe.inference.choice import Ask, Choice
 from cvpipe.inference.devices import Device, is_gpu, kind_of
 from cvpipe.inference.feeds import Feed, Feeder
 from cvpipe.inference.findings import Findings
-from cvpipe.inference.graphs import ImageInput, freed, image_input, read_graph
+from cvpipe.inference.graphs import ImageInput, card_input, freed, read_graph
 from cvpipe.inference.likeness import Outputs, answers_alike, trial_picture
 from cvpipe.inference.meters import Meters, Use
 from cvpipe.inference.precision import halved
@@ -75,10 +75,7 @@ class OnnxNetwork:
         try:
             raw = card.read()
             model = read_graph(raw)
-            image = image_input(model, spec.layout, spec.extra)
-            for name, wanted, got in (("width", spec.width, image.width), ("height", spec.height, image.height)):
-                if got not in (None, wanted):
-                    raise InvalidModel(f"the network's {name} is {got}, the card says {wanted}", field=f"input.{name}")
+            image = card_input(model, spec)
             if findings is None:
                 session = self._session(raw, model)
                 self._feeder = Feeder(session, image.name, spec)

@@ -5,12 +5,7 @@ Defaults are those of the networks in the package `rapidocr` as `read_text` uses
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from cvpipe.errors import InvalidModel
-from cvpipe.inference.cards import ModelCard
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class DetectionOptions(BaseModel):
@@ -39,16 +34,3 @@ class RecognitionOptions(BaseModel):
     """A recogniser's options: none; its dictionary is a file, or in the network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
-
-
-def options_of(card: ModelCard, kind: type[OptionsT]) -> OptionsT:
-    """The card's options. Raises: InvalidModel."""
-    try:
-        return kind.model_validate(dict(card.options))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(("options", *(str(part) for part in first["loc"])))
-        raise InvalidModel(f"{where}: {first['msg']}", field=where) from error

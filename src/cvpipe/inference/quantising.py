@@ -84,7 +84,7 @@ class Quantiser:
 
         try:
             with _quiet():
-                # Weights of 7 bits (reduce_range) would never overflow without VNNI, but lost more when measured.
+                # Weights of 7 bits (reduce_range) never overflow without VNNI; which loses less is undecided.
                 quantizer = QDQQuantizer(
                     load_model_with_shape_infer(self._prepared), self._per_channel, False, QuantType.QInt8,
                     QuantType.QUInt8, self._ranges, [], list(recipe.excluded), _operators(), {},

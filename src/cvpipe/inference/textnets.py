@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from cvpipe.errors import ExtraMissing, InvalidModel
 from cvpipe.frames import Image
-from cvpipe.inference.cards import InputSpec, ModelCard
+from cvpipe.inference.cards import InputSpec, ModelCard, read_options
 from cvpipe.inference.devices import Device, is_gpu
-from cvpipe.inference.ppocr import AngleOptions, DetectionOptions, RecognitionOptions, options_of
+from cvpipe.inference.ppocr import AngleOptions, DetectionOptions, RecognitionOptions
 from cvpipe.inference.sessions import open_session, run_session
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class LineDetector:
     def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device) -> None:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         self._cv2, self._spec = cv2, None if card is None else card.input
-        self._options = DetectionOptions() if card is None else options_of(card, DetectionOptions)
+        self._options = DetectionOptions() if card is None else read_options(card, DetectionOptions)
         self._session = open_session(_packaged(_DETECTOR) if card is None else card.read(), device=device)
         self._input, shape = _picture_input(self._session)
         self._fixed = (shape[3], shape[2]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
@@ -111,7 +111,7 @@ class LineTurner:
     def __init__(self, cv2: Any, card: ModelCard, *, device: Device) -> None:
         """Raises: InvalidModel."""
         self._cv2, self._spec = cv2, card.input
-        self._threshold = options_of(card, AngleOptions).threshold
+        self._threshold = read_options(card, AngleOptions).threshold
         self._session = open_session(card.read(), device=device)
         self._input, _ = _picture_input(self._session)
 
@@ -135,7 +135,7 @@ class LineReader:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         self._cv2, self._spec = cv2, None if card is None else card.input
         if card is not None:
-            options_of(card, RecognitionOptions)
+            read_options(card, RecognitionOptions)
         self._session = open_session(_packaged(_RECOGNISER) if card is None else card.read(), device=device)
         self._input, shape = _picture_input(self._session)
         self._height = _HEIGHT if self._spec is None else self._spec.height

@@ -20,6 +20,7 @@ from cvpipe.inference.batching import with_free_batch
 from cvpipe.inference.cards import InputSpec
 from cvpipe.inference.feeds import Feeder
 from cvpipe.inference.graphs import image_input
+from cvpipe.inference.likeness import trial_picture
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -192,13 +193,8 @@ def same(a: Trial, b: Trial) -> bool:
 
 
 def pictures(spec: InputSpec, count: int) -> list[Image]:
-    """Made-up pictures in blocks of 16 pixels, so that each grid cell sees something of its own."""
-    made = []
-    for seed in range(count):
-        rows, columns = -(-spec.height // 16), -(-spec.width // 16)
-        blocks = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
-        made.append(np.ascontiguousarray(blocks.repeat(16, axis=0).repeat(16, axis=1)[: spec.height, : spec.width]))
-    return made
+    """Made-up pictures of the network's size, each another one."""
+    return [trial_picture(spec.width, spec.height, seed=seed) for seed in range(count)]
 
 
 def versions() -> dict[str, str]:

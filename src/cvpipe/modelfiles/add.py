@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from cvpipe.errors import InvalidModel, ModelCrashed
 from cvpipe.inference.cards import ModelCard
 from cvpipe.modelfiles import folder, process
+from cvpipe.modelfiles.found import Found
 from cvpipe.modelfiles.wish import Wish
 
 
@@ -20,7 +21,7 @@ class Added:
 
     card: ModelCard
     new: bool
-    found: process.Found
+    found: Found
 
 
 def add_model(

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from onnx import ModelProto
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from cvpipe.errors import InvalidModel, ModelUnrecognised
 from cvpipe.inference.cards import Extra, InputSpec, ModelCard
 from cvpipe.inference.fusing import with_pixels_in
-from cvpipe.inference.graphs import image_input, read_graph
+from cvpipe.inference.graphs import card_input, image_input, read_graph
 from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, same
+from cvpipe.modelfiles.found import Found
 from cvpipe.modelfiles.proposals import Facts, Proposal, class_names, proposals, usual_input
 from cvpipe.modelfiles.wish import Wish
 from cvpipe.models import discover, family, options_of
@@ -26,24 +27,6 @@ _USUAL_SIZE: Final = (640, 640)
 _LINE_HEIGHTS: Final = (32, 48)
 _LINE_WIDTH: Final = 320
 _CLASSIFIED_WITHOUT: Final = frozenset({"embedding", "depth", "text", "captioning"})
-
-
-class Found(BaseModel):
-    """What was found out. card: what its `model.yaml` says, without version, file and sha256.
-
-    why: the family's reason, in one line. others: further families that would read it. notes: what to know of it.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    card: dict[str, Any]
-    why: str = Field(max_length=2000)
-    others: list[str] = Field(default_factory=list, max_length=50)
-    notes: list[str] = Field(default_factory=list, max_length=50)
-    shapes: list[list[int]] = Field(default_factory=list, max_length=1000)
-    milliseconds: float = Field(default=0, ge=0, allow_inf_nan=False)
-    edited: bool = False
-    batch: int | None = None
 
 
 def examine(raw: bytes, wish: Wish, name: str) -> tuple[Found, bytes]:
@@ -108,13 +91,7 @@ def check(raw: bytes, card: ModelCard) -> list[tuple[str, bool, str]]:
         what = "graph"
         model = read_graph(raw)
         said = declared(model)
-        image = image_input(model, card.input.layout, card.input.extra)
-        for side, wanted, got in (
-            ("width", card.input.width, image.width),
-            ("height", card.input.height, image.height),
-        ):
-            if got not in (None, wanted):
-                raise InvalidModel(f"the network's {side} is {got}, the card says {wanted}")
+        card_input(model, card.input)
         step(what, f"{said.nodes} nodes, input {_shown(said.inputs)}, output {_shown(said.outputs)}")
         what = "trial run"
         outcome = Trial(raw, model, card.input).outcome()

@@ -57,13 +57,8 @@ def keep(models_path: Path, content: dict[str, Any], raw: bytes, *, made_from: s
         there = {card.version for card in known} | {path.name for path in models_path.glob(f"{name}/*")}
         numbers = [int(version) for version in there if version.isdecimal() and len(version) < _DIGITS]
         card = ModelCard.model_validate({**whole, "version": str(max(numbers, default=0) + 1)})
-        try:
-            _put(models_path, card, raw)
-        except FileExistsError:
-            continue  # somebody else was faster
-        except OSError as error:
-            raise Unavailable(f"the model can't be stored: {error.strerror or error}") from error
-        return find_card(models_path, card.ref), True
+        if _put(models_path, card, raw):
+            return find_card(models_path, card.ref), True
     raise Conflict(f"the model {name!r} is being changed by others; try again")
 
 
@@ -80,13 +75,8 @@ def keep_as(models_path: Path, card: ModelCard, raw: bytes) -> tuple[ModelCard, 
                 return known, False
         if (models_path / card.name / version).exists():
             continue
-        try:
-            _put(models_path, wanted, raw)
-        except FileExistsError:
-            continue  # somebody else was faster
-        except OSError as error:
-            raise Unavailable(f"the model can't be stored: {error.strerror or error}") from error
-        return find_card(models_path, wanted.ref), True
+        if _put(models_path, wanted, raw):
+            return find_card(models_path, wanted.ref), True
     raise Conflict(f"there are many versions {card.version} of the model {card.name!r}; remove some")
 
 
@@ -156,7 +146,18 @@ def _content(card: ModelCard) -> dict[str, Any]:
     return card.model_dump(exclude={"version", "file", "profile"})
 
 
-def _put(models_path: Path, card: ModelCard, raw: bytes) -> None:
+def _put(models_path: Path, card: ModelCard, raw: bytes) -> bool:
+    """Store a version; False where somebody else was faster. Raises: Unavailable where it can't be stored."""
+    try:
+        _rename_into(models_path, card, raw)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"the model can't be stored: {error.strerror or error}") from error
+    return True
+
+
+def _rename_into(models_path: Path, card: ModelCard, raw: bytes) -> None:
     """Raises: FileExistsError where the version is there; OSError."""
     target = models_path / card.name / card.version
     aside = models_path / INCOMING / secrets.token_hex(8) / card.name

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from cvpipe import errors
 from cvpipe.errors import InvalidModel, ModelCrashed, ModelTimeout, TooLarge, Unavailable
 from cvpipe.inference.cards import ModelCard
+from cvpipe.modelfiles.found import Found
 from cvpipe.modelfiles.wish import Wish
 from cvpipe.settings import Settings
 
@@ -31,21 +32,6 @@ _ANSWER_BYTES: Final = 32 * 2**20
 _ERRORS: Final[Mapping[str, type[InvalidModel]]] = {
     cls.code: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, InvalidModel)
 }
-
-
-class Found(BaseModel):
-    """What a process that tried a model says of it; the same as `examine.Found`, taken with care."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    card: dict[str, Any]
-    why: str = Field(max_length=2000)
-    others: list[str] = Field(max_length=50)
-    notes: list[str] = Field(max_length=50)
-    shapes: list[list[int]] = Field(max_length=1000)
-    milliseconds: float = Field(ge=0, allow_inf_nan=False)
-    edited: bool
-    batch: int | None
 
 
 class Step(BaseModel):

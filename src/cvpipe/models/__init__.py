@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
-from cvpipe.inference.cards import ModelCard, Task, nearest
+from cvpipe.inference.cards import ModelCard, Task, nearest, read_options
 from cvpipe.models.suppression import Places, kept_boxes
 
 Floats = npt.NDArray[np.float32]
@@ -166,13 +166,11 @@ def stacked(outputs: Sequence[Outputs], which: int) -> npt.NDArray[Any]:
 def options_of(family: Family, card: ModelCard) -> Any:
     """The card's `options`, read by its family. Raises: InvalidModel."""
     try:
-        return family.Options.model_validate(dict(card.options))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(("options", *(str(part) for part in first["loc"])))
+        return read_options(card, family.Options)
+    except InvalidModel as error:
         known = ", ".join(family.Options.model_fields) or "none"
         raise InvalidModel(
-            f"model {card.ref}: {where}: {first['msg']}; options of {family.kind}: {known}", field=where
+            f"model {card.ref}: {error.message}; options of {family.kind}: {known}", field=error.field
         ) from error
 
 

@@ -10,7 +10,8 @@ model and a subclass of one of
 - `Reshaper`     changes the picture that later stages see (`resize`, `channels`, `crop`);
 - `Tiler`        lets later stages see a frame in several pictures, and merges what they find (`tiles`);
 - `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`),
-  maybe at some frames before it too (`scenes`, `motion_gate`);
+  maybe at some frames before it too (`scenes`, `motion_gate`); a `NetworkStage` shows frames or objects to a network
+  and has values to say (`classify`, `embed`);
 - `SequenceStage` looks at records in order, without pixels (`track`);
 - `JobStage`     makes a file of the whole video (`normalise`).
 """
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
 from cvpipe.frames import Frame, Timeline, View
+from cvpipe.network import Network
 from cvpipe.results import Found, FrameRecord, Objects
+
+if TYPE_CHECKING:
+    from cvpipe.subjects import Subjects
 
 Scope = Literal["frame", "sequence", "crop", "job"]
 
@@ -56,33 +61,6 @@ class StageOptions(BaseModel):
         pattern=r"^[a-z][a-z0-9-]*$",
         description="Run the stage as a service of its own, on this queue. Default: with its neighbours.",
     )
-
-
-class Network(Protocol):
-    """A neural network ready to run; made by `Tools.network`. Safe to call from several threads."""
-
-    @property
-    def card(self) -> Any:
-        """The model's card (`cvpipe.inference.cards.ModelCard`)."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
-        ...
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs for one picture of the card's size, without the batch dimension."""
-        ...
-
-    def input_view(self, upstream: View) -> View:
-        """The view that the network wants of a frame of which earlier steps made `upstream`."""
-        ...
-
-    def run(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[tuple[npt.NDArray[np.float32], ...]]:
-        """Raw outputs for each picture (of the shape of `input_view`), without the batch dimension."""
-        ...
 
 
 class Tools(Protocol):
@@ -278,6 +256,49 @@ class FrameStage(Stage[OptionsT]):
         What comes next is the beginning of a chunk, or what follows a frame that was damaged or that an earlier stage
         had skipped.
         """
+
+
+class NetworkStage(FrameStage[OptionsT]):
+    """Shows a network whole frames, or with `of` the objects of another stage; its options have `model` and `of`.
+
+    `open` sets `_subjects`, what the network is shown. It adds no objects, unless a subclass says so.
+    """
+
+    device = "gpu"
+    _subjects: Subjects
+
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
+    def references(self) -> tuple[str, ...]:
+        """The stage whose objects are looked at."""
+        of = cast("_Asked", self.options).of
+        return () if of is None else (of,)
+
+    def models(self) -> tuple[str, ...]:
+        """The model asked for."""
+        return (cast("_Asked", self.options).model,)
+
+    def view(self, upstream: View) -> View:
+        """The network's canvas; with `of` the frame as it is."""
+        return self._subjects.view(upstream)
+
+    @property
+    def batch(self) -> int:
+        """As many frames as the network takes pictures in one call."""
+        return self._subjects.batch
+
+
+class _Asked(Protocol):
+    """Options of a `NetworkStage`."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def of(self) -> str | None: ...
 
 
 class SequenceStage(Stage[OptionsT]):

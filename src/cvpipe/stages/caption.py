@@ -14,7 +14,7 @@ from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, Image, View
 from cvpipe.models import family
 from cvpipe.results import Found, FrameRecord, Objects
-from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import STAGE_OF_TASK, Grow, ModelRef, Of, Subjects
 
 _SLACK = 1e-9  # of an interval: 0.3 s is the third tenth of a second, whatever binary fractions say
@@ -98,33 +98,17 @@ class _Speaker:
         return list(self.captioner.run(images, **self.wish))
 
 
-class Caption(FrameStage[CaptionOptions]):
+class Caption(NetworkStage[CaptionOptions]):
     """Say a sentence about each frame, the first frame of each scene, or each object of another stage.
 
     Values, under the stage's name: `text`, and `score`, the geometric mean of the probabilities of its tokens.
     """
 
     Options = CaptionOptions
-    device = "gpu"
-
-    _subjects: Subjects
-
-    @property
-    def finds_objects(self) -> bool:
-        """Values only."""
-        return False
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects are looked at."""
-        return () if self.options.of is None else (self.options.of,)
 
     def boundaries(self) -> tuple[str, ...]:
         """The stage that finds scenes."""
         return (self.options.scenes or "scenes",) if self.options.per == "scene" else ()
-
-    def models(self) -> tuple[str, ...]:
-        """The model asked for."""
-        return (self.options.model,)
 
     def open(self, tools: Tools) -> None:
         """Load the networks. Raises: NotFound, InvalidModel, InvalidPipeline where the model is for another task."""
@@ -142,15 +126,6 @@ class Caption(FrameStage[CaptionOptions]):
         wish = {"prompt": options.prompt, "beams": options.beams, "max_new_tokens": options.max_new_tokens}
         speaker = _Speaker(captioner, wish)
         self._subjects = Subjects(speaker, tools.cv2, self.name, of=options.of, grow=options.grow)
-
-    def view(self, upstream: View) -> View:
-        """The network's canvas; with `of` the frame as it is."""
-        return self._subjects.view(upstream)
-
-    @property
-    def batch(self) -> int:
-        """As many frames as the networks take pictures in one call."""
-        return self._subjects.batch
 
     def wants(self, record: FrameRecord, before: float | None) -> bool:
         """The frames that begin a scene or an interval; all of them without either."""

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from cvpipe.crops import Crop
-from cvpipe.frames import Frame, View
+from cvpipe.frames import Frame
 from cvpipe.models import Outputs, VectorFamily
 from cvpipe.results import Found, Objects
-from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
 
 
@@ -33,28 +33,13 @@ class ClassifyOptions(StageOptions):
     )
 
 
-class Classify(FrameStage[ClassifyOptions]):
+class Classify(NetworkStage[ClassifyOptions]):
     """Name the likeliest labels of each frame, or of each object of another stage."""
 
     Options = ClassifyOptions
-    device = "gpu"
 
-    _subjects: Subjects
     _family: VectorFamily
     _threshold: float
-
-    @property
-    def finds_objects(self) -> bool:
-        """Values only."""
-        return False
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects are looked at."""
-        return () if self.options.of is None else (self.options.of,)
-
-    def models(self) -> tuple[str, ...]:
-        """The model asked for."""
-        return (self.options.model,)
 
     def open(self, tools: Tools) -> None:
         """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where the model is for another task."""
@@ -65,15 +50,6 @@ class Classify(FrameStage[ClassifyOptions]):
         one_is_right = network.card.options.get("activation", "softmax") == "softmax"
         default = 0.0 if one_is_right else network.card.score_threshold
         self._threshold = default if options.threshold is None else options.threshold
-
-    def view(self, upstream: View) -> View:
-        """The network's canvas; with `of` the frame as it is."""
-        return self._subjects.view(upstream)
-
-    @property
-    def batch(self) -> int:
-        """As many frames as the network takes pictures in one call."""
-        return self._subjects.batch
 
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"top": [{"label", "score"}, ...]}` of each frame or object, the likeliest first."""

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from cvpipe.crops import Crop
-from cvpipe.frames import Frame, View
+from cvpipe.frames import Frame
 from cvpipe.models import MapFamily, Outputs
 from cvpipe.results import Found, Objects
-from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import ModelRef, Subjects, family_for
 
 
@@ -31,42 +31,18 @@ class DepthOptions(StageOptions):
     )
 
 
-class Depth(FrameStage[DepthOptions]):
+class Depth(NetworkStage[DepthOptions]):
     """Estimate depth: its least, median and greatest value on a frame, and the median in each box of another stage."""
 
     Options = DepthOptions
-    device = "gpu"
 
-    _subjects: Subjects
     _family: MapFamily
-
-    @property
-    def finds_objects(self) -> bool:
-        """Values only."""
-        return False
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects get a depth."""
-        return () if self.options.of is None else (self.options.of,)
-
-    def models(self) -> tuple[str, ...]:
-        """The model asked for."""
-        return (self.options.model,)
 
     def open(self, tools: Tools) -> None:
         """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where the model is for another task."""
         network = tools.network(self.options.model)
         self._family = family_for(network, MapFamily, tasks=("depth",), stage=self.name)
         self._subjects = Subjects(network, tools.cv2, self.name)
-
-    def view(self, upstream: View) -> View:
-        """The canvas that the network takes."""
-        return self._subjects.view(upstream)
-
-    @property
-    def batch(self) -> int:
-        """As many frames as the network takes in one call."""
-        return self._subjects.batch
 
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"min", "median", "max", "unit"}` of each frame; with `of` also `{"median"}` of each object."""

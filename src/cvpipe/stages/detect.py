@@ -11,11 +11,12 @@ from pydantic import Field
 
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, View
-from cvpipe.inference.cards import nearest
 from cvpipe.models import Boxes, Limits, ObjectFamily, family, label_names
 from cvpipe.models.patches import mask_on_source
+from cvpipe.network import Network
 from cvpipe.results import Found, Objects
-from cvpipe.stages import FrameStage, Network, StageOptions, Tools
+from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.subjects import places_of
 
 
 class DetectOptions(StageOptions):
@@ -74,12 +75,8 @@ class Detect(FrameStage[DetectOptions]):
         self._family = found
         self._family.check(network.output_shapes, card)
         self._labels = label_names(card)
-        for name in self.options.classes or ():
-            if name not in self._labels:
-                hint = nearest(name, self._labels)
-                raise InvalidPipeline(f"model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes")
-        wanted = self.options.classes
-        self._classes = frozenset(i for i, label in enumerate(self._labels) if label in wanted) if wanted else None
+        wanted, field = self.options.classes, f"{self.name}.classes"
+        self._classes = frozenset(places_of(card, self._labels, wanted, what="class", field=field)) if wanted else None
         self._network = network
 
     def view(self, upstream: View) -> View:

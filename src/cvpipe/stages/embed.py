@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from cvpipe.crops import Crop
 from cvpipe.embeddings import to_value
-from cvpipe.frames import Frame, View
+from cvpipe.frames import Frame
 from cvpipe.models import Outputs, VectorFamily
 from cvpipe.results import Found, Objects
-from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
 
 
@@ -23,27 +23,12 @@ class EmbedOptions(StageOptions):
     grow: Grow = 1.0
 
 
-class Embed(FrameStage[EmbedOptions]):
+class Embed(NetworkStage[EmbedOptions]):
     """Turn each frame, or each object of another stage, into a vector: what looks alike points the same way."""
 
     Options = EmbedOptions
-    device = "gpu"
 
-    _subjects: Subjects
     _family: VectorFamily
-
-    @property
-    def finds_objects(self) -> bool:
-        """Values only."""
-        return False
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects are looked at."""
-        return () if self.options.of is None else (self.options.of,)
-
-    def models(self) -> tuple[str, ...]:
-        """The model asked for."""
-        return (self.options.model,)
 
     def open(self, tools: Tools) -> None:
         """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where the model is for another task."""
@@ -51,15 +36,6 @@ class Embed(FrameStage[EmbedOptions]):
         network = tools.network(options.model)
         self._family = family_for(network, VectorFamily, tasks=("embedding",), stage=self.name)
         self._subjects = Subjects(network, tools.cv2, self.name, of=options.of, grow=options.grow)
-
-    def view(self, upstream: View) -> View:
-        """The network's canvas; with `of` the frame as it is."""
-        return self._subjects.view(upstream)
-
-    @property
-    def batch(self) -> int:
-        """As many frames as the network takes pictures in one call."""
-        return self._subjects.batch
 
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"vector", "size"}` of each frame or object: base64 of little-endian float16, of length 1."""

@@ -14,7 +14,7 @@ from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Frame, View
 from cvpipe.models import Floats, ObjectFamily, Outputs, PoseFamily
 from cvpipe.results import Found, Objects, rounded_points
-from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.stages.detect import Detect, DetectOptions
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
 
@@ -38,28 +38,18 @@ class PoseOptions(StageOptions):
     )
 
 
-class Pose(FrameStage[PoseOptions]):
+class Pose(NetworkStage[PoseOptions]):
     """Find keypoints: of each object of another stage, or of what is on the frame."""
 
     Options = PoseOptions
-    device = "gpu"
 
     _finder: Detect | None = None
-    _subjects: Subjects
     _family: PoseFamily
 
     @property
     def finds_objects(self) -> bool:
         """New ones only without `of`."""
         return self.options.of is None
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects get keypoints."""
-        return () if self.options.of is None else (self.options.of,)
-
-    def models(self) -> tuple[str, ...]:
-        """The model asked for."""
-        return (self.options.model,)
 
     def open(self, tools: Tools) -> None:
         """Load the network. Raises: NotFound, InvalidModel, InvalidPipeline where the model does not fit."""

@@ -7,17 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cvpipe.crops import Crop, label_rows
-from cvpipe.errors import InvalidPipeline
+from cvpipe.crops import Crop
 from cvpipe.frames import Frame, View
-from cvpipe.inference.cards import Task, nearest
+from cvpipe.inference.cards import Task
 from cvpipe.models import MapFamily, ObjectFamily, Outputs
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, StageOptions, Tools
 from cvpipe.stages.detect import Detect, DetectOptions
-from cvpipe.subjects import ModelRef, Subjects, family_for
-
-_BACKGROUND = "background"
+from cvpipe.subjects import LabelMaps, ModelRef, Subjects, family_for
 
 
 class SegmentOptions(StageOptions):
@@ -49,8 +46,7 @@ class Segment(FrameStage[SegmentOptions]):
 
     _instances: Detect | None = None
     _subjects: Subjects
-    _family: MapFamily
-    _wanted: tuple[int, ...] = ()
+    _maps: LabelMaps
 
     def models(self) -> tuple[str, ...]:
         """The model asked for."""
@@ -62,17 +58,12 @@ class Segment(FrameStage[SegmentOptions]):
         network = tools.network(options.model)
         tasks: tuple[Task, ...] = ("semantic-segmentation", "instance-segmentation")
         found = family_for(network, (MapFamily, ObjectFamily), tasks=tasks, stage=self.name)
-        card = network.card
         if isinstance(found, MapFamily):
-            for name in options.classes or ():
-                if name not in card.labels:
-                    hint = nearest(name, card.labels)
-                    raise InvalidPipeline(
-                        f"model {card.ref} knows no class {name!r}{hint}", field=f"{self.name}.classes"
-                    )
-            self._family, self._subjects = found, Subjects(network, tools.cv2, self.name)
-            names = options.classes or [label for label in card.labels if label != _BACKGROUND]
-            self._wanted = tuple(i for i, label in enumerate(card.labels) if label in names)
+            threshold, field = 0.5 if options.score is None else options.score, f"{self.name}.classes"
+            self._maps = LabelMaps.of(
+                found, network.card, options.classes, what="class", field=field, threshold=threshold
+            )
+            self._subjects = Subjects(network, tools.cv2, self.name)
             return
         self._instances = Detect(
             DetectOptions(
@@ -101,10 +92,4 @@ class Segment(FrameStage[SegmentOptions]):
         return self._subjects.values(frames, found, self._read)
 
     def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[dict[str, Any]]:
-        card = self._subjects.network.card
-        grids = self._family.decode(outputs, (crops[0].width, crops[0].height), card)
-        threshold = 0.5 if self.options.score is None else self.options.score
-        return [
-            {"classes": label_rows(crop, grid, card.labels, self._wanted, threshold=threshold)}
-            for crop, grid in zip(crops, grids, strict=True)
-        ]
+        return [{"classes": rows} for rows in self._maps.read(outputs, crops)]
