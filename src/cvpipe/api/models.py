@@ -107,8 +107,8 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     ] = None,
     family: Annotated[str | None, _said("family", max_length=64)] = None,
     task: Annotated[Task | None, _said("task")] = None,
-    labels: Annotated[str | None, _said("labels", max_length=60_000)] = None,
-    keypoints: Annotated[str | None, _said("keypoints", max_length=60_000)] = None,
+    labels: Annotated[str | None, _said("labels", max_length=40_000)] = None,
+    keypoints: Annotated[str | None, _said("keypoints", max_length=4_000)] = None,
     input_size: Annotated[
         str | None,
         Query(pattern=r"^\d{1,4}x\d{1,4}$", examples=["640x384"], description="Pixels, where the file leaves it open."),

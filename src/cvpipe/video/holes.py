@@ -75,10 +75,12 @@ class Holes:
         self._times[number] = packet.pts
         self._times.pop(number - _IN_FLIGHT, None)
         said: str | None = None
+        is_degraded = False
         if complaint is not None and complaint.grade >= self._least:
             said = complaint.words
         elif packet.is_corrupt:
-            said = "a part of its packet is missing"
+            # So MPEG-TS calls each packet before a break of its counters, also where whole files were joined.
+            said, is_degraded = "a part of its packet may be missing", self._codec in _FLAGGED
         if lost is not None:
             self._lasting, self._is_healing = lost, False
         if said is None and self._lasting is None:
@@ -86,7 +88,7 @@ class Holes:
         data = bytes(packet)
         is_reference = self._is_reference(packet, data)
         if said is not None:
-            self._by_packet[number], self._told = Wrong(said), said
+            self._by_packet[number], self._told = Wrong(said, is_degraded), said
             if is_reference:
                 self._lasting, self._is_healing = said, False
         elif (said := self._still_wrong(packet, data, is_reference=is_reference)) is not None:
