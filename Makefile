@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi fix openapi bench fuzz lock clean
+.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi check-stages fix openapi stages bench fuzz lock clean
 
 UV_VERSION := 0.13.9
 # The lock file's packages on a Python that is already here: uv must not fetch another.
@@ -22,7 +22,7 @@ test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
 	@sh tests/install-servers.sh
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-check: check-lock check-lint check-types check-layers check-openapi ## all that CI checks besides the tests; changes nothing
+check: check-lock check-lint check-types check-layers check-openapi check-stages ## all that CI checks besides the tests; changes nothing
 
 check-lock: .venv/.dev
 	@.uv/bin/uv lock --check --quiet
@@ -36,11 +36,17 @@ check-layers: .venv/.dev
 check-openapi: .venv/.dev
 	@$(PY) -m cvpipe.api.openapi --check
 
+check-stages: .venv/.dev
+	@$(PY) -m cvpipe.pipeline.reference --check
+
 fix: .venv/.dev ## what a tool can mend by itself
 	@$(PY) -m ruff check --fix $(LINTED); $(PY) -m ruff format $(LINTED)
 
 openapi: .venv/.dev ## write openapi/cvpipe.v1.yaml anew
 	@$(PY) -m cvpipe.api.openapi
+
+stages: .venv/.dev ## write docs/stages.md anew
+	@$(PY) -m cvpipe.pipeline.reference
 
 bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `python -m benchmarks`)
 	@$(PY) -m benchmarks $(ARGS)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,6 +32,7 @@ def show(
     kind: Annotated[str, typer.Argument(metavar="TYPE", help="As `stages ls` lists it.")], as_json: Json = False
 ) -> None:
     """Show a stage and its options."""
+    from cvpipe.pipeline.reference import default_of, kind_of
     from cvpipe.stages import describe
 
     stages = {stage.type: stage for stage in describe()}
@@ -50,24 +50,13 @@ def show(
     output.columns(
         ("OPTION", "KIND", "DEFAULT", "DESCRIPTION"),
         [
-            (name, _kind(option), "required" if name in required else _default(option), option.get("description", ""))
+            (
+                name,
+                kind_of(option),
+                "required" if name in required else default_of(option),
+                option.get("description", ""),
+            )
             for name, option in stage.schema["properties"].items()
             if name != "type"
         ],
     )
-
-
-def _kind(option: dict[str, Any]) -> str:
-    if "enum" in option:
-        return "|".join(map(str, option["enum"]))
-    if "const" in option:
-        return str(option["const"])
-    if "anyOf" in option:
-        return "|".join(_kind(part) for part in option["anyOf"] if part.get("type") != "null")
-    if option.get("type") == "array":
-        return f"list of {_kind(option['items'])}" if "items" in option else "list"
-    return str(option.get("type") or option.get("$ref", "").rpartition("/")[2] or "any")
-
-
-def _default(option: dict[str, Any]) -> str:
-    return json.dumps(option["default"]) if option.get("default") is not None else "-"

@@ -41,14 +41,22 @@ def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
     if not groups:
         groups.append((None, []))
     segments = [
-        Segment("frames", queue or ("gpu" if any(made[n].device == "gpu" for n in numbers) else "cpu"), tuple(numbers))
+        Segment("frames", queue or default_queue([type(made[n]) for n in numbers]), tuple(numbers))
         for queue, numbers in groups
     ]
     ordered = tuple(number for number, stage in enumerate(made) if isinstance(stage, SequenceStage))
     if ordered:
         queues = {made[number].options.queue for number in ordered} - {None}
-        segments.append(Segment("sequence", str(queues.pop()) if len(queues) == 1 else "sequence", ordered))
+        named = str(queues.pop()) if len(queues) == 1 else default_queue([type(made[n]) for n in ordered])
+        segments.append(Segment("sequence", named, ordered))
     return tuple(segments)
+
+
+def default_queue(kinds: Sequence[type[Stage[Any]]]) -> str:
+    """The queue of a segment of these kinds of stages, none of which has a queue of its own."""
+    if any(issubclass(kind, SequenceStage) for kind in kinds):
+        return "sequence"
+    return "gpu" if any(kind.device == "gpu" for kind in kinds) else "cpu"
 
 
 def gates_before(made: Sequence[Stage[Any]], position: int) -> tuple[str, ...]:

@@ -118,6 +118,8 @@ class Stage(ABC, Generic[OptionsT]):
     Options: ClassVar[type[StageOptions]]
     scope: ClassVar[Scope]
     device: ClassVar[Literal["cpu", "gpu"]] = "cpu"
+    example: ClassVar[str] = ""
+    """Stages of a pipeline that shows it at work, in YAML, for docs/stages.md. Default: itself, with no options."""
 
     def __init__(self, options: OptionsT) -> None:
         self.options = options

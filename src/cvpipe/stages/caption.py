@@ -105,6 +105,10 @@ class Caption(NetworkStage[CaptionOptions]):
     """
 
     Options = CaptionOptions
+    example = """
+    - {type: scenes, threshold: 27}
+    - {type: caption, model: vit-gpt2-captions, per: scene}
+    """
 
     def boundaries(self) -> tuple[str, ...]:
         """The stage that finds scenes."""

@@ -45,6 +45,10 @@ class Channels(Reshaper[ChannelsOptions]):
     """Choose the colours, or the one channel, that later stages see."""
 
     Options = ChannelsOptions
+    example = """
+    - {type: channels, to: gray}
+    - {type: edges}
+    """
 
     def reshape(self, view: View) -> View:
         """The view in the format asked for."""

@@ -37,6 +37,10 @@ class Classify(NetworkStage[ClassifyOptions]):
     """Name the likeliest labels of each frame, or of each object of another stage."""
 
     Options = ClassifyOptions
+    example = """
+    - {type: detect, name: cars, model: yolox-nano, classes: [car]}
+    - {type: classify, of: cars, model: car-colour, top: 1}
+    """
 
     _family: VectorFamily
     _threshold: float

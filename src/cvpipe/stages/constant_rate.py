@@ -28,6 +28,10 @@ class ConstantRate(Selector[ConstantRateOptions]):
     """
 
     Options = ConstantRateOptions
+    example = """
+    - {type: constant_rate, fps: 25}
+    - {type: edges}
+    """
 
     def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:
         """Keep the frames that a tick shows."""

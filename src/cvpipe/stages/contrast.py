@@ -42,6 +42,10 @@ class Contrast(Reshaper[ContrastOptions]):
     """Raise the contrast of the picture that later stages see, at the size that they see."""
 
     Options = ContrastOptions
+    example = """
+    - {type: contrast, method: clahe}
+    - {type: read_text}
+    """
 
     def reshape(self, view: View) -> View:
         """The view with the filter."""

@@ -39,6 +39,10 @@ class Crop(Reshaper[CropOptions]):
     """Look at a part of the frame only; boxes still come back in pixels of the whole frame."""
 
     Options = CropOptions
+    example = """
+    - {type: crop, x: 0, y: 0.5, width: 1, height: 0.5, unit: fraction}
+    - {type: read_text}
+    """
 
     def reshape(self, view: View) -> View:
         """The part of the view. Raises: InvalidRequest where the crop does not lie in the frame."""

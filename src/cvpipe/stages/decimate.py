@@ -44,6 +44,10 @@ class Decimate(Selector[DecimateOptions]):
     """Look at fewer frames: so many per second, one in so many, or only keyframes or reference frames."""
 
     Options = DecimateOptions
+    example = """
+    - {type: decimate, fps: 5}
+    - {type: edges}
+    """
 
     def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:
         """Which frames to look at.

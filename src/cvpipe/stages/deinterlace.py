@@ -19,6 +19,10 @@ class Deinterlace(Reshaper[DeinterlaceOptions]):
     """Make one whole picture of each interlaced frame, from it and its two neighbours (bwdif); others stay."""
 
     Options = DeinterlaceOptions
+    example = """
+    - {type: deinterlace}
+    - {type: read_text}
+    """
 
     def reshape(self, view: View) -> View:
         """The view, deinterlaced."""

@@ -49,6 +49,10 @@ class Denoise(Reshaper[DenoiseOptions]):
     """Take noise out of the picture that later stages see, at the size that they see."""
 
     Options = DenoiseOptions
+    example = """
+    - {type: denoise, method: gaussian, sigma: 1.5}
+    - {type: edges}
+    """
 
     def reshape(self, view: View) -> View:
         """The view with the filter."""

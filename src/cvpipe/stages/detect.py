@@ -52,6 +52,9 @@ class Detect(FrameStage[DetectOptions]):
     """Find objects of known classes: a box, a label and a score for each; keypoints and a mask where known."""
 
     Options = DetectOptions
+    example = """
+    - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
+    """
     device = "gpu"
 
     _network: Network

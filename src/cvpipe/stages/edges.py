@@ -39,6 +39,10 @@ class Edges(FrameStage[EdgesOptions]):
     """
 
     Options = EdgesOptions
+    example = """
+    - {type: resize, width: 640, height: 360}
+    - {type: edges, low: 50}
+    """
 
     _cv2: Any
 

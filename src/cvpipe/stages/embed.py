@@ -27,6 +27,10 @@ class Embed(NetworkStage[EmbedOptions]):
     """Turn each frame, or each object of another stage, into a vector: what looks alike points the same way."""
 
     Options = EmbedOptions
+    example = """
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: embed, of: people, model: person-reid}
+    """
 
     _family: VectorFamily
 

@@ -43,6 +43,10 @@ class MotionGate(FrameStage[MotionGateOptions]):
     """
 
     Options = MotionGateOptions
+    example = """
+    - {type: motion_gate, threshold: 0.01, hold_frames: 5}
+    - {type: detect, model: yolox-nano}
+    """
     skips = True
     tallies = ("skipped",)
 

@@ -28,6 +28,9 @@ class Normalise(JobStage[NormaliseOptions]):
     """
 
     Options = NormaliseOptions
+    example = """
+    - {type: normalise, fps: 25, max_side: 1280}
+    """
 
     def files(self) -> tuple[str, ...]:
         """The copy and the mapping; with the stage's name in theirs where it has one of its own."""

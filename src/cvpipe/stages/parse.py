@@ -40,6 +40,10 @@ class Parse(NetworkStage[ParseOptions]):
     """Tell the parts of people and clothes apart: a mask for each part, of the frame or of each person."""
 
     Options = ParseOptions
+    example = """
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: parse, of: people, model: skin-clothes-hair, parts: [hair, clothes]}
+    """
 
     _maps: LabelMaps
 

@@ -42,6 +42,10 @@ class Pose(NetworkStage[PoseOptions]):
     """Find keypoints: of each object of another stage, or of what is on the frame."""
 
     Options = PoseOptions
+    example = """
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: pose, of: people, model: rtmpose-m}
+    """
 
     _finder: Detect | None = None
     _family: PoseFamily

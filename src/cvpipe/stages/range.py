@@ -44,6 +44,10 @@ class Range(Selector[RangeOptions]):
     """Look at the frames from one time or number up to, without, another."""
 
     Options = RangeOptions
+    example = """
+    - {type: range, from: 60, to: 120}
+    - {type: edges}
+    """
     is_span = True
 
     def select(self, frames: Timeline) -> npt.NDArray[np.bool_]:

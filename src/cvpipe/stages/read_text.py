@@ -69,6 +69,10 @@ class ReadText(FrameStage[ReadTextOptions]):
     """
 
     Options = ReadTextOptions
+    example = """
+    - {type: decimate, fps: 2}
+    - {type: read_text, min_score: 0.8}
+    """
     device = "gpu"
 
     _reader: Any

@@ -55,6 +55,10 @@ class Resize(Reshaper[ResizeOptions]):
     """Resize the picture that later stages see; boxes still come back in source pixels."""
 
     Options = ResizeOptions
+    example = """
+    - {type: resize, max_side: 640}
+    - {type: edges}
+    """
 
     def reshape(self, view: View) -> View:
         """The view in the size asked for."""

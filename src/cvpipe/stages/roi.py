@@ -43,6 +43,10 @@ class Roi(Reshaper[RoiOptions]):
     """Look only at what lies in polygons; the rest of the picture is grey."""
 
     Options = RoiOptions
+    example = """
+    - {type: roi, polygons: [[[120, 400], [300, 100], [500, 400]]]}
+    - {type: edges}
+    """
 
     def reshape(self, view: View) -> View:
         """The view behind a mask.

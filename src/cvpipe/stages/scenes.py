@@ -41,6 +41,9 @@ class Scenes(FrameStage[ScenesOptions]):
     """
 
     Options = ScenesOptions
+    example = """
+    - {type: scenes, threshold: 27}
+    """
     tallies = ("cut",)
 
     _cv2: Any

@@ -42,6 +42,9 @@ class Segment(FrameStage[SegmentOptions]):
     """Tell which pixels show what: the classes of a frame as values, or objects with masks."""
 
     Options = SegmentOptions
+    example = """
+    - {type: segment, model: deeplab-voc, classes: [person, car]}
+    """
     device = "gpu"
 
     _instances: Detect | None = None

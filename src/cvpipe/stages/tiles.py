@@ -63,6 +63,10 @@ class Tiles(Tiler[TilesOptions]):
     """Show later stages the frame in overlapping tiles, and merge what they find on them."""
 
     Options = TilesOptions
+    example = """
+    - {type: tiles, columns: 2, rows: 2, overlap: 0.2}
+    - {type: detect, model: yolox-nano}
+    """
 
     _rectangles: npt.NDArray[np.float64] = np.zeros((0, 4))
 

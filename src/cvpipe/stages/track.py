@@ -108,6 +108,10 @@ class Track(SequenceStage[TrackOptions]):
     """
 
     Options = TrackOptions
+    example = """
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: track, of: people}
+    """
 
     def __init__(self, options: TrackOptions) -> None:
         super().__init__(options)

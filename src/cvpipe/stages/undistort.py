@@ -56,6 +56,10 @@ class Undistort(Reshaper[UndistortOptions]):
     """Straighten what the lens bent; boxes still come back where they are in the bent source frame."""
 
     Options = UndistortOptions
+    example = """
+    - {type: undistort, fx: 300, fy: 300, cx: 160, cy: 90, coefficients: [-0.1]}
+    - {type: edges}
+    """
 
     def reshape(self, view: View) -> View:
         """The view, straightened.

@@ -1,0 +1,40 @@
+"""docs/stages.md: what it says is what the stages are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cvpipe.pipeline import reference
+from cvpipe.stages import discover, kind_of
+
+
+@pytest.mark.parametrize("kind", sorted(discover()))
+def test_a_stages_example_is_a_pipeline_that_it_is_part_of(kind: str) -> None:
+    spec = reference.example_of(discover()[kind])
+    assert kind in [kind_of(stage) for stage in spec.stages]
+
+
+def test_a_stage_is_listed_with_its_scope_its_queue_and_each_option() -> None:
+    lines = reference.render().splitlines()
+    assert (
+        "| [`track`](#track) | sequence | `sequence` | Number objects so that one thing keeps its number: ByteTrack, by "
+        "time, so that any frame rate will do. |"
+    ) in lines
+    section = lines[lines.index("## constant_rate") :]
+    assert section[4:10] == [
+        "```yaml", "stages:", "  - {type: constant_rate, fps: 25}", "  - {type: edges}", "```", "",
+    ]  # fmt: skip
+    assert section[12].startswith("| `fps` | number | required | ")
+
+
+def test_a_page_that_is_not_what_the_stages_say_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "stages.md"
+    assert reference.main([str(page)]) == 0
+    assert reference.main([str(page), "--check"]) == 0
+    page.write_text(page.read_text().replace("## track", "## tarck"))
+    assert reference.main([str(page), "--check"]) == 1
+    told = capsys.readouterr().err
+    assert "-## tarck\n+## track" in told
+    assert "is stale: run `make stages`" in told
