@@ -18,15 +18,13 @@ def test_a_stages_example_is_a_pipeline_that_it_is_part_of(kind: str) -> None:
 
 def test_a_stage_is_listed_with_its_scope_its_queue_and_each_option() -> None:
     lines = reference.render().splitlines()
-    assert (
-        "| [`track`](#track) | sequence | `sequence` | Number objects so that one thing keeps its number: ByteTrack, by "
-        "time, so that any frame rate will do. |"
-    ) in lines
+    row = next(line for line in lines if line.startswith("| [`track`]"))
+    assert row.startswith("| [`track`](#track) | sequence | `sequence` | Number objects so that one thing keeps its ")
     section = lines[lines.index("## constant_rate") :]
-    assert section[4:10] == [
+    assert section[6:12] == [
         "```yaml", "stages:", "  - {type: constant_rate, fps: 25}", "  - {type: edges}", "```", "",
     ]  # fmt: skip
-    assert section[12].startswith("| `fps` | number | required | ")
+    assert section[14].startswith("| `fps` | number | required | ")
 
 
 def test_a_page_that_is_not_what_the_stages_say_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,16 +47,11 @@ def show(
     output.line(f"{stage.type} ({stage.scope}, {stage.device}): {stage.summary}")
     output.line()
     required = stage.schema.get("required", ())
+    options = {name: told for name, told in stage.schema["properties"].items() if name != "type"}
     output.columns(
         ("OPTION", "KIND", "DEFAULT", "DESCRIPTION"),
         [
-            (
-                name,
-                kind_of(option),
-                "required" if name in required else default_of(option),
-                option.get("description", ""),
-            )
-            for name, option in stage.schema["properties"].items()
-            if name != "type"
+            (name, kind_of(told), "required" if name in required else default_of(told), told.get("description", ""))
+            for name, told in options.items()
         ],
     )

@@ -26,11 +26,13 @@ _OURS: Final = "cvpipe.stages"  # an installation's own are left out
 _HEAD: Final = """\
 # Stages
 
-Written by `make stages` from the stages' classes; do not edit. [pipelines.md](pipelines.md) says how they work together, [results.md](results.md) where their results are.
+Written by `make stages` from the stages' classes; do not edit. [pipelines.md](pipelines.md) says how they work
+together, [results.md](results.md) where their results are.
 
 - *scope*: what a stage may see. *queue*: where it runs unless it has a `queue` of its own; `-` where it is no step of a
   worker's: choosing frames and making pictures is done by the decoder.
-- Options that every stage has: `name`, its name in results, unique in the pipeline (default: its type); `queue`, to run it as a service of its own.
+- Options that every stage has: `name`, its name in results, unique in the pipeline (default: its type); `queue`, to run
+  it as a service of its own.
 - `cvpipe stages show TYPE` prints the same for one stage; those of your own too.
 """
 
