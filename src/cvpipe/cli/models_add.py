@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +75,8 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
         options=_pairs(option, "--option", parse=True), extra=_pairs(extra, "--extra"), score_threshold=score,
         iou_threshold=iou, fuse=fuse, free_batch=not keep_batch, licence=licence, source=source,
     )  # fmt: skip
-    added = add_model(file, wish, settings.models_path, Limits.of(settings))
+    with _naming_options():
+        added = add_model(file, wish, settings.models_path, Limits.of(settings))
     shown = _show(added, settings, image, video, out) if image is not None or video is not None else None
     if as_json:
         output.as_json(document(added) | {"path": str(added.card.path)} | ({} if shown is None else {"seen": shown}))
@@ -105,12 +108,22 @@ def _wish(**given: Any) -> Wish:
     """Raises: InvalidRequest, naming the option."""
     from cvpipe.modelfiles import read_wish
 
-    options = {"score_threshold": "score", "iou_threshold": "iou", "options": "option"}
-    try:
+    with _naming_options():
         return read_wish(given)
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """What is wrong is told by the option that said it."""
+    from cvpipe.modelfiles import Wish
+
+    words = {"score_threshold": "score", "iou_threshold": "iou", "options": "option"}
+    try:
+        yield
     except InvalidRequest as error:
-        word = options.get(str(error.field), str(error.field))
-        raise InvalidRequest(error.message, field=f"--{word.replace('_', '-')}") from None
+        if error.field is not None and error.field in Wish.model_fields:
+            error.field = f"--{words.get(error.field, error.field).replace('_', '-')}"
+        raise
 
 
 def _names(text: str | None) -> Any:

@@ -33,6 +33,9 @@ def tune(
         float, typer.Option(min=0, max=1, help="Agreement with fp32 at full size that a profile must have.")
     ] = 0.97,
     plot: Annotated[Path | None, typer.Option(metavar="X.png", help="The picture. Default: NAME-tuned.png.")] = None,
+    sizes_only: Annotated[
+        bool, typer.Option("--sizes-only", help="Try sizes and precisions, not batch, threads and calls.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Save no profile.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +57,7 @@ def tune(
             start=start,
             seconds=seconds,
             min_agreement=min_agreement,
+            runtime=not sizes_only,
             on_step=on_step,
         )
     picture = plot or Path(f"{tuned.card.name}-tuned.png")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from onnx import ModelProto
 from pydantic import ValidationError
 
 from cvpipe.errors import InvalidModel, ModelUnrecognised
-from cvpipe.inference.cards import Extra, InputSpec, ModelCard
+from cvpipe.inference.cards import Extra, InputSpec, ModelCard, nearest
 from cvpipe.inference.fusing import with_pixels_in
 from cvpipe.inference.graphs import card_input, image_input, read_graph
 from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, same
@@ -200,10 +201,12 @@ def _choose(
         except InvalidModel as error:
             refused.append(f"{proposal.family}: {error.message.removeprefix(f'model {name}@1: ')}")
             if wish.family is not None:
+                _blame_labels(facts, wish, name, spec)
                 raise
             continue
         fitting.append((card, proposal, own))
     if not fitting:
+        _blame_labels(facts, wish, name, spec)
         shapes = ", ".join(f"{o} {list(s)}" for o, s in zip(facts.outputs, facts.shapes, strict=False))
         reasons = f" ({'; '.join(refused)[:500]})" if refused else ""
         raise ModelUnrecognised(
@@ -216,12 +219,27 @@ def _choose(
     return card, proposal, [f"{p.family}: {p.why}" for _, p, _ in fitting[1:]]
 
 
+def _blame_labels(facts: Facts, wish: Wish, name: str, spec: InputSpec) -> None:
+    """Raises: InvalidModel where a family would read the outputs with another number of labels."""
+    if wish.labels is None:
+        return
+    try:
+        without = wish.model_copy(update={"labels": None})
+        card, _, _ = _choose(replace(facts, labels=None), without, name, spec, [])
+    except InvalidModel:
+        return
+    there_are = f"{len(card.labels)} classes" if len(card.labels) > 1 else "one class"
+    raise InvalidModel(
+        f"as {card.family}, this network tells {there_are} apart, and {len(wish.labels)} labels came", field="labels"
+    )
+
+
 def _plain(wish: Wish, facts: Facts) -> Proposal:
     """A family that the user names and that no rule proposes."""
     families = discover()
     name = str(wish.family)
     if name not in families:
-        raise InvalidModel(f"there is no family {name!r}; there is {', '.join(sorted(families))}", field="family")
+        raise InvalidModel(f"there is no family {name!r}{nearest(name, families)}", field="family")
     task = wish.task or families[name].tasks[0]
     return Proposal(name, task, "as asked for", 1.0, input=usual_input(facts, task))
 
