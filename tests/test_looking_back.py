@@ -39,6 +39,7 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
     "a gate whose followers are elsewhere": [GATE, {**EDGES, "queue": "other"}],
     "decimated": [{"type": "decimate", "every": 2}, {**GATE, "hold_frames": 2}, SCENES, EDGES],
     "tiles": [SCENES, TILES, EDGES],
+    "a condition on frames": [SCENES, {**EDGES, "when": "scenes.cut or time > 2"}],
 }
 
 

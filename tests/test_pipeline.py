@@ -166,6 +166,36 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
             [EDGES, {"type": "decimate", "fps": 1}], "pipeline.stages.1", "chooses frames", id="selection too late"
         ),
         pytest.param([DETECT, {**TRACK, "of": "detct"}], "pipeline.stages.1", "did you mean 'detect'", id="reference"),
+        pytest.param(
+            [DETECT, {**TRACK, "of": "detect", "when": "score > hihg"}],
+            "pipeline.stages.1.when",
+            "stage 2 (track): when: at character 9: there is no field hihg",
+            id="a condition that can't be read",
+        ),
+        pytest.param(
+            [SCENES, {**EDGES, "when": "scnes.cut"}],
+            "pipeline.stages.1.when",
+            "stage 2 (edges): when: at character 1: there is no earlier stage 'scnes' (did you mean 'scenes'?)",
+            id="a condition on a stage that is not there",
+        ),
+        pytest.param(
+            [{**EDGES, "when": 'label == "car"'}],
+            "pipeline.stages.0.when",
+            "at character 1: `label` is of objects, and this stage looks at whole frames",
+            id="a condition on objects for frames",
+        ),
+        pytest.param(
+            [{**SCENES, "when": "time > 3"}],
+            "pipeline.stages.0.when",
+            "must see all of them",
+            id="a condition on frames of a stage that looks back",
+        ),
+        pytest.param(
+            [{"type": "resize", "width": 64, "when": "time > 3"}, EDGES],
+            "pipeline.stages.0.when",
+            "looks at no objects and at no frame by itself",
+            id="a condition on what changes the picture",
+        ),
         pytest.param([], "pipeline.stages", "at least 1", id="no stages"),
         pytest.param([1], "pipeline.stages.0", "", id="not a mapping"),
     ],

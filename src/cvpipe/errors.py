@@ -3,6 +3,7 @@
 CvpipeError
 ├── InvalidRequest            a value the caller gave is wrong
 │   ├── InvalidPipeline       the pipeline or one of its stages is wrong
+│   │   └── InvalidExpression     a condition or a rule in it can't be read
 │   ├── InvalidStage          a file that should hold a stage does not
 │   ├── InvalidModel          a model card or its file is wrong
 │   │   ├── ModelUnreadable       not an ONNX file, or damaged
@@ -122,6 +123,10 @@ class InvalidPipeline(InvalidRequest):
     """The pipeline or one of its stages is wrong."""
 
     code = "invalid_pipeline"
+
+
+class InvalidExpression(InvalidPipeline):
+    """A condition or a rule in it can't be read."""
 
 
 class InvalidStage(InvalidRequest):

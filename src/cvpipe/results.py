@@ -128,7 +128,10 @@ class Objects:
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Objects:
         """The objects for which mask, (n,) bool, is true."""
-        keep = np.flatnonzero(mask)
+        return self.taken(np.flatnonzero(mask))
+
+    def taken(self, keep: npt.NDArray[np.int64]) -> Objects:
+        """The objects at these places, (m,) int64, in this order."""
         return Objects(
             box=self.box[keep],
             score=self.score[keep],

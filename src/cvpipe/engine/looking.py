@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvpipe.engine.veils import Veil
 from cvpipe.errors import StageFailed
 from cvpipe.frames import Frame, Image, View
 from cvpipe.pipeline import Sight
@@ -54,10 +55,23 @@ class Post:
         shown = [look for look in looks if look.position >= -self.reach]
         with blaming(self.stage):
             if not self.stage.memory:
-                shown = [look for look in shown if self.stage.wants(look.record, look.before)]
+                shown = [look for look in self._chosen(shown) if self.stage.wants(look.record, look.before)]
             for part in self._without_holes(shown):
                 for look, found in zip(part, self._find(part, places), strict=True):
                     self._take(look, found)
+
+    def _chosen(self, looks: Sequence[Look]) -> Sequence[Look]:
+        """The frames for which `when` holds, where it is asked of frames; the others say that they were skipped."""
+        when = self.stage.when
+        if when is None or when.is_of_objects:
+            return looks
+        chosen = []
+        for look in looks:
+            if when.holds(look.record):
+                chosen.append(look)
+            else:
+                look.record = look.record.with_found(Found(values={self.stage.name: {"skipped": True}}))
+        return chosen
 
     def _without_holes(self, looks: Sequence[Look]) -> Iterator[Sequence[Look]]:
         """The frames in runs of consecutive ones, for a stage with a memory; it begins anew at each but a going-on."""
@@ -77,6 +91,7 @@ class Post:
     def _find(self, looks: Sequence[Look], places: Mapping[View, int]) -> list[Found]:
         views = self.sight.views
         pictures = [(look, view) for look in looks for view in views]
+        veils = {look.position: Veil.of(self.stage, look.record) for look in looks}
         results: list[Found] = []
         for start in range(0, len(pictures), self.stage.batch):
             part = pictures[start : start + self.stage.batch]
@@ -84,9 +99,10 @@ class Post:
                 Frame(look.record.frame, look.record.pts, look.record.time, view, look.images[places[view]])
                 for look, view in part
             ]
-            results += self.stage.process(frames, [look.record.objects for look, _ in part])
+            results += self.stage.process(frames, [veils[look.position].seen for look, _ in part])
             if len(results) != start + len(part):
                 raise ValueError(f"{len(part)} pictures to look at, {len(results) - start} results")
+        results = [veils[look.position].lifted(found) for (look, _), found in zip(pictures, results, strict=True)]
         if self.sight.tiler is None:
             return results
         return [self._merge(results[at : at + len(views)]) for at in range(0, len(results), len(views))]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from cvpipe.engine.veils import Veil
 from cvpipe.pipeline import PipelineSpec, Segment, gates_of
 from cvpipe.results import FrameRecord
 from cvpipe.stages import SequenceStage, Tools, blaming
@@ -31,7 +33,9 @@ class SequenceRunner:
             updated = record
             for stage in self._stages:
                 with blaming(stage):
-                    updated = stage.update(updated)
+                    veil = Veil.of(stage, updated)
+                    found = stage.update(replace(updated, objects=veil.seen))
+                    updated = replace(found, objects=veil.back(found.objects))
             yield updated
 
     def state(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Summary:
         """Take the next record, with what stages found."""
         for name, counts in self._counts.items():
             value = record.values.get(name)
-            if isinstance(value, Mapping):
+            if isinstance(value, Mapping) and ("skipped" in counts or value.get("skipped") is not True):
                 self._frames[name] = self._frames.get(name, 0) + 1
                 for entry in counts:
                     counts[entry] += value.get(entry) is True

@@ -65,10 +65,16 @@ def gates_before(made: Sequence[Stage[Any]], position: int) -> tuple[str, ...]:
 
 
 def gates_of(made: Sequence[Stage[Any]], stage: SequenceStage[Any]) -> tuple[str, ...]:
-    """Names of the stages that may keep those it refers to from looking; all of them where it refers to none."""
+    """Names of the stages that may keep those it refers to from looking; all of them where it refers to none.
+
+    One that `when` keeps from looking at frames is its own gate.
+    """
     names = stage.references()
     sources = [n for n, s in enumerate(made) if isinstance(s, FrameStage) and (not names or s.name in names)]
-    return gates_before(made, max(sources)) if sources else ()
+    if not sources:
+        return ()
+    own = tuple(made[n].name for n in sources if made[n].when is not None and not made[n].references())
+    return (*gates_before(made, max(sources)), *own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ together, [results.md](results.md) where their results are.
 - *scope*: what a stage may see. *queue*: where it runs unless it has a `queue` of its own; `-` where it is no step of a
   worker's: choosing frames and making pictures is done by the decoder.
 - Options that every stage has: `name`, its name in results, unique in the pipeline (default: its type); `queue`, to run
-  it as a service of its own.
+  it as a service of its own; `when`, for those that look at objects or frames, a
+  [condition](pipelines.md#conditions).
 - `cvpipe stages show TYPE` prints the same for one stage; those of your own too.
 """
 

@@ -87,6 +87,8 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                     f"{label} refers to {reference!r}, {what}{_choice(reference, finders, 'objects', seen)}",
                     field=where,
                 )
+        if option.when is not None and (told := _wrong_when(stage, seen)) is not None:
+            raise InvalidPipeline(f"{label}: when: {told}", field=f"{where}.when")
         for reference in stage.boundaries():
             if not _cuts(seen.get(reference)):
                 what = "which finds no cuts" if reference in seen else "but there is no earlier stage of this name"
@@ -104,6 +106,26 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                 "before one that finds something by itself",
                 field=f"stages.{number}",
             )
+
+
+def _wrong_when(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> str | None:
+    """What is wrong with a stage's `when`, as the end of a message."""
+    is_about_objects = isinstance(stage, SequenceStage) or bool(stage.references())
+    if not isinstance(stage, FrameStage | SequenceStage | JobStage) or not (
+        isinstance(stage, FrameStage) or is_about_objects
+    ):
+        return "this stage looks at no objects and at no frame by itself; put it on one that does"
+    if isinstance(stage, FrameStage) and stage.memory and not is_about_objects:
+        return "this stage looks back at the frames before, and must see all of them"
+    try:
+        when = stage.when
+    except InvalidPipeline as error:
+        return error.message
+    assert when is not None
+    for name, at in when.expression.stages().items():
+        if name not in earlier:
+            return f"at character {at + 1}: there is no earlier stage {name!r}{hint(name, earlier)}"
+    return None
 
 
 def place(number: int, options: StageOptions) -> str:

@@ -33,7 +33,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from cvpipe.conditions import Condition, condition_on_frames, condition_on_objects
 from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
+from cvpipe.expressions import MAX_LENGTH
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.network import Network
 from cvpipe.results import Found, FrameRecord, Objects
@@ -60,6 +62,12 @@ class StageOptions(BaseModel):
         max_length=32,
         pattern=r"^[a-z][a-z0-9-]*$",
         description="Run the stage as a service of its own, on this queue. Default: with its neighbours.",
+    )
+    when: str | None = Field(
+        default=None,
+        max_length=MAX_LENGTH,
+        description='Look only at objects for which this is true: `label in ["car", "truck"] and score > 0.5`; a stage '
+        'that looks at whole frames: only at such frames, `"person" in labels`. Default: at all.',
     )
 
 
@@ -149,6 +157,14 @@ class Stage(ABC, Generic[OptionsT]):
 
     def open(self, tools: Tools) -> None:
         """Get ready to run: take what is needed from `tools`. Called once, in the worker, before any frame."""
+
+    @property
+    def when(self) -> Condition | None:
+        """What `when` asks: of objects, where the stage looks at such, else of frames. Raises: InvalidExpression."""
+        if self.options.when is None:
+            return None
+        is_of_objects = self.scope == "sequence" or bool(self.references())
+        return (condition_on_objects if is_of_objects else condition_on_frames)(self.options.when)
 
 
 class Selector(Stage[OptionsT]):
@@ -308,8 +324,8 @@ class SequenceStage(Stage[OptionsT]):
 
     scope = "sequence"
     gates: tuple[str, ...] = ()
-    """Names of the stages that may have frames skipped that this stage's `references` then do not look at; set by the
-    engine."""
+    """Names of the stages that may have frames skipped that this stage's `references` then do not look at, and of those
+    that `when` keeps from looking at frames; set by the engine."""
 
     @property
     def finds_objects(self) -> bool:
