@@ -88,10 +88,10 @@ def test_only_the_service_that_needs_a_gpu_gets_one(services: dict[str, dict[str
     assert with_gpu == {"worker-gpu"}
 
 
-def test_only_those_that_add_and_remove_models_may_write_to_their_folder(ours: dict[str, dict[str, Any]]) -> None:
+def test_only_those_that_add_and_remove_models_may_write_to_their_folder(services: dict[str, dict[str, Any]]) -> None:
     folder = "${MODELS_DIR:-./models}:/models"
-    assert all({folder, f"{folder}:ro"} & set(service["volumes"]) for service in ours.values())
-    assert {name for name, service in ours.items() if folder in service["volumes"]} == {"api", "worker-media"}
+    assert all({folder, f"{folder}:ro"} & set(service["volumes"]) for service in ours(services).values())
+    assert {name for name, service in ours(services).items() if folder in service["volumes"]} == {"api", "worker-media"}
 
 
 def test_our_containers_have_no_rights_they_do_not_use(services: dict[str, dict[str, Any]]) -> None:
