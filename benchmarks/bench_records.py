@@ -34,7 +34,7 @@ def main(_assets: Path, _pairs: int) -> None:
             append_seconds = _append(store, records)
             used = int(store.client.info("memory")["used_memory"]) - before
             started = time.perf_counter()
-            page, _ = store.frames("bench", limit=COUNT)
+            page, _ = store.frames("t/bench", limit=COUNT)
             read_seconds = time.perf_counter() - started
             assert [record for _, record in page] == records
             store.close()
@@ -66,18 +66,18 @@ def _append(store: Store, records: list[FrameRecord]) -> float:
     doc = {
         "pipeline": {}, "priority": 4, "labels": {}, "annotate": False, "chunk_seconds": 10,
     }  # fmt: skip
-    store.submit("bench", doc, priority=4, webhook=False, idempotency_key=None, digest="")
-    ingest = store.claim("ingest:bench", lease_seconds=60)
+    store.submit("t/bench", doc, priority=4, webhook=False, idempotency_key=None, digest="")
+    ingest = store.claim("ingest:t/bench", lease_seconds=60)
     assert not isinstance(ingest, str)
     store.plan(
-        ingest, "bench", segments=[{"kind": "frames", "queue": "cpu"}], chunks=[(0, COUNT, 0)], frames_total=COUNT,
-        video="v", models={},
+        ingest, "t/bench", segments=[{"kind": "frames", "queue": "cpu"}], chunks=[(0, COUNT, 0)], frames_total=COUNT,
+        video="t/v", models={},
     )  # fmt: skip
-    claim = store.claim("chunk:bench:0:0", lease_seconds=60)
+    claim = store.claim("chunk:t/bench:0:0", lease_seconds=60)
     assert not isinstance(claim, str)
     started = time.perf_counter()
     for start in range(0, COUNT, 16):
-        store.append(claim, "bench", (0, 0), records[start : start + 16], lease_seconds=60, counted=True)
+        store.append(claim, "t/bench", (0, 0), records[start : start + 16], lease_seconds=60, counted=True)
     seconds = time.perf_counter() - started
-    store.finish_chunk(claim, "bench", 0, 0)
+    store.finish_chunk(claim, "t/bench", 0, 0)
     return seconds

@@ -17,6 +17,7 @@ from cvpipe.job import Job, JobRequest
 from cvpipe.lifecycle import Lifecycle
 from cvpipe.settings import Settings
 from cvpipe.store import Ring, Store
+from cvpipe.tenants import DEFAULT, owned
 from cvpipe.work import Bench, finish, ingest, work
 from tests.servers import RedisServer
 
@@ -60,11 +61,11 @@ class Stepped:
 
     def run(self, request: dict[str, Any]) -> Job:
         """A whole job. Raises: AssertionError where it did not succeed."""
-        job, _ = self._lifecycle.submit(JobRequest.model_validate(request))
+        job, _ = self._lifecycle.submit(JobRequest.model_validate(request), tenant=DEFAULT)
         while self._bell.tasks:
             tasks, self._bell.tasks = self._bell.tasks, []
             list(self._pool.map(lambda task: _DO[task.partition(":")[0]](self._bench, task), tasks))
-        done = self.store.job(job.id)
+        done = self.store.job(owned(DEFAULT, job.id))
         assert done.state == "succeeded", done
         return done
 
@@ -104,8 +105,8 @@ def submitted(settings: Settings, request: dict[str, Any]) -> tuple[Job, float]:
     store = Store.connect(str(settings.redis_url))
     bell = Bell(make_broker(broker_url=None, redis_url=str(settings.redis_url)))
     started = time.perf_counter()
-    job, _ = Lifecycle(store, bell, settings).submit(JobRequest.model_validate(request))
-    while not (job := store.job(job.id)).state.is_final:
+    job, _ = Lifecycle(store, bell, settings).submit(JobRequest.model_validate(request), tenant=DEFAULT)
+    while not (job := store.job(owned(DEFAULT, job.id))).state.is_final:
         time.sleep(0.02)
     seconds = time.perf_counter() - started
     assert job.state == "succeeded", job

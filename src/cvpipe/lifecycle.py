@@ -8,6 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
 from cvpipe.store import Store
+from cvpipe.tenants import owned
 from cvpipe.video import VideoIndex
 
 _JOBS_PAGE = 200
@@ -32,15 +34,18 @@ _MEDIA_PRIORITY = 9  # somebody is looking at a page and waits
 
 
 class Lifecycle:
-    """Submit, cancel and delete jobs; register videos. Synchronous; thread-safe."""
+    """Submit, cancel and delete jobs; register videos. Synchronous; thread-safe.
+
+    Jobs, videos and additions go by their names inside the service, `<tenant>/<id>`.
+    """
 
     def __init__(self, store: Store, bell: Bell, settings: Settings) -> None:
         self._store = store
         self._bell = bell
         self._settings = settings
 
-    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
-        """Commit a job to the store, then ring. Returns it, and whether it is new (not known by its key).
+    def submit(self, request: JobRequest, *, tenant: str, idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """Commit a tenant's job to the store, then ring. Returns it, and whether it is new (not known by its key).
 
         Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), Conflict (key
         used for another request).
@@ -50,16 +55,18 @@ class Lifecycle:
         spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
         check_cards(spec, self._settings.models_path, field="pipeline")
         self._check_queues(spec)
+        video = None
         if request.video is not None:
+            video = owned(tenant, request.video)
             try:
-                self._store.video(request.video)
+                self._store.video(video)
             except NotFound as error:
                 raise NotFound(error.message, field="video") from None
-            if not stored_path(self._settings.data_dir, request.video).is_file():
+            if not stored_path(self._settings.data_dir, video).is_file():
                 raise NotFound("this video is known by a `path` only; upload it, or give its path", field="video")
         path = None
         if request.path is not None:
-            path = str(path_source.resolve(request.path, self._settings.roots))
+            path = str(path_source.resolve(request.path, self._settings.roots_of(tenant)))
         webhook = request.webhook
         if webhook is not None and webhook.secret is None and self._settings.webhook_secret is None:
             raise InvalidRequest(
@@ -72,7 +79,8 @@ class Lifecycle:
             except InvalidRequest as error:
                 raise InvalidRequest(error.message, field="webhook.secret") from None
         doc = {
-            "video": request.video,
+            "tenant": tenant,
+            "video": video,
             "path": path,
             "pipeline": spec.model_dump(mode="json"),
             "range": request.range.model_dump(by_alias=True) if request.range else None,
@@ -88,7 +96,7 @@ class Lifecycle:
         # Behind the digest: the same request may find a newer model, and is the same request.
         doc["pipeline"] = self._with_versions(spec).model_dump(mode="json")
         job_id, verdict, rings = self._store.submit(
-            new_id(),
+            owned(tenant, new_id()),
             doc,
             priority=request.priority,
             webhook=webhook is not None,
@@ -234,14 +242,15 @@ class Refused(Exception):
 
 def check_unused(store: Store, refs: Collection[str]) -> None:
     """Raises: Conflict while a job that isn't over names one of the models `refs`, each `name@version`."""
-    for state in (JobState.queued, JobState.running):  # in the order in which a job goes through them
+    # The states in the order in which a job goes through them.
+    for tenant, state in product(store.tenants(), (JobState.queued, JobState.running)):
         cursor: str | None = None
         while True:
-            jobs, cursor = store.jobs(state=state, cursor=cursor, limit=_JOBS_PAGE)
+            jobs, cursor = store.jobs(tenant, state=state, cursor=cursor, limit=_JOBS_PAGE)
             for job in jobs:
                 used = ", ".join(sorted(_words(job.pipeline).intersection(refs)))
-                if used:
-                    raise Conflict(f"the job {job.id} uses {used}; cancel it, or wait for its end")
+                if used:  # it may be another tenant's, so it is not named
+                    raise Conflict(f"a job uses {used}; cancel it, or wait for its end")
             if cursor is None:
                 break
 

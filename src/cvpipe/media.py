@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from cvpipe.errors import InvalidRequest
+from cvpipe.tenants import parted
 
 MEDIA_TYPES: Final = {".jpg": "image/jpeg", ".png": "image/png", ".mp4": "video/mp4"}
 
@@ -92,8 +93,9 @@ def media_task(video: str, name: str) -> str:
 
 
 def media_path(data_dir: Path, video: str, name: str) -> Path:
-    """Where the excerpt `name` of the video with the sha256 `video` is kept once it is made."""
-    return data_dir / "media" / video[:2] / video / name
+    """Where the excerpt `name` of the video `<tenant>/<sha256>` is kept once it is made."""
+    tenant, sha256 = parted(video)
+    return data_dir / "media" / tenant / sha256[:2] / sha256 / name
 
 
 @dataclass(frozen=True, slots=True)

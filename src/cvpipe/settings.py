@@ -22,7 +22,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=_default_data_dir, description="Videos, results and the embedded store.")
     models_dir: Path | None = Field(default=None, description="Folder of model cards. Default: DATA_DIR/models.")
     pipelines_dir: Path | None = Field(default=None, description="Folder of further pipelines (YAML).")
-    path_roots: str = Field(default="", description="Folders that jobs may name files under, separated by `:`.")
+    path_roots: str = Field(
+        default="",
+        description="Folders that jobs may name files under, separated by `:`; `{tenant}` in them is the job's tenant.",
+    )
     redis_url: str | None = Field(default=None, description="redis://... or unix://...; unset: embedded.")
     broker_url: str | None = Field(default=None, description="amqp://...; unset: the embedded store rings.")
     extra_queues: str = Field(default="", description="Further queues that stages name, separated by spaces.")
@@ -76,7 +79,7 @@ class Settings(BaseSettings):
         """Where model cards are."""
         return self.models_dir or self.data_dir / "models"
 
-    @property
-    def roots(self) -> list[Path]:
-        """Folders that jobs may name files under, resolved."""
-        return [Path(root).resolve() for root in self.path_roots.split(":") if root]
+    def roots_of(self, tenant: str) -> list[Path]:
+        """Folders that a tenant's jobs may name files under, resolved."""
+        roots = self.path_roots.replace("{tenant}", tenant)
+        return [Path(root).resolve() for root in roots.split(":") if root]

@@ -80,7 +80,7 @@ def service(_running: Service, redis_url: str) -> Service:
     """The service, knowing nothing and holding no files."""
     assert redis_url == _running.settings.redis_url
     shutil.rmtree(_running.settings.data_dir, ignore_errors=True)
-    for left in _running.settings.roots[0].iterdir():
+    for left in _running.settings.roots_of("default")[0].iterdir():
         left.unlink()
     return _running
 

@@ -77,7 +77,7 @@ def test_a_running_job_is_followed_live(api: httpx.Client, store: Store) -> None
         assert (first.kind, first.data["state"]) == ("progress", "queued")
         worker.plan(store, job, chunks=2)
         assert next(told).data["state"] == "running"
-        held = worker.claim(store, f"chunk:{job}:0:0")
+        held = worker.claim(store, f"chunk:{worker.named(job)}:0:0")
         worker.append(store, held, job, 0, range(1))
         began = time.monotonic()
         some = [next(told), next(told)]
@@ -85,7 +85,7 @@ def test_a_running_job_is_followed_live(api: httpx.Client, store: Store) -> None
         assert sorted(event.kind for event in some) == ["frame", "progress"]
         worker.append(store, held, job, 0, range(1, 10))  # announced by no event of its own
         assert [event.data["frame"] for event in (next(told) for _ in range(9))] == list(range(1, 10))
-        store.finish_chunk(held, job, 0, 0)
+        store.finish_chunk(held, worker.named(job), 0, 0)
         worker.work_chunk(store, job, 1)
         worker.finish(store, job)
         rest = list(told)
@@ -125,7 +125,7 @@ def test_many_records_and_events_come_in_batches_each_once(
 def test_a_canceled_job_ends_its_streams_with_what_it_had_found(api: httpx.Client, store: Store) -> None:
     job = worker.submit(api)["id"]
     worker.plan(store, job)
-    held = worker.claim(store, f"chunk:{job}:0:0")
+    held = worker.claim(store, f"chunk:{worker.named(job)}:0:0")
     worker.append(store, held, job, 0, range(3))
     with api.stream("GET", f"/v1/jobs/{job}/events") as response:
         told = read(response)
@@ -141,7 +141,7 @@ def test_a_deleted_job_ends_its_streams_without_done(api: httpx.Client, store: S
     with api.stream("GET", f"/v1/jobs/{job}/events") as response:
         told = read(response)
         next(told)
-        store.client.delete(f"cvpipe:job:{job}", f"cvpipe:job:{job}:events")
+        store.client.delete(f"cvpipe:job:{worker.named(job)}", f"cvpipe:job:{worker.named(job)}:events")
         assert [event.kind for event in told] == []
 
 

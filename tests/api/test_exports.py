@@ -18,7 +18,7 @@ def job(api: httpx.Client, store: Store, settings: Settings) -> str:
     worker.work_chunk(store, job, 0)
     exports = {"frames.ndjson": b'{"frame":0}\n', "annotated.mp4": b"0123456789"}
     worker.finish(store, job, folder=settings.data_dir, exports=exports)
-    (settings.data_dir / "jobs" / job / "private.json").write_bytes(b"{}")
+    (settings.data_dir / "jobs" / "default" / job / "private.json").write_bytes(b"{}")
     return job
 
 
@@ -74,7 +74,7 @@ def test_an_export_that_became_a_link_is_not_followed(
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
-    export = settings.data_dir / "jobs" / job / "frames.ndjson"
+    export = settings.data_dir / "jobs" / "default" / job / "frames.ndjson"
     export.unlink()
     export.symlink_to(secret)
     assert api.get(f"/v1/jobs/{job}/exports/frames.ndjson").status_code == 404

@@ -111,7 +111,7 @@ def test_a_job_that_is_over_can_be_deleted_and_is_gone(api: httpx.Client, store:
     worker.finish(store, job, folder=settings.data_dir, exports={"frames.ndjson": b"{}\n"})
     deleted = api.delete(f"/v1/jobs/{job}")
     assert (deleted.status_code, deleted.content) == (204, b"")
-    assert not (settings.data_dir / "jobs" / job).exists()
+    assert not (settings.data_dir / "jobs" / "default" / job).exists()
     for method, path in (("GET", ""), ("GET", "/frames"), ("GET", "/events"), ("POST", "/cancel"), ("DELETE", "")):
         gone = api.request(method, f"/v1/jobs/{job}{path}")
         assert (gone.status_code, gone.json()["type"]) == (404, "/problems/not_found"), (method, path)
@@ -157,7 +157,7 @@ def test_a_wrong_request_is_refused_with_the_path_of_the_value(
 
 
 def test_a_job_may_name_a_file_under_an_open_folder(api: httpx.Client, settings: Settings) -> None:
-    root = settings.roots[0]
+    root = settings.roots_of("default")[0]
     (root / "door.mp4").write_bytes(b"video")
     (root / "link.mp4").symlink_to(root / "door.mp4")
     job = worker.submit(api, video=None, path=str(root / "link.mp4"))
@@ -168,14 +168,14 @@ def test_a_job_may_name_a_file_under_an_open_folder(api: httpx.Client, settings:
 def test_a_file_outside_the_open_folders_is_refused_and_nothing_is_told_of_it(
     api: httpx.Client, settings: Settings
 ) -> None:
-    secret = settings.roots[0].parent / "secret.mp4"
+    secret = settings.roots_of("default")[0].parent / "secret.mp4"
     secret.write_bytes(b"another user's")
-    (settings.roots[0] / "way-out.mp4").symlink_to(secret)
+    (settings.roots_of("default")[0] / "way-out.mp4").symlink_to(secret)
     tried = [
         secret,
         secret.with_name("not-there.mp4"),
-        settings.roots[0] / "way-out.mp4",
-        settings.roots[0] / ".." / "secret.mp4",
+        settings.roots_of("default")[0] / "way-out.mp4",
+        settings.roots_of("default")[0] / ".." / "secret.mp4",
     ]
     answers = []
     for path in tried:

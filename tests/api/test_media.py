@@ -21,13 +21,13 @@ NAME = "frame-12.jpg"
 def video(api: httpx.Client, store: Store) -> str:
     """A video of 20 frames, as the store knows it."""
     video = str(worker.upload(api)["id"])
-    store.drop(worker.claim(store, f"probe:{video}"))
-    store.put_video(video, state="ready", facts=json.dumps({"frames": 20}))
+    store.drop(worker.claim(store, f"probe:{worker.named(video)}"))
+    store.put_video(worker.named(video), state="ready", facts=json.dumps({"frames": 20}))
     return video
 
 
 def make(settings: Settings, video: str, name: str = NAME, content: bytes = b"0123456789") -> None:
-    path = media_path(settings.data_dir, video, name)
+    path = media_path(settings.data_dir, worker.named(video), name)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
 
@@ -49,7 +49,7 @@ def test_a_picture_that_is_made_is_handed_out_for_good(api: httpx.Client, settin
 
 def damage(settings: Settings, video: str, name: str, **what: object) -> None:
     known = {"frames": 0, "first": None, "warnings": [], **what}
-    damage_path(media_path(settings.data_dir, video, name)).write_text(json.dumps(known))
+    damage_path(media_path(settings.data_dir, worker.named(video), name)).write_text(json.dumps(known))
 
 
 TOLD = ("cvpipe-damaged-frames", "cvpipe-first-damaged-frame", "cvpipe-warnings")
@@ -83,7 +83,7 @@ def test_a_clip_of_which_is_not_known_what_is_not_right_is_made_anew(
 ) -> None:
     name = "clip-0-end.mp4"
     make(settings, video, name)
-    task = media_task(video, name)
+    task = media_task(worker.named(video), name)
     store.put_task(task, queue="media")
     store.refuse(worker.claim(store, task), JobError(code="media_unreadable", message="it is gone"))
     assert api.get(f"/v1/videos/{video}/clip").json()["detail"] == "it is gone"
@@ -99,13 +99,13 @@ def test_a_picture_that_nobody_makes_is_asked_for_again(settings: Settings, stor
     assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
     assert "a worker that serves the queue `media`" in response.json()["detail"]
     assert int(response.headers["retry-after"]) > 0
-    assert store.is_open(media_task(video, NAME)) == (True, None)
+    assert store.is_open(media_task(worker.named(video), NAME)) == (True, None)
 
 
 def test_what_cannot_be_made_is_told_and_not_tried_again_for_a_minute(
     api: httpx.Client, store: Store, video: str, settings: Settings
 ) -> None:
-    task = media_task(video, NAME)
+    task = media_task(worker.named(video), NAME)
     store.put_task(task, queue="media")
     store.refuse(worker.claim(store, task), JobError(code="frame_damaged", message="frame 12 can't be decoded"))
     for _ in range(2):
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_told(api: httpx.Client, video: str, rest: str, sta
 
 def test_a_video_that_failed_says_why_instead_of_a_picture(api: httpx.Client, store: Store, video: str) -> None:
     error = JobError(code="no_video_stream", message="it has only sound")
-    store.put_video(video, state="failed", error=error.model_dump_json())
+    store.put_video(worker.named(video), state="failed", error=error.model_dump_json())
     for rest in ("thumbnail.jpg", "index"):
         response = api.get(f"/v1/videos/{video}/{rest}")
         assert (response.json()["type"], response.json()["detail"]) == ("/problems/no_video_stream", error.message)
@@ -145,10 +145,10 @@ def test_only_a_job_that_ended_with_gaps_is_repaired(api: httpx.Client, store: S
     job = str(worker.submit(api)["id"])
     answers = [api.post(f"/v1/jobs/{job}/repair")]
     worker.plan(store, job)
-    held = worker.claim(store, f"chunk:{job}:0:0")
+    held = worker.claim(store, f"chunk:{worker.named(job)}:0:0")
     answers.append(api.post(f"/v1/jobs/{job}/repair"))
     worker.append(store, held, job, 0, range(10))
-    store.finish_chunk(held, job, 0, 0)
+    store.finish_chunk(held, worker.named(job), 0, 0)
     worker.finish(store, job)
     answers.append(api.post(f"/v1/jobs/{job}/repair"))
     for answer, state in zip(answers, (JobState.queued, JobState.running, JobState.succeeded), strict=True):

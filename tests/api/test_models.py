@@ -58,7 +58,7 @@ def send(api: httpx.Client, body: bytes, **params: object) -> str:
 def test_a_model_is_sent_looked_at_by_a_worker_and_there(api: httpx.Client, bench: Bench) -> None:
     location = send(api, yolox(), filename="My Net.onnx", labels="cat,dog,bird", score=0.5)
     assert api.get(location).json()["state"] == "waiting"
-    work_on_model(bench, f"model:{location.rpartition('/')[2]}")
+    work_on_model(bench, f"model:default/{location.rpartition('/')[2]}")
     came = api.get(location).json()
     assert (came["state"], came["new"], came["error"]) == ("added", True, None)
     assert came["why"].startswith("one output of 84 rows")
@@ -66,16 +66,16 @@ def test_a_model_is_sent_looked_at_by_a_worker_and_there(api: httpx.Client, benc
     assert card == came["model"] == api.get("/v1/models/my-net@1").json()
     assert (card["family"], card["labels"], card["score_threshold"]) == ("yolox", ["cat", "dog", "bird"], 0.5)
     assert "my-net" in [model["name"] for model in api.get("/v1/models").json()["models"]]
-    assert not list(bench.settings.data_dir.glob("additions/*/model.onnx"))
+    assert not list(bench.settings.data_dir.glob("additions/*/*/model.onnx"))
 
 
 def test_a_hostile_model_is_refused_with_a_code(api: httpx.Client, bench: Bench, in_this_process: None) -> None:
     location = send(api, b"not a network", name="bad")
-    work_on_model(bench, f"model:{location.rpartition('/')[2]}")
+    work_on_model(bench, f"model:default/{location.rpartition('/')[2]}")
     came = api.get(location).json()
     assert (came["state"], came["model"], came["error"]["code"]) == ("refused", None, "model_unreadable")
     assert api.get("/v1/models/bad").status_code == 404
-    work_on_model(bench, f"model:{location.rpartition('/')[2]}")  # a doubled message
+    work_on_model(bench, f"model:default/{location.rpartition('/')[2]}")  # a doubled message
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_an_empty_body_and_a_form_are_refused(api: httpx.Client, settings: Setti
     assert api.post("/v1/models", params={"name": "n"}).json()["detail"].startswith("the body is empty")
     sent = api.post("/v1/models", params={"name": "n"}, files={"file": b"x"})
     assert sent.status_code == 415
-    assert not list(settings.data_dir.glob("additions/*"))
+    assert not list(settings.data_dir.glob("additions/*/*"))
 
 
 def test_a_model_in_use_stays_until_the_job_is_over(
@@ -118,7 +118,7 @@ def test_a_model_in_use_stays_until_the_job_is_over(
         refused = api.delete(f"/v1/models/{ref}")
         assert (refused.status_code, refused.json()["detail"]) == (
             409,
-            f"the job {job['id']} uses net@2; cancel it, or wait for its end",
+            "a job uses net@2; cancel it, or wait for its end",
         )
     api.post(f"/v1/jobs/{job['id']}/cancel")
     assert api.delete("/v1/models/net").json() == {"removed": ["net@2", "net@3"]}

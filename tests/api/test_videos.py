@@ -48,7 +48,7 @@ def test_an_upload_is_kept_under_its_hash_and_has_an_address(api: httpx.Client, 
         "filename": "door.mp4",
         "created_at": pytest.approx(time.time(), abs=10),
     }
-    assert files(settings) == [settings.data_dir / "videos" / sha256[:2] / sha256]
+    assert files(settings) == [settings.data_dir / "videos" / "default" / sha256[:2] / sha256]
     assert files(settings)[0].read_bytes() == body
     assert api.get(response.headers["location"]).json() == video
 
@@ -69,7 +69,7 @@ def test_what_was_measured_is_shown(api: httpx.Client, store: Store) -> None:
         '"display_height":768,"rotation":90,"frames":377,"duration_seconds":30.16,"fps":12.5,"time_base":"1/12800",'
         '"stream":0,"header":{"frames":377}}'
     )
-    store.put_video(video, state="ready", facts=facts)
+    store.put_video(worker.named(video), state="ready", facts=facts)
     shown = api.get(f"/v1/videos/{video}").json()
     assert shown["state"] == "ready"
     assert (shown["facts"]["display_width"], shown["facts"]["frames"], shown["facts"]["stream"]) == (432, 377, 0)

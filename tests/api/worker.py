@@ -11,10 +11,16 @@ import httpx
 from cvpipe.job import JobState
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.store import Claim, Store
+from cvpipe.tenants import DEFAULT, owned
 
 PIPELINE = {"name": "every", "stages": [{"type": "decimate", "fps": 25}]}
 CHUNK_FRAMES = 10
 _SEGMENTS = [{"kind": "frames", "queue": "cpu", "stages": []}]
+
+
+def named(id: str) -> str:
+    """What the store calls the job, or the video, that the API calls `id`."""
+    return owned(DEFAULT, id)
 
 
 def make_record(frame: int) -> FrameRecord:
@@ -49,33 +55,35 @@ def claim(store: Store, task: str) -> Claim:
 def plan(store: Store, job: str, *, chunks: int = 1) -> None:
     """Ingest the job: chunks of ten frames, one second each."""
     spans = [(CHUNK_FRAMES * n, CHUNK_FRAMES * (n + 1), 1000 * n) for n in range(chunks)]
+    held = claim(store, f"ingest:{named(job)}")
     store.plan(
-        claim(store, f"ingest:{job}"), job, segments=_SEGMENTS, chunks=spans, frames_total=CHUNK_FRAMES * chunks,
-        video="0" * 64, models={},
+        held, named(job), segments=_SEGMENTS, chunks=spans, frames_total=CHUNK_FRAMES * chunks,
+        video=named("0" * 64), models={},
     )  # fmt: skip
 
 
 def append(store: Store, held: Claim, job: str, chunk: int, frames: range) -> None:
     """Write records of a chunk."""
     records = [make_record(number) for number in frames]
-    store.append(held, job, (0, chunk), records, lease_seconds=30, counted=True)
+    store.append(held, named(job), (0, chunk), records, lease_seconds=30, counted=True)
 
 
 def work_chunk(store: Store, job: str, chunk: int) -> None:
     """Do a whole chunk."""
-    held = claim(store, f"chunk:{job}:0:{chunk}")
+    held = claim(store, f"chunk:{named(job)}:0:{chunk}")
     append(store, held, job, chunk, range(CHUNK_FRAMES * chunk, CHUNK_FRAMES * (chunk + 1)))
-    store.finish_chunk(held, job, 0, chunk)
+    store.finish_chunk(held, named(job), 0, chunk)
 
 
 def finish(store: Store, job: str, *, folder: Path | None = None, exports: dict[str, bytes] | None = None) -> None:
     """End the job with success. folder: the service's data directory, for the exports."""
     for name, content in (exports or {}).items():
         assert folder is not None
-        path = folder / "jobs" / job / name
+        path = folder / "jobs" / named(job) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    store.end_job(claim(store, f"finish:{job}"), job, JobState.succeeded, error=None, exports=list(exports or {}))
+    held = claim(store, f"finish:{named(job)}")
+    store.end_job(held, named(job), JobState.succeeded, error=None, exports=list(exports or {}))
 
 
 def run(store: Store, job: str, *, chunks: int = 1) -> None:

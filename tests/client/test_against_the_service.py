@@ -56,12 +56,12 @@ def work_slowly(store: Store, job: str, chunks: int) -> None:
     """The whole job, a chunk at a time, each in two parts."""
     worker.plan(store, job, chunks=chunks)
     for chunk in range(chunks):
-        held = worker.claim(store, f"chunk:{job}:0:{chunk}")
+        held = worker.claim(store, f"chunk:{worker.named(job)}:0:{chunk}")
         first = worker.CHUNK_FRAMES * chunk
         worker.append(store, held, job, chunk, range(first, first + 4))
         time.sleep(0.03)
         worker.append(store, held, job, chunk, range(first + 4, first + worker.CHUNK_FRAMES))
-        store.finish_chunk(held, job, 0, chunk)
+        store.finish_chunk(held, worker.named(job), 0, chunk)
     worker.finish(store, job)
 
 
@@ -128,7 +128,7 @@ def test_a_record_is_there_long_before_the_job_ends(service: Service, store: Sto
         records = client.frames(job)
         with at_work(worker.plan, store, job.id):
             pass
-        held = worker.claim(store, f"chunk:{job.id}:0:0")
+        held = worker.claim(store, f"chunk:{worker.named(job.id)}:0:0")
         worker.append(store, held, job.id, 0, range(4))
         assert [next(records).frame for _ in range(4)] == [0, 1, 2, 3]
         assert client.job(job).state is JobState.running

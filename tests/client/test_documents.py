@@ -40,7 +40,7 @@ def workers(store: Store) -> Iterator[None]:
     def work() -> None:
         try:
             while not over.wait(0.02):
-                queued = {job.id for job in store.jobs(state=JobState.queued)[0]}
+                queued = {job.id for job in store.jobs("default", state=JobState.queued)[0]}
                 for job in queued - done:
                     worker.run(store, job, chunks=3)
                     done.add(job)
@@ -152,10 +152,10 @@ def test_the_webhook_example_takes_what_is_signed_with_its_secret(
 ) -> None:
     with started(root, "client_webhook.py", str(here / "street.mp4"), "edges", service.url) as program:
         until = time.monotonic() + 20
-        while not (jobs := store.jobs()[0]):
+        while not (jobs := store.jobs("default")[0]):
             assert time.monotonic() < until, "the example submitted nothing"
             time.sleep(0.05)
-        document = store.job_doc(jobs[0].id)
+        document = store.job_doc(worker.named(jobs[0].id))
         body = b'{"type":"job.succeeded","data":{"id":"1"}}'
         assert deliver(document["webhook_url"], document["webhook_secret"], "msg_1", body).delivered
         assert program.communicate(timeout=20)[0] == "job.succeeded 1\n"

@@ -39,7 +39,7 @@ def test_a_killed_worker_costs_a_part_of_a_normalised_video(deployment: Deployme
         job = client.submit(
             PIPELINE, path=str(assets / "videos" / "one-by-one-person-detection.mp4"), range={"from": 0, "to": 20}
         )
-        folder = deployment.folder / "data" / "jobs" / job.id
+        folder = deployment.folder / "data" / "jobs" / "default" / job.id
         parts = folder / ".finish" / "0" / "normalised.mp4.parts"
         deployment.until(lambda: len(list(parts.glob("part-*.mp4"))) >= 1, "a part is made")
         os.kill(victim.pid, signal.SIGKILL)

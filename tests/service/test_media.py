@@ -119,14 +119,14 @@ def test_the_index_is_one_line_a_frame_and_made_again_where_an_older_version_kep
         assert [line["bytes"] for line in lines] == index.size.tolist()
 
         store = Store.connect(shared_redis_url)
-        packed = store.video_index(known.id)
-        store.put_video(known.id, index=b"what an older version kept")
+        packed = store.video_index(f"default/{known.id}")
+        store.put_video(f"default/{known.id}", index=b"what an older version kept")
         again = httpx.get(f"{address}/index", timeout=60)
         assert (again.status_code, again.text) == (200, first.text)
-        assert store.video_index(known.id) == packed
-        store.put_video(known.id, index=b"what an older version kept")
+        assert store.video_index(f"default/{known.id}") == packed
+        store.put_video(f"default/{known.id}", index=b"what an older version kept")
         assert client.thumbnail(known)
-        assert store.video_index(known.id) == packed
+        assert store.video_index(f"default/{known.id}") == packed
         store.close()
 
 

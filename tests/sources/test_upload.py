@@ -19,20 +19,20 @@ def left(data_dir: Path) -> list[Path]:
 
 
 def store(data_dir: Path, *pieces: bytes) -> Path:
-    with Incoming(data_dir, limit=100) as incoming:
+    with Incoming(data_dir, "t", limit=100) as incoming:
         for piece in pieces:
             incoming.write(piece)
         return incoming.keep().path
 
 
 def test_a_file_is_kept_under_its_sha256(tmp_path: Path) -> None:
-    with Incoming(tmp_path, limit=9) as incoming:
+    with Incoming(tmp_path, "t", limit=9) as incoming:
         incoming.write(b"one ")
         incoming.write(bytearray(b"video"))
-        assert not stored_path(tmp_path, SHA256).exists()
+        assert not stored_path(tmp_path, f"t/{SHA256}").exists()
         stored = incoming.keep()
-    assert (stored.id, stored.size, stored.new) == (SHA256, 9, True)
-    assert stored.path == tmp_path / "videos" / SHA256[:2] / SHA256 == stored_path(tmp_path, SHA256)
+    assert (stored.id, stored.size, stored.new) == (f"t/{SHA256}", 9, True)
+    assert stored.path == tmp_path / "videos" / "t" / SHA256[:2] / SHA256 == stored_path(tmp_path, f"t/{SHA256}")
     assert left(tmp_path) == [stored.path]
     assert stored.path.read_bytes() == b"one video"
     assert stored.path.stat().st_mode & 0o007 == 0
@@ -41,7 +41,7 @@ def test_a_file_is_kept_under_its_sha256(tmp_path: Path) -> None:
 def test_the_same_bytes_again_heal_a_damaged_file(tmp_path: Path) -> None:
     path = store(tmp_path, b"one video")
     path.write_bytes(b"damaged")
-    with Incoming(tmp_path, limit=9) as incoming:
+    with Incoming(tmp_path, "t", limit=9) as incoming:
         incoming.write(b"one video")
         assert not incoming.keep().new
     assert path.read_bytes() == b"one video"
@@ -49,7 +49,7 @@ def test_the_same_bytes_again_heal_a_damaged_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), Incoming(tmp_path, limit=9) as incoming:
+    with pytest.raises(RuntimeError), Incoming(tmp_path, "t", limit=9) as incoming:
         incoming.write(b"one")
         assert len(left(tmp_path)) == 1
         raise RuntimeError
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_over_the_limit_is_refused_at_the_first_byte_too_many(tmp_path: Path) -> None:
-    with Incoming(tmp_path, limit=9) as incoming:
+    with Incoming(tmp_path, "t", limit=9) as incoming:
         incoming.write(b"123456789")
         with pytest.raises(TooLarge, match="limit of 9 bytes"):
             incoming.write(b"0")
@@ -105,12 +105,12 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(
     )
     monkeypatch.setattr(Path, "replace", lambda path, to: (steps.append("rename"), replace(path, to))[1])
     store(tmp_path, b"one video")
-    assert steps == ["sync file", "rename", "sync folder", "sync folder"]
+    assert steps == ["sync file", "rename", "sync folder", "sync folder", "sync folder"]
 
 
 def test_only_old_remains_are_swept(tmp_path: Path) -> None:
     assert sweep(tmp_path) == 0
-    young, old = Incoming(tmp_path, limit=9), Incoming(tmp_path, limit=9)
+    young, old = Incoming(tmp_path, "t", limit=9), Incoming(tmp_path, "t", limit=9)
     files = sorted(left(tmp_path))
     yesterday = time.time() - 25 * 3600
     os.utime(files[0], (yesterday, yesterday))

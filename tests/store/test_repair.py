@@ -79,7 +79,7 @@ def kinds(store: Store, job: str) -> list[str]:
 def test_an_ended_job_tells_its_gaps_and_what_its_stages_say(store: Store) -> None:
     job = store.job(with_gaps(store))
     assert (job.gaps, job.gaps_total, job.summary) == ([GAP], 1, {"gate": {"skipped": 3}})
-    listed = store.jobs()[0][0]
+    listed = store.jobs("t")[0][0]
     assert (listed.gaps, listed.gaps_total) == ([], 1)
 
 
@@ -216,11 +216,11 @@ def test_other_jobs_are_not_repaired_and_the_state_is_told(store: Store, state: 
 
 def test_a_job_that_failed_without_a_chunk_that_could_be_tried_again_is_not_repaired(store: Store) -> None:
     submit(store)
-    store.end_job(claim(store, "ingest:j1"), "j1", JobState.failed, error=DAMAGED, exports=[])
+    store.end_job(claim(store, "ingest:t/j1"), "t/j1", JobState.failed, error=DAMAGED, exports=[])
     with pytest.raises(Conflict, match="none of its chunks"):
-        store.repair("j1")
+        store.repair("t/j1")
     with pytest.raises(NotFound):
-        store.repair("j2")
+        store.repair("t/j2")
 
 
 def test_a_repair_whose_answer_got_lost_happens_once(store: Store) -> None:

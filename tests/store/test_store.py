@@ -25,7 +25,8 @@ def store(redis_url: str) -> Iterator[Store]:
 
 def make_doc(**changes: Any) -> dict[str, Any]:
     return {
-        "video": "0" * 64,
+        "tenant": "t",
+        "video": "t/" + "0" * 64,
         "path": None,
         "pipeline": {"name": "p", "stages": []},
         "range": None,
@@ -44,7 +45,7 @@ def make_record(frame: int, *, status: Any = "ok") -> FrameRecord:
 
 
 def submit(
-    store: Store, job: str = "j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any
+    store: Store, job: str = "t/j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any
 ) -> str:
     job_id, _, _ = store.submit(job, make_doc(**doc), priority=4, webhook=webhook, idempotency_key=key, digest=digest)
     return job_id
@@ -66,7 +67,7 @@ def planned(store: Store, segments: list[dict[str, Any]], chunks: int = 2, **doc
         segments=segments,
         chunks=spans,
         frames_total=10 * chunks,
-        video="v",
+        video="t/v",
         models={},
     )
     return job
@@ -84,30 +85,30 @@ def run_chunk(store: Store, job: str, segment: int, chunk: int, *, stream: bool 
 
 def test_a_submitted_job_is_there_with_its_event_and_its_first_task(store: Store) -> None:
     job_id, verdict, rings = store.submit(
-        "j1", make_doc(labels={"site": "gate"}), priority=7, webhook=False, idempotency_key=None, digest="d"
+        "t/j1", make_doc(labels={"site": "gate"}), priority=7, webhook=False, idempotency_key=None, digest="d"
     )
     job = store.job(job_id)
     assert (job.state, job.labels, job.priority) == (JobState.queued, {"site": "gate"}, 4)
     assert verdict == "new"
-    assert [(ring.task, ring.queue, ring.priority) for ring in rings] == [("ingest:j1", "ingest", 7)]
-    assert [event["type"] for _, event in store.events("j1")] == ["job.queued"]
+    assert [(ring.task, ring.queue, ring.priority) for ring in rings] == [("ingest:t/j1", "ingest", 7)]
+    assert [event["type"] for _, event in store.events("t/j1")] == ["job.queued"]
 
 
 def test_one_idempotency_key_makes_one_job(store: Store) -> None:
-    submit(store, "j1", key="k")
-    again = store.submit("j2", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="d")
-    other = store.submit("j3", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="another")
-    assert again[:2] == ("j1", "same")
+    submit(store, "t/j1", key="k")
+    again = store.submit("t/j2", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="d")
+    other = store.submit("t/j3", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="another")
+    assert again[:2] == ("t/j1", "same")
     assert other[1] == "other"
-    assert [job.id for job in store.jobs()[0]] == ["j1"]
+    assert [job.id for job in store.jobs("t")[0]] == ["j1"]
 
 
 def test_a_claimed_task_is_busy_for_others_until_its_lease_runs_out(store: Store) -> None:
     submit(store)
-    first = claim(store, "ingest:j1", lease_seconds=0.05)
-    assert store.claim("ingest:j1", lease_seconds=30) == "busy"
+    first = claim(store, "ingest:t/j1", lease_seconds=0.05)
+    assert store.claim("ingest:t/j1", lease_seconds=30) == "busy"
     time.sleep(0.06)
-    second = claim(store, "ingest:j1")
+    second = claim(store, "ingest:t/j1")
     assert (second.crashes, second.attempts) == (1, 2)
     assert not store.renew(first, lease_seconds=30)
     assert store.renew(second, lease_seconds=30)
@@ -115,9 +116,9 @@ def test_a_claimed_task_is_busy_for_others_until_its_lease_runs_out(store: Store
 
 def test_the_first_claim_starts_the_job(store: Store) -> None:
     submit(store)
-    claim(store, "ingest:j1")
-    assert store.job("j1").state == JobState.running
-    assert store.job("j1").started_at is not None
+    claim(store, "ingest:t/j1")
+    assert store.job("t/j1").state == JobState.running
+    assert store.job("t/j1").started_at is not None
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(store: Store) -> None:
@@ -254,31 +255,31 @@ def test_a_failed_chunk_is_counted_and_its_reason_kept(store: Store) -> None:
 
 def test_a_released_task_waits_for_its_delay(store: Store) -> None:
     submit(store)
-    store.release(claim(store, "ingest:j1"), delay_seconds=0.05, failed=True)
-    assert store.claim("ingest:j1", lease_seconds=30) == "early"
+    store.release(claim(store, "ingest:t/j1"), delay_seconds=0.05, failed=True)
+    assert store.claim("ingest:t/j1", lease_seconds=30) == "early"
     time.sleep(0.06)
-    again = claim(store, "ingest:j1")
+    again = claim(store, "ingest:t/j1")
     assert (again.failures, again.crashes) == (1, 0)
 
 
 def test_a_task_that_got_on_before_it_was_handed_back_is_held_against_nothing(store: Store) -> None:
     submit(store)
-    claim(store, "ingest:j1", lease_seconds=0.02)
+    claim(store, "ingest:t/j1", lease_seconds=0.02)
     time.sleep(0.03)
-    store.release(claim(store, "ingest:j1"), failed=True)
-    third = claim(store, "ingest:j1")
+    store.release(claim(store, "ingest:t/j1"), failed=True)
+    third = claim(store, "ingest:t/j1")
     assert (third.crashes, third.failures) == (1, 1)
     store.release(third, progressed=True)
-    fourth = claim(store, "ingest:j1")
+    fourth = claim(store, "ingest:t/j1")
     assert (fourth.crashes, fourth.failures, fourth.attempts) == (0, 0, 4)
 
 
 def test_the_sweeper_rings_for_what_nobody_took_and_for_lost_leases_once_an_interval(store: Store) -> None:
     submit(store)
     assert store.sweep(limit=10, ring_again_seconds=5) == []
-    claim(store, "ingest:j1", lease_seconds=0.02)
+    claim(store, "ingest:t/j1", lease_seconds=0.02)
     time.sleep(0.03)
-    assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:j1"]
+    assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:t/j1"]
     assert store.sweep(limit=10, ring_again_seconds=5) == []
 
 
@@ -297,26 +298,26 @@ def test_a_job_that_is_not_over_can_not_be_deleted_and_one_that_is_leaves_nothin
 
 def test_a_task_that_only_waits_is_rung_for_ever_more_rarely(store: Store) -> None:
     submit(store)
-    store.client.zadd("cvpipe:due", {"ingest:j1": 0})
+    store.client.zadd("cvpipe:due", {"ingest:t/j1": 0})
     waits = []
     for _ in range(4):
-        assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:j1"]
-        score = store.client.zscore("cvpipe:due", "ingest:j1")
+        assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == ["ingest:t/j1"]
+        score = store.client.zscore("cvpipe:due", "ingest:t/j1")
         seconds, microseconds = store.client.time()  # type: ignore[misc]
         waits.append(round((float(score) - seconds * 1000 - microseconds / 1000) / 1000))  # type: ignore[arg-type]
-        store.client.zadd("cvpipe:due", {"ingest:j1": 0})
+        store.client.zadd("cvpipe:due", {"ingest:t/j1": 0})
     assert waits == [5, 10, 20, 40]
 
 
 def test_what_the_client_sends_twice_because_an_answer_got_lost_happens_once(store: Store) -> None:
     submit(store)
-    held = claim(store, "ingest:j1")
-    store.end_job(held, "j1", JobState.failed, error=None, exports=[])
+    held = claim(store, "ingest:t/j1")
+    store.end_job(held, "t/j1", JobState.failed, error=None, exports=[])
     submit(store)
-    assert store.job("j1").state == JobState.failed
-    assert [event["type"] for _, event in store.events("j1")] == ["job.queued", "job.running", "job.failed"]
-    submit(store, "j2")
-    first, again = (store._scripts["claim"](args=["ingest:j2", "token", 30_000]) for _ in range(2))
+    assert store.job("t/j1").state == JobState.failed
+    assert [event["type"] for _, event in store.events("t/j1")] == ["job.queued", "job.running", "job.failed"]
+    submit(store, "t/j2")
+    first, again = (store._scripts["claim"](args=["ingest:t/j2", "token", 30_000]) for _ in range(2))
     assert first == again == [b"ok", 0, 0, 1]
 
 
@@ -351,23 +352,23 @@ def test_the_records_of_a_canceled_job_have_no_holes(store: Store) -> None:
 
 def test_jobs_are_listed_newest_first_in_pages_and_filtered(store: Store) -> None:
     for number in range(5):
-        submit(store, f"j{number}", labels={"parity": str(number % 2)})
+        submit(store, f"t/j{number}", labels={"parity": str(number % 2)})
         time.sleep(0.002)
-    first, cursor = store.jobs(limit=3)
-    rest, end = store.jobs(limit=3, cursor=cursor)
+    first, cursor = store.jobs("t", limit=3)
+    rest, end = store.jobs("t", limit=3, cursor=cursor)
     assert [job.id for job in first + rest] == ["j4", "j3", "j2", "j1", "j0"]
     assert end is None
-    assert [job.id for job in store.jobs(label=("parity", "1"))[0]] == ["j3", "j1"]
-    store.cancel("j2")
-    assert [job.id for job in store.jobs(state=JobState.canceled)[0]] == ["j2"]
+    assert [job.id for job in store.jobs("t", label=("parity", "1"))[0]] == ["j3", "j1"]
+    store.cancel("t/j2")
+    assert [job.id for job in store.jobs("t", state=JobState.canceled)[0]] == ["j2"]
 
 
 def test_a_job_that_comes_while_pages_are_read_shifts_none(store: Store) -> None:
     for number in range(450):  # more than the store reads at once
-        submit(store, f"j{number:03}")
-    first, cursor = store.jobs(limit=300)
-    submit(store, "later")
-    rest, end = store.jobs(limit=300, cursor=cursor)
+        submit(store, f"t/j{number:03}")
+    first, cursor = store.jobs("t", limit=300)
+    submit(store, "t/later")
+    rest, end = store.jobs("t", limit=300, cursor=cursor)
     assert sorted(job.id for job in first + rest) == [f"j{number:03}" for number in range(450)]
     assert end is None
 
@@ -408,9 +409,9 @@ def test_a_job_shows_what_it_waits_for_until_it_goes_on(store: Store) -> None:
     store.say_waiting(job, None)
     assert store.job(job).progress.waiting is None
     assert [event["type"] for _, event in store.events(job)][before:] == ["waiting", "waiting"]
-    store.say_waiting("gone", "for nothing")
+    store.say_waiting("t/gone", "for nothing")
     with pytest.raises(NotFound):
-        store.job("gone")
+        store.job("t/gone")
 
 
 def test_what_workers_have_used_adds_up(store: Store) -> None:
@@ -418,10 +419,33 @@ def test_what_workers_have_used_adds_up(store: Store) -> None:
     use = {"pictures": 6, "calls": 1.5, "places": 8.0, "blank": 2.0, "wait_seconds": 0.012, "device_seconds": 0.25}
     store.add_use(job, {"a@1": use})
     store.add_use(job, {"a@1": use, "b@2": {"pictures": 1, "calls": 1, "places": 1, "blank": 0}})
-    store.add_use("gone", {"a@1": use})
+    store.add_use("t/gone", {"a@1": use})
     a, b = store.job(job).usage.values()
     assert (a.pictures, a.calls, a.batch_fill, a.padding_waste) == (12, 3, 0.75, 0.25)
     assert (a.queue_wait_ms, a.device_seconds) == (2.0, 0.5)
     assert (b.pictures, b.batch_fill, b.padding_waste) == (1, 1.0, 0.0)
     with pytest.raises(NotFound):
-        store.job("gone")
+        store.job("t/gone")
+
+
+def test_what_belongs_to_one_tenant_is_not_there_for_another(store: Store) -> None:
+    submit(store, "a/j1", key="k")
+    submit(store, "b/j1", key="k", labels={"whose": "b"})
+    assert [job.labels for job in store.jobs("a")[0]] == [{}]
+    assert [job.labels for job in store.jobs("b")[0]] == [{"whose": "b"}]
+    assert store.tenants() == ["a", "b"]
+    assert store.job_counts()["queued"] == 2
+    with pytest.raises(NotFound, match="there is no job 'j1'"):
+        store.job("c/j1")
+    store.put_video("a/" + "0" * 64, size=7, state="indexing")
+    with pytest.raises(NotFound):
+        store.video("b/" + "0" * 64)
+
+
+def test_every_key_of_a_job_names_its_tenant(store: Store) -> None:
+    job = planned(store, WITH_SEQUENCE)
+    run_chunk(store, job, 0, 0)
+    of_all = {b"cvpipe:due", b"cvpipe:tenants"}
+    keys = set(store.client.keys("cvpipe:*")) - of_all
+    assert keys, "a job without keys"
+    assert [key for key in keys if b":t/j1" not in key and key != b"cvpipe:jobs:t"] == []

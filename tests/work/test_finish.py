@@ -53,14 +53,14 @@ class Service:
         self.lifecycle = Lifecycle(self.store, self.bell, settings)  # type: ignore[arg-type]
 
     def submit(self, video: Path, *stages: dict[str, Any], **more: Any) -> str:
-        """Post a job and do all of it but its end; returns its id."""
+        """Post a job and do all of it but its end; returns its name."""
         request = JobRequest.model_validate(
             {"path": str(video), "pipeline": {"name": "p", "stages": stages}, "chunk_seconds": 1} | more
         )
-        job, _ = self.lifecycle.submit(request)
-        while (task := self.bell.tasks.pop()) != f"finish:{job.id}":
+        job, _ = self.lifecycle.submit(request, tenant="t")
+        while (task := self.bell.tasks.pop()) != f"finish:t/{job.id}":
             (ingest if task.startswith("ingest:") else work)(self.bench, task)
-        return job.id
+        return f"t/{job.id}"
 
     def finish(self, job: str, **how: float) -> Job:
         """One turn of its end."""

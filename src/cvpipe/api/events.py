@@ -18,12 +18,14 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel, Field
 
-from cvpipe.api.jobs import JobId, shown
+from cvpipe.api.identity import JobName
+from cvpipe.api.jobs import shown
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import Resources, ResourcesDep
 from cvpipe.errors import NotFound, StoreUnavailable
 from cvpipe.job import Job, JobState, Progress
 from cvpipe.results import FrameRecord
+from cvpipe.tenants import id_of
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
@@ -90,7 +92,7 @@ class Place(NamedTuple):
     },
 )
 async def follow_job(
-    job_id: JobId,
+    job_id: JobName,
     resources: ResourcesDep,
     frames: Annotated[bool, Query(description="Send `frame` events too.")] = True,
     last_event_id: LastEventId = None,
@@ -113,7 +115,7 @@ async def follow_job(
 async def _encoded(follower: Follower, job_id: str) -> AsyncIterator[bytes]:
     """The events as bytes, with comments in between when nothing happens."""
     # FastAPI's own way, a route that yields, raises in its keep-alive task whenever a client goes away in mid-send.
-    yield format_sse_event(comment=f"job {job_id}", retry=_RETRY_MS)
+    yield format_sse_event(comment=f"job {id_of(job_id)}", retry=_RETRY_MS)
     sent_at = time.monotonic()
     try:
         async for events in follower:

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from cvpipe.api.jobs import JobId
+from cvpipe.api.identity import JobName
 from cvpipe.api.problems import respond, responses
 from cvpipe.api.resources import SettingsDep, StoreDep
 from cvpipe.errors import NotFound
@@ -62,7 +62,7 @@ class Download(FileResponse):
     },
 )
 def download_export(
-    job_id: JobId,
+    job_id: JobName,
     name: Annotated[
         str,
         Path(
@@ -80,7 +80,7 @@ def download_export(
     Parts can be asked for with `Range`, so a player can seek in it and a broken download can go on.
     """
     job = store.job(job_id)
-    path = job_folder(settings, job.id) / name
+    path = job_folder(settings, job_id) / name
     if name not in job.exports or path.is_symlink() or not path.is_file():
         there = ", ".join(job.exports) or ("none" if job.state.is_final else f"none yet, it is {job.state}")
         raise NotFound(f"job {job.id!r} has no export {name!r}; there is: {there}")

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe.api.jobs import JobId
+from cvpipe.api.identity import JobName
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import StoreDep
 from cvpipe.errors import InvalidRequest
@@ -138,7 +138,7 @@ FrameCursor = Annotated[
     },
 )
 def list_frames(  # noqa: PLR0917 - FastAPI hands them over by name
-    job_id: JobId,
+    job_id: JobName,
     store: StoreDep,
     start: Annotated[
         float | None, Query(alias="from", ge=0, le=1e7, description="Seconds since the first frame: this and later.")

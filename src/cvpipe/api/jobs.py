@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
+from cvpipe.api.identity import JobName, TenantDep
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import LifecycleDep, StoreDep
 from cvpipe.job import Job, JobRequest, JobState
@@ -45,11 +46,6 @@ class _StrictRoute(APIRoute):
 
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=_StrictRoute)
-
-JobId = Annotated[
-    str,
-    Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="The job's id.", examples=["019b76da8c7d3f1c9a5e7b2d40"]),
-]
 
 
 class JobPage(BaseModel):
@@ -89,6 +85,7 @@ def submit_job(
     request: JobRequest,
     response: Response,
     lifecycle: LifecycleDep,
+    tenant: TenantDep,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -107,7 +104,7 @@ def submit_job(
     The pipeline is the name of one that `GET /v1/pipelines` lists, or is written out in the request. Its stages, their
     options and the models they need are checked before the answer.
     """
-    job, created = lifecycle.submit(request, idempotency_key=idempotency_key)
+    job, created = lifecycle.submit(request, tenant=tenant, idempotency_key=idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.headers["Idempotent-Replayed"] = "true"
@@ -122,8 +119,9 @@ def submit_job(
     response_description="A page of jobs.",
     responses=responses("invalid_request", "internal", "store_unavailable"),
 )
-def list_jobs(
+def list_jobs(  # noqa: PLR0917 - FastAPI hands them over by name
     store: StoreDep,
+    tenant: TenantDep,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     label: Annotated[
         str | None,
@@ -144,7 +142,7 @@ def list_jobs(
     if label is not None:
         key, _, value = label.partition("=")
         pair = (key, value)
-    jobs, following = store.jobs(state=state, label=pair, cursor=cursor, limit=limit)
+    jobs, following = store.jobs(tenant, state=state, label=pair, cursor=cursor, limit=limit)
     return {"jobs": [shown(job) for job in jobs], "next": following}
 
 
@@ -156,7 +154,7 @@ def list_jobs(
     response_description="The job.",
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
-def get_job(job_id: JobId, store: StoreDep) -> Job:
+def get_job(job_id: JobName, store: StoreDep) -> Job:
     """The job as it is now. To follow it, use its event stream instead of asking again and again."""
     return shown(store.job(job_id))
 
@@ -169,7 +167,7 @@ def get_job(job_id: JobId, store: StoreDep) -> Job:
     response_description="The job, which is over.",
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
-def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
+def cancel_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
     """End the job at once; what it has found so far stays. A job that is over stays as it is."""
     return shown(lifecycle.cancel(job_id))
 
@@ -183,7 +181,7 @@ def cancel_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
     response_description="The job, which is queued again.",
     responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
 )
-def repair_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
+def repair_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
     """Look again at the frames of a job that ended with gaps, or failed because its chunks were given up.
 
     Records that are good stay as they are; where stages need the whole sequence, those run anew over all records. The
@@ -201,6 +199,6 @@ def repair_job(job_id: JobId, lifecycle: LifecycleDep) -> Job:
     response_description="Nothing of the job is left.",
     responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
 )
-def delete_job(job_id: JobId, lifecycle: LifecycleDep) -> None:
+def delete_job(job_id: JobName, lifecycle: LifecycleDep) -> None:
     """Remove a job that is over, with its records, events and exports. The video stays."""
     lifecycle.delete(job_id)

@@ -17,12 +17,13 @@ from fastapi.responses import StreamingResponse
 
 from cvpipe.api.exports import Download
 from cvpipe.api.frames import NDJSON
+from cvpipe.api.identity import VideoName
 from cvpipe.api.problems import TYPES, HttpProblem, responses
 from cvpipe.api.resources import Resources, ResourcesDep
-from cvpipe.api.videos import VideoId
 from cvpipe.errors import Conflict, InvalidRequest, Unavailable
 from cvpipe.lifecycle import Refused
 from cvpipe.media import MEDIA_TYPES, Damage, Excerpt, read_damage
+from cvpipe.tenants import id_of
 from cvpipe.video import VideoIndex
 
 router = APIRouter(prefix="/v1", tags=["videos"])
@@ -91,7 +92,7 @@ def _files(*suffixes: str, tells_damage: bool = False) -> dict[int | str, dict[s
     responses=_files(".jpg", ".png"),
 )
 async def get_frame_picture(  # noqa: PLR0917 - FastAPI hands them over by name
-    video_id: VideoId,
+    video_id: VideoName,
     number: Annotated[int, Path(ge=0, le=99_999_999, description="In display order, from 0.", examples=[1200])],
     format: Annotated[Literal["jpg", "png"], Path(description="PNG is lossless.")],
     resources: ResourcesDep,
@@ -111,7 +112,7 @@ async def get_frame_picture(  # noqa: PLR0917 - FastAPI hands them over by name
     responses=_files(".jpg"),
 )
 async def get_thumbnail(
-    video_id: VideoId,
+    video_id: VideoName,
     resources: ResourcesDep,
     width: Annotated[int, Query(ge=16, le=2048, description="Pixels; the height follows.")] = 320,
     if_none_match: IfNoneMatch = None,
@@ -128,7 +129,7 @@ async def get_thumbnail(
     responses=_files(".jpg", tells_damage=True),
 )
 async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
-    video_id: VideoId,
+    video_id: VideoName,
     resources: ResourcesDep,
     columns: Annotated[int, Query(ge=1, le=20, description="Pictures in a row.")] = 6,
     rows: Annotated[int, Query(ge=1, le=50, description="Rows of pictures.")] = 4,
@@ -147,7 +148,7 @@ async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
     responses=_files(".mp4", tells_damage=True),
 )
 async def get_clip(
-    video_id: VideoId,
+    video_id: VideoName,
     resources: ResourcesDep,
     start: Annotated[
         float, Query(alias="from", ge=0, le=1e7, description="Seconds since the first frame: this and later.")
@@ -188,7 +189,7 @@ async def get_clip(
                     "store_unavailable"),
     },
 )  # fmt: skip
-async def get_index(video_id: VideoId, resources: ResourcesDep, if_none_match: IfNoneMatch = None) -> Response:
+async def get_index(video_id: VideoName, resources: ResourcesDep, if_none_match: IfNoneMatch = None) -> Response:
     """The index that was made of the packets alone: `bytes` is the size of the frame's packet, 0 where not known."""
     index = await _until_made(resources, video_id, lambda: resources.lifecycle.index_of(video_id), what="index")
     tag = await anyio.to_thread.run_sync(lambda: f'"{hashlib.sha256(index.pack()).hexdigest()[:32]}"')
@@ -216,7 +217,7 @@ async def _serve(resources: Resources, video_id: str, excerpt: Excerpt, if_none_
         path,
         media_type=MEDIA_TYPES[path.suffix],
         headers=headers,
-        filename=f"{video_id[:12]}-{path.name}",
+        filename=f"{id_of(video_id)[:12]}-{path.name}",
         content_disposition_type="inline",
     )
 

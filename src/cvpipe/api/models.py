@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
+from cvpipe.api.identity import AdditionName, TenantDep
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import InvalidRequest
@@ -17,6 +18,7 @@ from cvpipe.inference.cards import ModelCard, Task, find_card
 from cvpipe.job import JobError
 from cvpipe.modelfiles import Wish, additions, name_of, read_wish
 from cvpipe.settings import Settings
+from cvpipe.tenants import id_of
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -36,14 +38,6 @@ ModelRef = Annotated[
         pattern=r"^[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9][A-Za-z0-9._-]*)?$",
         description="`name`, or `name@version`.",
         examples=["yolox-nano@1"],
-    ),
-]
-AdditionId = Annotated[
-    str,
-    Path(
-        pattern=r"^[0-9a-f]{32}$",
-        description="As `POST /v1/models` gave it.",
-        examples=["0123456789abcdef0123456789abcdef"],
     ),
 ]
 
@@ -98,6 +92,7 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     response: Response,
     lifecycle: LifecycleDep,
     settings: SettingsDep,
+    tenant: TenantDep,
     name: Annotated[str | None, _said("name", max_length=64, pattern=NAME, examples=["net"])] = None,
     filename: Annotated[
         str | None,
@@ -153,18 +148,18 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     if declared.isdecimal() and int(declared) > settings.max_model_bytes:
         raise additions.too_large(settings.max_model_bytes)
     try:
-        made = await _receive(request, settings, wish, called)
+        made = await _receive(request, settings, tenant, wish, called)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
     await anyio.to_thread.run_sync(lifecycle.add_model, made)
-    response.headers["Location"] = f"/v1/models/additions/{made}"
-    return Addition(id=made, state="waiting")
+    response.headers["Location"] = f"/v1/models/additions/{id_of(made)}"
+    return Addition(id=id_of(made), state="waiting")
 
 
-async def _receive(request: Request, settings: Settings, wish: Wish, filename: str) -> str:
+async def _receive(request: Request, settings: Settings, tenant: str, wish: Wish, filename: str) -> str:
     """Write the body to disk. Memory: `_WRITE_BYTES` and one piece off the socket."""
     in_thread = anyio.to_thread.run_sync
-    incoming = await in_thread(lambda: additions.Incoming(settings.data_dir, limit=settings.max_model_bytes))
+    incoming = await in_thread(lambda: additions.Incoming(settings.data_dir, tenant, limit=settings.max_model_bytes))
     try:
         pending, size = bytearray(), 0
         async for piece in request.stream():
@@ -201,14 +196,14 @@ def _object(text: str | None, field: str) -> dict[str, Any] | None:
     response_description="The addition; kept for a day.",
     responses=responses("not_found", "invalid_request", "internal"),
 )
-def get_addition(addition_id: AdditionId, settings: SettingsDep) -> Any:
+def get_addition(addition_id: AdditionName, settings: SettingsDep) -> Any:
     """`waiting` until a worker that serves the queue `media` is done with it; then `added`, or `refused`."""
     result = additions.result_of(settings.data_dir, addition_id)
     if result is None:
-        return Addition(id=addition_id, state="waiting")
+        return Addition(id=id_of(addition_id), state="waiting")
     if "error" in result:
-        return Addition(id=addition_id, state="refused", error=JobError.model_validate(result["error"]))
-    return Addition(id=addition_id, state="added", **result["added"])
+        return Addition(id=id_of(addition_id), state="refused", error=JobError.model_validate(result["error"]))
+    return Addition(id=id_of(addition_id), state="added", **result["added"])
 
 
 @router.get(

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from cvpipe.api.jobs import JobId
+from cvpipe.api.identity import JobName
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import StoreDep
 from cvpipe.embeddings import Place, find, nearest
@@ -48,7 +48,7 @@ class SearchResult(BaseModel):
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
 def search_job(
-    job_id: JobId,
+    job_id: JobName,
     store: StoreDep,
     like: Annotated[
         str,

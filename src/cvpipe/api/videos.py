@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
+from cvpipe.api.identity import TenantDep, VideoName
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import NotFound
@@ -16,20 +17,12 @@ from cvpipe.job import JobError
 from cvpipe.lifecycle import Lifecycle
 from cvpipe.settings import Settings
 from cvpipe.sources.upload import Incoming, StoredVideo, too_large
+from cvpipe.tenants import id_of
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
 # Bytes come off the socket in pieces of 64 KiB or less; a trip to a thread for each would cost more than the writing.
 _WRITE_BYTES = 2**20
-
-VideoId = Annotated[
-    str,
-    Path(
-        pattern=r"^[0-9a-f]{64}$",
-        description="The video's sha256, in lower-case hexadecimal.",
-        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-    ),
-]
 
 
 class VideoFacts(BaseModel):
@@ -122,11 +115,12 @@ class Video(BaseModel):
         }
     },
 )
-async def upload_video(
+async def upload_video(  # noqa: PLR0917 - FastAPI hands them over by name
     request: Request,
     response: Response,
     lifecycle: LifecycleDep,
     settings: SettingsDep,
+    tenant: TenantDep,
     filename: Annotated[
         str | None,
         Query(
@@ -148,19 +142,19 @@ async def upload_video(
     if declared.isdecimal() and int(declared) > settings.max_upload_bytes:
         raise too_large(settings.max_upload_bytes)
     try:
-        stored = await _receive(request, settings)
+        stored = await _receive(request, settings, tenant)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
     video, new = await anyio.to_thread.run_sync(_register, lifecycle, stored, filename)
     response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/videos/{stored.id}"
+    response.headers["Location"] = f"/v1/videos/{id_of(stored.id)}"
     return video
 
 
-async def _receive(request: Request, settings: Settings) -> StoredVideo:
+async def _receive(request: Request, settings: Settings, tenant: str) -> StoredVideo:
     """Write the body to disk. Memory: `_WRITE_BYTES` and one piece off the socket."""
     in_thread = anyio.to_thread.run_sync
-    incoming = await in_thread(lambda: Incoming(settings.data_dir, limit=settings.max_upload_bytes))
+    incoming = await in_thread(lambda: Incoming(settings.data_dir, tenant, limit=settings.max_upload_bytes))
     try:
         pending = bytearray()
         async for piece in request.stream():
@@ -193,6 +187,6 @@ def _register(lifecycle: Lifecycle, stored: StoredVideo, filename: str | None) -
     response_description="The video.",
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
-def get_video(video_id: VideoId, lifecycle: LifecycleDep) -> Any:
+def get_video(video_id: VideoName, lifecycle: LifecycleDep) -> Any:
     """What the service knows of an uploaded video: frames counted, duration and frame rate measured, codec, size."""
     return lifecycle.video(video_id)

@@ -1,8 +1,8 @@
 """Models on their way in over HTTP: the API writes file and order, a worker looks at them and leaves what came of it.
 
-DATA_DIR/additions/ID/model.onnx    as it was sent; gone once it was looked at
-                      order.json    what the client said of it
-                      result.json   the card, or the error; there once the worker is done
+DATA_DIR/additions/TENANT/ID/model.onnx    as it was sent; gone once it was looked at
+                             order.json    what the client said of it
+                             result.json   the card, or the error; there once the worker is done
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cvpipe.errors import NotFound, TooLarge, Unavailable
 from cvpipe.job import JobError
 from cvpipe.modelfiles.add import Added
 from cvpipe.modelfiles.wish import Wish
+from cvpipe.tenants import owned
 
 _KEEP_SECONDS: Final = 24 * 3600.0
 
@@ -33,9 +34,9 @@ def task_of(addition: str) -> str:
 class Incoming:
     """A file on its way in: `write` its bytes, then `keep` it; `discard` what was not kept. Blocking."""
 
-    def __init__(self, data_dir: Path, *, limit: int) -> None:
-        """limit: bytes. Raises: Unavailable where the data directory can't be written."""
-        self.id = secrets.token_hex(16)
+    def __init__(self, data_dir: Path, tenant: str, *, limit: int) -> None:
+        """tenant: who is told of it. limit: bytes. Raises: Unavailable where the data directory can't be written."""
+        self.id = owned(tenant, secrets.token_hex(16))
         self._folder = _folder(data_dir, self.id)
         self._limit = limit
         self._size = 0
@@ -53,7 +54,7 @@ class Incoming:
             self._file.write(data)
 
     def keep(self, wish: Wish, filename: str) -> str:
-        """Sync the file, with its order; returns the addition's id. Raises: Unavailable."""
+        """Sync the file, with its order; returns the addition's name, `<tenant>/<id>`. Raises: Unavailable."""
         with _disk_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -123,7 +124,7 @@ def sweep(data_dir: Path, *, older_than_seconds: float = _KEEP_SECONDS) -> int:
     """Remove what is older; returns how many."""
     removed = 0
     with contextlib.suppress(FileNotFoundError):
-        for folder in (data_dir / "additions").iterdir():
+        for folder in (data_dir / "additions").glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - folder.stat().st_mtime > older_than_seconds:
                     shutil.rmtree(folder, ignore_errors=True)

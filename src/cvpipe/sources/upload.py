@@ -1,4 +1,4 @@
-"""`upload`: the client sends the file; it is kept under its sha256.
+"""`upload`: the client sends the file; it is kept under its tenant and its sha256.
 
 A file under its final name is complete and on disk: it is written elsewhere, synced, then renamed. Names are hashes
 without an extension, so that neither a user's words nor FFmpeg's guesses by name come into play.
@@ -19,19 +19,21 @@ from types import TracebackType
 from typing import Self
 
 from cvpipe.errors import InvalidRequest, TooLarge, Unavailable
+from cvpipe.tenants import owned, parted
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _STALE_SECONDS = 24 * 3600
 
 
 def stored_path(data_dir: Path, video: str) -> Path:
-    """Where the uploaded video with the sha256 `video` is kept."""
-    return data_dir / "videos" / video[:2] / video
+    """Where the uploaded video `<tenant>/<sha256>` is kept."""
+    tenant, sha256 = parted(video)
+    return data_dir / "videos" / tenant / sha256[:2] / sha256
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A file that has arrived. id: sha256, hexadecimal. size: bytes. new: its bytes were not there before."""
+    """A file that has arrived. id: `<tenant>/<sha256>`. size: bytes. new: its bytes were not there before."""
 
     id: str
     size: int
@@ -45,9 +47,10 @@ class Incoming:
     Blocking: call it from a thread. Memory: what the caller hands over in one `write`.
     """
 
-    def __init__(self, data_dir: Path, *, limit: int) -> None:
-        """limit: bytes. Raises: Unavailable where the data directory cannot be written."""
+    def __init__(self, data_dir: Path, tenant: str, *, limit: int) -> None:
+        """tenant: whose it is. limit: bytes. Raises: Unavailable where the data directory cannot be written."""
         self._data_dir = data_dir
+        self._tenant = tenant
         self._limit = limit
         self._hash = hashlib.sha256()
         self._path = _incoming(data_dir) / secrets.token_hex(16)
@@ -83,7 +86,7 @@ class Incoming:
             raise ValueError("the upload is over")
         if not self.size:
             raise InvalidRequest("the body is empty; send the video's bytes as they are")
-        video = self._hash.hexdigest()
+        video = owned(self._tenant, self._hash.hexdigest())
         final = stored_path(self._data_dir, video)
         with _disk_errors():
             os.fsync(self._fd)
@@ -95,6 +98,7 @@ class Incoming:
             _sync_folder(final.parent)
             if new:
                 _sync_folder(final.parent.parent)
+                _sync_folder(final.parent.parent.parent)
         self._close()
         return StoredVideo(id=video, size=self.size, path=final, new=new)
 

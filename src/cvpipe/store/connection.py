@@ -115,8 +115,13 @@ class Connection:
         return result
 
 
+def jobs_key(tenant: str) -> str:
+    """Sorted set: names of a tenant's jobs by the time they were made."""
+    return f"{PREFIX}jobs:{tenant}"
+
+
 def job_key(job_id: str) -> str:
-    """Hash: what was committed with a job, its state and counters."""
+    """Hash: what was committed with a job, its state and counters. job_id: `<tenant>/<id>`."""
     return f"{PREFIX}job:{job_id}"
 
 

@@ -1,4 +1,4 @@
-"""Jobs: committed, shown, listed, canceled, deleted."""
+"""Jobs: committed, shown, listed, canceled, deleted. Their names are `<tenant>/<id>`; a `Job` shows the id alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pydantic import TypeAdapter
 from cvpipe.errors import Conflict, NotFound
 from cvpipe.gaps import Gap
 from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Progress, WallClock
-from cvpipe.store.connection import PREFIX, Connection, guarded, job_key
+from cvpipe.store.connection import PREFIX, Connection, guarded, job_key, jobs_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
+from cvpipe.tenants import id_of, owned
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _DELIVERIES_KEPT = 100
@@ -50,7 +51,7 @@ class Jobs(Connection):
         """The job as the service shows it. Raises: NotFound."""
         found = self._existing([job_id])
         if not found:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise _no_job(job_id)
         gaps = self._redis.get(job_key(job_id) + ":gaps") if found[0].gaps_total else None
         return found[0] if gaps is None else found[0].model_copy(update={"gaps": _GAPS.validate_json(gaps)})
 
@@ -59,39 +60,40 @@ class Jobs(Connection):
         """What was committed with the job, with what the service alone may know. Raises: NotFound."""
         doc = self._redis.hget(job_key(job_id), "doc")
         if doc is None:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise _no_job(job_id)
         return json.loads(doc)
 
     @guarded
     def jobs(
         self,
+        tenant: str,
         *,
         state: JobState | None = None,
         label: tuple[str, str] | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> tuple[list[Job], str | None]:
-        """Jobs, newest first, and the cursor of the next page. label: (key, value) that a job must carry."""
+        """A tenant's jobs, newest first, and the cursor of the next page. label: (key, value) that a job must carry."""
         found: list[Job] = []
-        for job in self._newest_first(cursor):
+        for job in self._newest_first(tenant, cursor):
             if (state is None or job.state == state) and (label is None or job.labels.get(label[0]) == label[1]):
                 if len(found) == limit:
                     return found, f"{round(found[-1].created_at * 1000)}-{found[-1].id}"
                 found.append(job)
         return found, None
 
-    def _newest_first(self, cursor: str | None) -> Iterator[Job]:
-        """All jobs behind a cursor. Seeks by time and id, so that jobs that come or go meanwhile shift nothing."""
+    def _newest_first(self, tenant: str, cursor: str | None) -> Iterator[Job]:
+        """Jobs behind a cursor. Seeks by time and id, so that jobs that come or go meanwhile shift nothing."""
         after: tuple[float, str] | None = None
         if cursor is not None:
             ms, _, last_id = cursor.partition("-")
             if not ms.isdigit():
                 raise NotFound("there is no such page; start again without `cursor`", field="cursor")
-            after = (float(ms), last_id)
+            after = (float(ms), owned(tenant, last_id))
         page = _JOBS_PAGE
         while True:
             top = "+inf" if after is None else int(after[0])
-            known = self._redis.zrevrangebyscore(PREFIX + "jobs", top, "-inf", start=0, num=page, withscores=True)
+            known = self._redis.zrevrangebyscore(jobs_key(tenant), top, "-inf", start=0, num=page, withscores=True)
             places = [(score, raw.decode()) for raw, score in known]
             fresh = [place for place in places if after is None or place < after]
             yield from self._existing([job_id for _, job_id in fresh])
@@ -113,9 +115,14 @@ class Jobs(Connection):
         ]
 
     @guarded
+    def tenants(self) -> list[str]:
+        """Those that have jobs, by name."""
+        return sorted(raw.decode() for raw in self._redis.smembers(PREFIX + "tenants"))
+
+    @guarded
     def job_counts(self) -> dict[str, int]:
-        """Jobs by state (for /metrics; reads every job's state)."""
-        ids = self._redis.zrange(PREFIX + "jobs", 0, -1)
+        """Jobs of all tenants by state (for /metrics; reads every job's state)."""
+        ids = [raw for tenant in self.tenants() for raw in self._redis.zrange(jobs_key(tenant), 0, -1)]
         pipe = self._redis.pipeline(transaction=False)
         for raw in ids:
             pipe.hget(job_key(raw.decode()), "state")
@@ -130,7 +137,7 @@ class Jobs(Connection):
         """End a job at once; does nothing to one that is over. Raises: NotFound."""
         state, rings = self._commit("cancel", [job_id, GRACE_MS])
         if not state:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise _no_job(job_id)
         return read_rings(rings)
 
     @guarded
@@ -141,7 +148,7 @@ class Jobs(Connection):
         """
         verdict, state, rings = self._commit("repair", [job_id, secrets.token_hex(8), GRACE_MS])
         if verdict == b"none":
-            raise NotFound(f"there is no job {job_id!r}")
+            raise _no_job(job_id)
         if verdict == b"state":
             wanted = "only a job that ended with gaps can be repaired"
             advice = "wait for its end" if not JobState(state.decode()).is_final else "submit it again instead"
@@ -175,7 +182,7 @@ class Jobs(Connection):
         """Remove all of a job that is over. Raises: NotFound, Conflict."""
         verdict = self._scripts["delete_job"](args=[job_id])
         if verdict == 0:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise _no_job(job_id)
         if verdict == -1:
             raise Conflict("the job is not over; cancel it first")
 
@@ -194,9 +201,14 @@ class Jobs(Connection):
 _GAPS = TypeAdapter(list[Gap])
 
 
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"there is no job {id_of(job_id)!r}")
+
+
 def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[bytes]) -> Job:
     text = {key.decode(): value for key, value in fields.items()}
     doc = json.loads(text["doc"])
+    video: str | None = text["video"].decode() if "video" in text else doc.get("video")
 
     def seconds(name: str) -> float | None:
         return int(text[name]) / 1000 if name in text else None
@@ -205,9 +217,9 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         return int(text[name]) if name in text else None
 
     return Job(
-        id=job_id,
+        id=id_of(job_id),
         state=JobState(text["state"].decode()),
-        video=text["video"].decode() if "video" in text else doc.get("video"),
+        video=id_of(video) if video is not None else None,
         path=doc.get("path"),
         pipeline=doc["pipeline"],
         models=json.loads(text["models"]) if "models" in text else {},

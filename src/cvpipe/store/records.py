@@ -10,6 +10,7 @@ from cvpipe.errors import NotFound
 from cvpipe.job import JobState
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key, old_key
+from cvpipe.tenants import id_of
 
 _PAGE = 1000
 
@@ -38,7 +39,7 @@ class Records(Connection):
         pipe.hkeys(job_key(job_id) + ":done")
         (state, plan, chunks), done_raw = pipe.execute()
         if state is None:
-            raise NotFound(f"there is no job {job_id!r}")
+            raise NotFound(f"there is no job {id_of(job_id)!r}")
         over = JobState(state.decode()).is_final
         if plan is None:
             return [], over

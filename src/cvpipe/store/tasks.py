@@ -16,6 +16,7 @@ from cvpipe.gaps import Gap
 from cvpipe.job import JobError, JobState, WallClock
 from cvpipe.results import FrameRecord
 from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
+from cvpipe.tenants import id_of
 
 #: A task that its ringer does not bring to a worker within this time is rung for again by the sweeper.
 GRACE_MS = 3000
@@ -112,7 +113,7 @@ class Tasks(Connection):
         """Segments, chunks and video of a planned job. Raises: NotFound."""
         segments, chunks, video = self._redis.hmget(job_key(job_id), "plan", "chunks", "video")
         if segments is None or chunks is None or video is None:
-            raise NotFound(f"job {job_id!r} has no plan")
+            raise NotFound(f"job {id_of(job_id)!r} has no plan")
         return json.loads(segments), [(c[0], c[1], c[2]) for c in json.loads(chunks)], video.decode()
 
     @guarded

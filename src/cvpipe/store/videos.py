@@ -1,4 +1,4 @@
-"""Videos: facts and index, by sha256."""
+"""Videos: facts and index, by `<tenant>/<sha256>`: the same file of two tenants is two videos."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from cvpipe.errors import NotFound
 from cvpipe.store.connection import PREFIX, Connection, guarded
+from cvpipe.tenants import id_of
 
 
 class Videos(Connection):
@@ -28,9 +29,9 @@ class Videos(Connection):
         values = self._redis.hmget(PREFIX + "video:" + video_id, *names)
         size, state, facts, error, created_at, filename = values
         if state is None:
-            raise NotFound(f"there is no video {video_id!r}; upload it with PUT /v1/videos")
+            raise NotFound(f"there is no video {id_of(video_id)!r}; upload it with PUT /v1/videos")
         return {
-            "id": video_id,
+            "id": id_of(video_id),
             "size": int(size),
             "state": state.decode(),
             "facts": json.loads(facts) if facts else None,

@@ -97,13 +97,14 @@ class _Finishing:
     def __init__(self, bench: Bench, lease: Lease, job_id: str, turn_seconds: float, frames_a_part: int) -> None:
         self._bench, self._lease, self._frames_a_part = bench, lease, frames_a_part
         self._until = time.monotonic() + turn_seconds
+        self._job_id = job_id
         self._job, self._planned = bench.store.job(job_id), PlannedJob.load(bench, job_id)
         self._part = part_of(self._planned.spec, self._planned.index, self._planned.time_range)
         self._folder = job_folder(bench.settings, job_id)
         if lease.claim.attempts == 1:
             _remove_workspace(bench, job_id)
         # After a repair all is made anew, also where an old workspace could not be removed.
-        self._work = _work_folder(bench, self._job)
+        self._work = _work_folder(bench, job_id, self._job)
         self._work.mkdir(parents=True, exist_ok=True)
         self._made = _read_note(self._work)
 
@@ -157,7 +158,7 @@ class _Finishing:
         finder, summary = GapFinder(), Summary(self._planned.spec, self._planned.selection)
 
         def records() -> Iterator[FrameRecord]:
-            for record in all_records(self._bench.store, self._job.id):
+            for record in all_records(self._bench.store, self._job_id):
                 self._lease.check()
                 finder.add(record)
                 summary.add(record)
@@ -200,7 +201,7 @@ class _Finishing:
         if at > 0:  # an id just below that record's own
             first = int(numbers[at])
             after = f"{stream_ms(float(self._planned.index.times[first]))}-{first}"
-        return all_records(self._bench.store, self._job.id, after=after)
+        return all_records(self._bench.store, self._job_id, after=after)
 
     def _end(self) -> list[Ring]:
         job, made = self._job, self._made
@@ -216,7 +217,7 @@ class _Finishing:
             state = JobState.failed if failed and failed == job.progress.chunks_total else JobState.succeeded_with_gaps
         rings = self._bench.store.end_job(
             self._lease.claim,
-            job.id,
+            self._job_id,
             state,
             error=None if state is JobState.succeeded else error,
             exports=made.names,
@@ -225,7 +226,7 @@ class _Finishing:
             gaps_total=made.gaps_total,
             summary=made.summary,
         )
-        _remove_workspace(self._bench, job.id)
+        _remove_workspace(self._bench, self._job_id)
         return rings
 
     def _why_gaps(self) -> JobError | None:
@@ -248,8 +249,8 @@ def _workspace(bench: Bench, job_id: str) -> Path:
     return job_folder(bench.settings, job_id) / ".finish"
 
 
-def _work_folder(bench: Bench, job: Job) -> Path:
-    return _workspace(bench, job.id) / str(job.repairs)
+def _work_folder(bench: Bench, job_id: str, job: Job) -> Path:
+    return _workspace(bench, job_id) / str(job.repairs)
 
 
 def _read_note(work: Path) -> _Made:
@@ -268,7 +269,7 @@ def _write_note(work: Path, made: _Made) -> None:
 
 def _give_up_file(bench: Bench, job_id: str, error: JobError) -> bool:
     """Note that what is being made can't be; False where no file beside the records is."""
-    work = _work_folder(bench, bench.store.job(job_id))
+    work = _work_folder(bench, job_id, bench.store.job(job_id))
     made = _read_note(work)
     if not made.at:
         return False

@@ -13,6 +13,7 @@ from cvpipe.errors import InputChanged, InvalidRequest, MediaUnreadable, NotFoun
 from cvpipe.log import fields
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
+from cvpipe.tenants import owned, tenant_of
 from cvpipe.video import VideoIndex
 
 if TYPE_CHECKING:
@@ -22,29 +23,29 @@ log = logging.getLogger(__name__)
 
 
 def locate(bench: Bench, doc: dict[str, Any], lease: Lease) -> tuple[Path, str]:
-    """File and sha256 of a job's video; the hash of a file on the server is remembered as long as it does not change.
+    """File and name of a job's video; the hash of a file on the server is remembered as long as it does not change.
 
     Raises: InvalidRequest (it no longer lies under a root), MediaUnreadable, LeaseLost, Stopping.
     """
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, doc["video"]), doc["video"]
-    path, key = _resolved(bench, doc["path"])
-    video = bench.store.remembered_sha256(key)
-    if video is None:
-        video = sha256_of(path, check=lease.check)
-        bench.store.remember_sha256(key, video)
-    return path, video
+    path, key = _resolved(bench, doc)
+    sha256 = bench.store.remembered_sha256(key)
+    if sha256 is None:
+        sha256 = sha256_of(path, check=lease.check)
+        bench.store.remember_sha256(key, sha256)
+    return path, owned(doc["tenant"], sha256)
 
 
 def named_file(bench: Bench, doc: dict[str, Any]) -> Path:
     """Where a job's video should lie; nothing is said of its content. Raises: InvalidRequest, MediaUnreadable."""
     if doc["path"] is None:
         return stored_path(bench.settings.data_dir, doc["video"])
-    return _resolved(bench, doc["path"])[0]
+    return _resolved(bench, doc)[0]
 
 
 def same_file(bench: Bench, doc: dict[str, Any], video: str, lease: Lease) -> Path:
-    """The file of a job that has been planned for the content `video` (sha256). Raises: as `locate` does."""
+    """The file of a job that has been planned for the video `<tenant>/<sha256>`. Raises: as `locate` does."""
     path, found = locate(bench, doc, lease)
     if found != video:
         raise InputChanged("the file has changed since the job began", field="path")
@@ -63,10 +64,10 @@ def video_file(bench: Bench, video: str, lease: Lease) -> Path:
     if path is None:
         raise NotFound("the video's file is gone; upload it again", field="video")
     try:
-        found, sha256 = locate(bench, {"path": path}, lease)
+        found, same = locate(bench, {"path": path, "tenant": tenant_of(video)}, lease)
     except (InvalidRequest, MediaUnreadable, OSError) as error:
         raise NotFound(f"the video's file on the server is gone ({error}); upload it", field="video") from error
-    if sha256 != video:
+    if same != video:
         raise NotFound("the file on the server is another one by now; upload the video", field="video")
     return found
 
@@ -97,11 +98,12 @@ def index_of(bench: Bench, video: str, path: Path | Callable[[], Path]) -> Video
     return index
 
 
-def _resolved(bench: Bench, name: str) -> tuple[Path, str]:
+def _resolved(bench: Bench, doc: dict[str, Any]) -> tuple[Path, str]:
     """The real file, and what tells whether it has changed."""
-    path = path_source.resolve(name, bench.settings.roots)  # again: a link may have been changed since the request
+    # Again: a link may have been changed since the request.
+    path = path_source.resolve(doc["path"], bench.settings.roots_of(doc["tenant"]))
     try:
         stat = path.stat()
     except OSError as error:
         raise MediaUnreadable(f"{path}: {error.strerror}", field="path") from error
-    return path, f"{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+    return path, f"{doc['tenant']}/{path}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"

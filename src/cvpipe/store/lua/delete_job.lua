@@ -15,5 +15,7 @@ if plan then
 end
 redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
   old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), key .. ':deliveries')
-redis.call('ZREM', P .. 'jobs', job)
+local tenant = tenant_of(job)
+redis.call('ZREM', jobs_key(tenant), job)
+if redis.call('EXISTS', jobs_key(tenant)) == 0 then redis.call('SREM', P .. 'tenants', tenant) end
 return 1

@@ -8,6 +8,9 @@ local function now()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- A job's name is `<tenant>/<id>`, so each of its keys and tasks has the tenant in it.
+local function tenant_of(job) return string.match(job, '^([^/]+)/.') end
+local function jobs_key(tenant) return P .. 'jobs:' .. tenant end
 local function job_key(job) return P .. 'job:' .. job end
 local function tasks_key(job) return P .. 'job:' .. job .. ':tasks' end
 local function events_key(job) return P .. 'job:' .. job .. ':events' end

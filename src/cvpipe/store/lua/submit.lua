@@ -1,12 +1,13 @@
 -- ARGV: job, doc, priority, has webhook (0/1), idempotency key, its digest, its ttl ms, grace ms
 local job, doc, priority, webhook = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local tenant = tenant_of(job)
 local t = now()
 local idem, digest, ttl, grace = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 if redis.call('EXISTS', job_key(job)) == 1 then -- asked again, because the answer got lost
   return { job, 'new', rings({ 'ingest:' .. job }) }
 end
 if idem ~= '' then
-  local key = P .. 'idempotency:' .. idem
+  local key = P .. 'idempotency:' .. tenant .. '/' .. idem
   local known = get(key, 'job')
   if known then return { known, get(key, 'digest') == digest and 'same' or 'other', {} } end
   redis.call('HSET', key, 'job', job, 'digest', digest)
@@ -14,7 +15,8 @@ if idem ~= '' then
 end
 redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'created_at', t,
   'frames_done', 0, 'chunks_done', 0, 'chunks_failed', 0)
-redis.call('ZADD', P .. 'jobs', t, job)
+redis.call('ZADD', jobs_key(tenant), t, job)
+redis.call('SADD', P .. 'tenants', tenant)
 transition(job, 'queued', grace)
 put('ingest:' .. job, job, 'ingest', priority, grace)
 return { job, 'new', rings({ 'ingest:' .. job }) }
