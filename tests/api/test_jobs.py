@@ -21,7 +21,7 @@ def test_a_job_is_accepted_with_its_address_its_links_and_the_pipelines_defaults
     assert response.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (job["state"], job["video"], job["labels"], job["priority"]) == ("queued", video["id"], {"camera": "3"}, 4)
     assert job["pipeline"]["stages"] == [
-        {"name": "decimate", "queue": None, "type": "decimate", "fps": 25.0, "every": None, "keep": None}
+        {"name": "decimate", "queue": None, "when": None, "type": "decimate", "fps": 25.0, "every": None, "keep": None}
     ]
     assert job["links"] == {
         "self": f"/v1/jobs/{job['id']}",
