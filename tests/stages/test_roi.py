@@ -45,6 +45,7 @@ def test_fractions_become_pixels() -> None:
         ),
         (SOURCE, [[[0, 0], [99, 0], [99, 360.5]]], "polygon 1 has a corner at 99, 360.5, but .* `unit: fraction`"),
         (SOURCE, [[[10, 10], [10, 20], [10, 30]]], "polygon 1 has no area: it shows nothing"),
+        (SOURCE, [[[10, 10], [20, 30], [40, 70], [30, 50]]], "polygon 1 has no area: it shows nothing"),
         (roi(polygons=[TRIANGLE]), [TRIANGLE], "there is a `roi` before it"),
     ],
 )

@@ -60,7 +60,14 @@ def test_a_lens_that_does_not_fit_the_video_is_refused(view: View, changes: Any,
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fx": 0}, {"coefficients": []}, {"coefficients": [0] * 6}, {"coefficients": [float("nan")]}, {"width": 640}],
+    [
+        {"fx": 0},
+        {"fy": 1e-30},
+        {"coefficients": []},
+        {"coefficients": [0] * 6},
+        {"coefficients": [float("nan")]},
+        {"width": 640},
+    ],
 )
 def test_what_is_no_calibration_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

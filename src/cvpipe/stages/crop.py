@@ -50,6 +50,8 @@ class Crop(Reshaper[CropOptions]):
         width, height = view.source
         scale_x, scale_y = (width, height) if o.unit == "fraction" else (1, 1)
         left, top = round(o.x * scale_x), round(o.y * scale_y)
+        if o.unit == "fraction":  # a share of a pixel at the far edge is the last pixel
+            left, top = min(left, width - 1), min(top, height - 1)
         right, bottom = round((o.x + o.width) * scale_x), round((o.y + o.height) * scale_y)
         if right > width or bottom > height:
             raise InvalidRequest(

@@ -67,7 +67,7 @@ class Roi(Reshaper[RoiOptions]):
                     "`unit: fraction`",
                     field=self.name,
                 )
-            if (polygon.max(axis=0) - polygon.min(axis=0) <= 0).any():
+            if np.linalg.matrix_rank(polygon[1:] - polygon[0], tol=1e-6) < 2:  # all corners on one line
                 raise InvalidRequest(f"polygon {number} has no area: it shows nothing", field=self.name)
         masks = tuple(tuple((float(x), float(y)) for x, y in polygon) for polygon in polygons)
         return replace(view, polygons=masks, pad=self.options.pad)

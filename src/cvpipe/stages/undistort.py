@@ -21,8 +21,8 @@ class UndistortOptions(StageOptions):
     """Options of `undistort`."""
 
     type: Literal["undistort"] = "undistort"
-    fx: float = Field(gt=0, le=1e6, description="Focal length in pixels, across.")
-    fy: float = Field(gt=0, le=1e6, description="Focal length in pixels, down.")
+    fx: float = Field(ge=1, le=1e6, description="Focal length in pixels, across.")
+    fy: float = Field(ge=1, le=1e6, description="Focal length in pixels, down.")
     cx: float = Field(ge=-1e5, le=1e5, description="Principal point in pixels, across.")
     cy: float = Field(ge=-1e5, le=1e5, description="Principal point in pixels, down.")
     coefficients: list[float] = Field(
