@@ -15,7 +15,8 @@ CvpipeError
 │   │   ├── ModelTimeout          loading or running it takes longer than allowed
 │   │   ├── ModelCrashed          the process that tried it died, or said what it can't mean
 │   │   └── ModelLosesTooMuch     quantised, it finds something else than before
-│   └── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
+│   ├── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
+│   └── AddressRefused        an address that jobs may not have called
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
@@ -40,7 +41,8 @@ CvpipeError
 │   ├── StoreUnavailable      Redis
 │   ├── BrokerUnavailable     RabbitMQ
 │   ├── DecoderUnavailable    no decoder process can be started
-│   └── WebhookUndelivered    the receiver did not take a webhook
+│   ├── WebhookUndelivered    the receiver did not take a webhook
+│   └── OutsideUnavailable    a server that a job calls gave no answer
 ├── DeviceUnavailable         a device was asked for by name and is not there
 ├── GpuOutOfMemory            a GPU's memory does not hold one picture's work
 ├── NoRoomForModels           models that must be there at once are larger than the memory set aside for them
@@ -201,6 +203,12 @@ class InvalidWebhook(InvalidRequest):
     code, status = "invalid_webhook", 401
 
 
+class AddressRefused(InvalidRequest):
+    """An address that jobs may not have called."""
+
+    code = "address_refused"
+
+
 class NotFound(CvpipeError, LookupError):
     """The thing named does not exist."""
 
@@ -349,6 +357,12 @@ class WebhookUndelivered(Unavailable):
     """The receiver did not take a webhook."""
 
     code = "webhook_undelivered"
+
+
+class OutsideUnavailable(Unavailable):
+    """A server that a job calls gave no answer."""
+
+    code = "outside_unavailable"
 
 
 class DeviceUnavailable(CvpipeError, RuntimeError):

@@ -90,7 +90,9 @@ class WebhookTarget(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: AnyHttpUrl = Field(description="http or https; gets a POST when the job ends.")
+    url: AnyHttpUrl = Field(
+        description="http or https; gets a POST when the job ends. Private networks only where an operator opened them."
+    )
     secret: str | None = Field(
         default=None,
         min_length=8,

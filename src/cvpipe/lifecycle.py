@@ -14,11 +14,12 @@ from typing import Any
 
 from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
-from cvpipe.errors import Conflict, InvalidPipeline, InvalidRequest, NotFound
+from cvpipe.errors import AddressRefused, Conflict, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
-from cvpipe.job import Job, JobError, JobRequest, JobState
+from cvpipe.job import Job, JobError, JobRequest, JobState, WebhookTarget
 from cvpipe.media import Excerpt, find, media_task
 from cvpipe.modelfiles import additions, named, remove
+from cvpipe.outside import Outside
 from cvpipe.pipeline import PipelineSpec, load_pipeline
 from cvpipe.pipeline.cards import check_cards
 from cvpipe.settings import Settings
@@ -43,12 +44,13 @@ class Lifecycle:
         self._store = store
         self._bell = bell
         self._settings = settings
+        self._outside = Outside.of(settings)
 
     def submit(self, request: JobRequest, *, tenant: str, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Commit a tenant's job to the store, then ring. Returns it, and whether it is new (not known by its key).
 
-        Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), Conflict (key
-        used for another request).
+        Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), AddressRefused (webhook),
+        Conflict (key used for another request).
         """
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
@@ -68,16 +70,8 @@ class Lifecycle:
         if request.path is not None:
             path = str(path_source.resolve(request.path, self._settings.roots_of(tenant)))
         webhook = request.webhook
-        if webhook is not None and webhook.secret is None and self._settings.webhook_secret is None:
-            raise InvalidRequest(
-                "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)",
-                field="webhook.secret",
-            )
-        if webhook is not None and webhook.secret is not None:
-            try:
-                webhooks.secret_bytes(webhook.secret)
-            except InvalidRequest as error:
-                raise InvalidRequest(error.message, field="webhook.secret") from None
+        if webhook is not None:
+            self._check_webhook(webhook)
         doc = {
             "tenant": tenant,
             "video": video,
@@ -112,6 +106,23 @@ class Lifecycle:
             raise Conflict(
                 "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
             ) from None
+
+    def _check_webhook(self, webhook: WebhookTarget) -> None:
+        """Raises: AddressRefused; InvalidRequest where nothing could be signed."""
+        try:
+            self._outside.check(str(webhook.url))
+        except AddressRefused as error:
+            raise AddressRefused(error.message, field="webhook.url") from None
+        if webhook.secret is None and self._settings.webhook_secret is None:
+            raise InvalidRequest(
+                "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)",
+                field="webhook.secret",
+            )
+        if webhook.secret is not None:
+            try:
+                webhooks.secret_bytes(webhook.secret)
+            except InvalidRequest as error:
+                raise InvalidRequest(error.message, field="webhook.secret") from None
 
     def _with_versions(self, spec: PipelineSpec) -> PipelineSpec:
         """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""

@@ -12,6 +12,11 @@ def is_loopback(url: str) -> bool:
         host = urlsplit(url).hostname or ""
     except ValueError:
         return False
+    return is_loopback_host(host)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a name or an address is this machine's own, and nobody else can reach it."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cvpipe.addresses import is_private
 
 
 def _default_data_dir() -> Path:
@@ -35,6 +38,17 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
     max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")
     webhook_secret: str | None = Field(default=None, description="`whsec_...`; signs webhooks that bring no secret.")
+    outside_networks: str = Field(
+        default="", description="Private networks that jobs may have called (CIDR), separated by spaces."
+    )
+    outside_loopback: bool = Field(
+        default=False, description="Whether jobs may have this machine itself called; `cvpipe up` on loopback says yes."
+    )
+    outside_proxy: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+/?$",
+        description="http://... of a proxy for webhooks and other calls; none is taken from elsewhere.",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$",
@@ -73,6 +87,21 @@ class Settings(BaseSettings):
         if url is not None and urlsplit(url).scheme not in schemes:
             raise ValueError(f"wanted an address that begins with {', '.join(f'{s}://' for s in schemes)}")
         return url
+
+    @field_validator("outside_networks")
+    @classmethod
+    def _opens_private_networks_only(cls, networks: str) -> str:
+        for text in networks.split():
+            try:
+                network = ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"wanted networks such as 10.20.0.0/16, separated by spaces: {error}") from None
+            if not is_private(network):
+                raise ValueError(
+                    f"{text} is not within the private ranges; public addresses need no opening, link-local and "
+                    "metadata ones can't be opened, and this machine itself is opened with CVPIPE_OUTSIDE_LOOPBACK"
+                )
+        return networks
 
     @property
     def models_path(self) -> Path:

@@ -7,7 +7,6 @@ timestamp is that of the attempt.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -16,16 +15,17 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
-
-import httpx
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cvpipe import __version__
-from cvpipe.errors import InvalidRequest, InvalidWebhook
-from cvpipe.loopback import is_loopback
+from cvpipe.errors import AddressRefused, InvalidRequest, InvalidWebhook, OutsideUnavailable
+
+if TYPE_CHECKING:
+    from cvpipe.outside import Answer, Caller
 
 ID_HEADER: Final = "webhook-id"
 TIMESTAMP_HEADER: Final = "webhook-timestamp"
@@ -39,7 +39,7 @@ MAX_ATTEMPTS: Final = len(SCHEDULE_SECONDS) + 1
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - says what follows is a secret
 _JITTER: Final = 0.1
 _MAX_ANSWER_BYTES: Final = 64 * 1024
-_MAX_RETRY_AFTER_SECONDS: Final = 24 * 3600.0
+_MAX_RETRY_AFTER_SECONDS: Final = 8 * 3600.0  # the longest wait of the schedule
 _MAX_ERROR_CHARACTERS: Final = 200
 
 
@@ -73,10 +73,19 @@ def secret_bytes(secret: str) -> bytes:
     return key
 
 
-def sign(secret: str, message_id: str, timestamp: float, body: bytes) -> dict[str, str]:
+def secrets_of(secret: str | Sequence[str]) -> list[str]:
+    """The secrets that a setting or a request holds: one, or several separated by spaces; each once."""
+    if isinstance(secret, str):
+        parts = secret.split()
+        secret = parts if parts and all(part.startswith(_SECRET_PREFIX) for part in parts) else [secret]
+    return list(dict.fromkeys(secret)) or [""]
+
+
+def sign(secret: str | Sequence[str], message_id: str, timestamp: float, body: bytes) -> dict[str, str]:
     """The three headers that prove who sent `body`.
 
-    timestamp: of this attempt, seconds since the epoch; the fraction is dropped.
+    secret: or several, while one takes over from another: there is a signature with each, and one that the receiver
+    knows is enough for it. timestamp: of this attempt, seconds since the epoch; the fraction is dropped.
     Raises: InvalidRequest for an unusable secret or a message id that is empty or has a full stop, a space or
     anything but printable ASCII (the id is joined to the rest with full stops, and goes into a header).
     """
@@ -85,7 +94,9 @@ def sign(secret: str, message_id: str, timestamp: float, body: bytes) -> dict[st
     return {
         ID_HEADER: message_id,
         TIMESTAMP_HEADER: stamp,
-        SIGNATURE_HEADER: "v1," + base64.b64encode(_digest(secret, message_id, stamp, body)).decode(),
+        SIGNATURE_HEADER: " ".join(
+            "v1," + base64.b64encode(_digest(one, message_id, stamp, body)).decode() for one in secrets_of(secret)
+        ),
     }
 
 
@@ -144,7 +155,7 @@ class Outcome:
 
     delivered: the receiver answered 2xx. status: HTTP status of its answer; None where there was none.
     error: short text where not delivered. give_up: trying again can't help (410 Gone, or nothing that can be sent).
-    retry_after_seconds: the least wait that the receiver asked for, at most a day.
+    retry_after_seconds: the least wait that the receiver asked for, at most eight hours.
     """
 
     delivered: bool
@@ -155,83 +166,42 @@ class Outcome:
 
 
 def deliver(
+    way: Caller,
     url: str,
-    secret: str,
+    secret: str | Sequence[str],
     message_id: str,
     body: bytes,
     *,
     timeout_seconds: float = 10,
-    transport: httpx.AsyncBaseTransport | None = None,
 ) -> Outcome:
     """POST `body` to `url`, signed with the time of now. Never raises for what the receiver or the network does.
 
     timeout_seconds: for the whole attempt, name lookup to answer, however slowly the bytes come. Redirects are not
-    followed. Of the answer at most 64 KiB are read, and none of it is kept: what an internal address says must not
-    become visible through a job. Not to be called from a running event loop.
+    followed. Of the answer at most 64 KiB are read, so that a receiver still writing it sees no broken connection, and
+    none of it is kept: what an internal address says must not become visible through a job.
+    Not to be called from a running event loop.
     """
     try:
         headers = sign(secret, message_id, time.time(), body)
-        scheme = httpx.URL(url).scheme
-    except (InvalidRequest, httpx.InvalidURL) as error:
+        way.check(url)
+    except InvalidRequest as error:
         return Outcome(delivered=False, error=_short(str(error)), give_up=True)
-    if scheme not in ("http", "https"):
-        return Outcome(
-            delivered=False, error=f"only http and https, not {scheme or 'an address without scheme'}", give_up=True
-        )
     headers |= {"content-type": "application/json", "user-agent": f"cvpipe/{__version__}"}
-    # A coroutine, because only a cancelled one bounds an attempt as a whole: a socket timeout starts again with every
-    # byte, and a receiver that sends one each second would hold a worker for hours.
-    loop = asyncio.new_event_loop()
     try:
-        outcome = loop.run_until_complete(_attempt(url, headers, body, timeout_seconds, transport))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        return outcome
-    finally:
-        loop.close()  # asyncio.run() would first wait for a name lookup that was given up
-
-
-async def _attempt(
-    url: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    timeout_seconds: float,
-    transport: httpx.AsyncBaseTransport | None,
-) -> Outcome:
-    answer: httpx.Response | None = None
-    try:
-        async with (
-            asyncio.timeout(timeout_seconds),
-            httpx.AsyncClient(
-                timeout=timeout_seconds, follow_redirects=False, transport=transport, trust_env=not is_loopback(url)
-            ) as client,
-            client.stream("POST", url, content=body, headers=dict(headers)) as answer,
-        ):
-            await _drain(answer)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        # The status line decides: a receiver that said 2xx and then broke off has taken the message.
-        if answer is None:
-            return Outcome(delivered=False, error=_describe(error, timeout_seconds))
-    assert answer is not None
+        answer = way.call(
+            "POST", url, headers=headers, body=body, timeout_seconds=timeout_seconds, max_answer_bytes=_MAX_ANSWER_BYTES
+        )
+    except (AddressRefused, OutsideUnavailable) as error:  # where its name leads can change
+        return Outcome(delivered=False, error=_short(str(error)))
     return _judge(answer)
 
 
-async def _drain(answer: httpx.Response) -> None:
-    """Read a short answer to its end, so that a receiver still writing it sees no broken connection."""
-    size = 0
-    if answer.is_stream_consumed:  # a transport without a network has it whole
-        return
-    with suppress(httpx.HTTPError):
-        async for part in answer.aiter_raw(8192):
-            size += len(part)
-            if size >= _MAX_ANSWER_BYTES:
-                return
-
-
-def _judge(answer: httpx.Response) -> Outcome:
-    status = answer.status_code
+def _judge(answer: Answer) -> Outcome:
+    """The status line decides: a receiver that said 2xx and then broke off has taken the message."""
+    status = answer.status
     if 200 <= status < 300:
         return Outcome(delivered=True, status=status)
-    error = f"HTTP {status} {answer.reason_phrase}".strip()
+    error = f"HTTP {status} {answer.reason}".strip()
     if 300 <= status < 400:
         error += ": redirects are not followed, give the final address"
     return Outcome(
@@ -239,7 +209,7 @@ def _judge(answer: httpx.Response) -> Outcome:
         status=status,
         error=_short(error),
         give_up=status == 410,
-        retry_after_seconds=_retry_after(answer.headers.get("retry-after")),
+        retry_after_seconds=retry_after_seconds(answer.headers),
     )
 
 
@@ -276,23 +246,19 @@ def _signatures(header: str) -> list[bytes]:
     return found
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds form of Retry-After only; a date would need the receiver's clock to agree with ours."""
-    if value is None or not (value.isascii() and value.isdecimal()):
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The wait that a server asks for, at most eight hours; None where it asks for none.
+
+    headers: names in lower case. A date is read against the server's own clock (its header Date), not ours.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return min(float(value[:9]), _MAX_RETRY_AFTER_SECONDS)
+    try:
+        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds()
+    except (KeyError, TypeError, ValueError):
         return None
-    return min(float(value[:9]), _MAX_RETRY_AFTER_SECONDS)
-
-
-def _describe(error: Exception, timeout_seconds: float) -> str:
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return f"no answer within {timeout_seconds:g} s"
-    if isinstance(error, httpx.ConnectError):
-        what = "can't connect"
-    elif isinstance(error, httpx.TransportError) and not isinstance(error, httpx.LocalProtocolError):
-        what = "connection lost"
-    else:
-        what = "can't send"
-    return _short(f"{what}: {error}" if str(error) else what)
+    return min(max(wait, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _short(text: str) -> str:

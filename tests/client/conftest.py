@@ -93,7 +93,13 @@ def connect_to(request: pytest.FixtureRequest) -> Callable[..., OneClient]:
 def _running(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     service = Service(
-        Settings(redis_url=redis_server.url, data_dir=folder, port=free_port(), max_upload_bytes=3_000_000)
+        Settings(
+            redis_url=redis_server.url,
+            data_dir=folder,
+            port=free_port(),
+            max_upload_bytes=3_000_000,
+            outside_loopback=True,
+        )
     )
     yield service
     service.stop()

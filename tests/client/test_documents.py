@@ -19,10 +19,13 @@ from cvpipe.client.following import PAGE_RECORDS
 from cvpipe.client.sse import MAX_EVENT_BYTES
 from cvpipe.client.steps import BLOCK_BYTES, CALL_WAITS, FOLLOW_WAITS
 from cvpipe.job import JobState
+from cvpipe.outside import Outside, Rules
 from cvpipe.store import Store
 from cvpipe.webhooks import MAX_ATTEMPTS, SCHEDULE_SECONDS, deliver
 from tests.api import worker
 from tests.client.server import Service
+
+HERE = Outside(Rules(loopback=True))
 
 
 def blocks(document: Path) -> list[str]:
@@ -157,6 +160,6 @@ def test_the_webhook_example_takes_what_is_signed_with_its_secret(
             time.sleep(0.05)
         document = store.job_doc(worker.named(jobs[0].id))
         body = b'{"type":"job.succeeded","data":{"id":"1"}}'
-        assert deliver(document["webhook_url"], document["webhook_secret"], "msg_1", body).delivered
+        assert deliver(HERE, document["webhook_url"], document["webhook_secret"], "msg_1", body).delivered
         assert program.communicate(timeout=20)[0] == "job.succeeded 1\n"
     assert program.returncode == 0

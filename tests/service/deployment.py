@@ -34,6 +34,7 @@ class Deployment:
             "RING_AGAIN_SECONDS": 1,
             "SWEEP_SECONDS": 0.25,
             "PORT": self.port,
+            "OUTSIDE_LOOPBACK": True,
             **({"BROKER_URL": broker_url} if broker_url else {}),
             **settings,
         }

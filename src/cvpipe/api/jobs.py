@@ -78,7 +78,7 @@ def shown(job: Job) -> Job:
     response_description="The job is on disk and will run. `Location` leads to it.",
     responses=responses(
         "malformed_body", "not_found", "conflict", "too_large", "unsupported_media_type", "invalid_request",
-        "invalid_pipeline", "invalid_model", "internal", "unavailable", "store_unavailable",
+        "invalid_pipeline", "invalid_model", "address_refused", "internal", "unavailable", "store_unavailable",
     ),
 )  # fmt: skip
 def submit_job(

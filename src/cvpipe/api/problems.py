@@ -106,6 +106,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "A value of the request is wrong",
         "Correct the values listed under `errors`.",
     ),
+    "address_refused": ProblemType(
+        422,
+        "The address may not be called",
+        "Give the final http or https address of a server that everybody can reach. The operator opens private "
+        "networks with CVPIPE_OUTSIDE_NETWORKS, and the service's own machine with CVPIPE_OUTSIDE_LOOPBACK.",
+    ),
     "invalid_pipeline": ProblemType(
         422,
         "The pipeline is wrong",

@@ -24,6 +24,7 @@ from cvpipe.embedded.signals import Signals, StopRequested
 from cvpipe.embedded.stores import FakeStore, SocketStore, StoreKind, find_server
 from cvpipe.embedded.supervisor import Say, Supervisor
 from cvpipe.errors import Conflict, InvalidRequest
+from cvpipe.loopback import is_loopback_host
 from cvpipe.settings import Settings
 
 __all__ = ["Running", "run_service"]
@@ -100,6 +101,7 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
                     port=listener.getsockname()[1],
                     public_url=settings.public_url or url,
                     threads=threads,
+                    outside_loopback=_calls_loopback(settings),
                 )
                 queues = (*COMPUTE_QUEUES, *settings.extra_queues.split())
                 for command in _commands(listener.fileno(), queues, threads, environment):
@@ -171,6 +173,15 @@ def _environment(settings: Settings, **changed: Any) -> dict[str, str]:
         if name in values:
             values[name] = Path(values[name]).expanduser().resolve()
     return {f"CVPIPE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _calls_loopback(settings: Settings) -> bool:
+    """Whether jobs may have this machine itself called: where only this machine can post jobs, unless it was said."""
+    return (
+        settings.outside_loopback
+        if "outside_loopback" in settings.model_fields_set
+        else is_loopback_host(settings.host)
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from cvpipe.inference.cards import find_card
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
+from cvpipe.outside import Outside
 from cvpipe.pipeline import PipelineSpec, Segment
 from cvpipe.settings import Settings
 from cvpipe.store import Claim, Ring, Store
@@ -44,6 +45,7 @@ class Bench:
     stopping: threading.Event = field(default_factory=threading.Event)
     _decoders: Decoders | None = None
     _tools: OnnxTools | None = None
+    _outside: Outside | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _runners: dict[tuple[int, int], FramesRunner] = field(default_factory=dict)
 
@@ -57,6 +59,14 @@ class Bench:
                 self._decoders = Decoders(limits=Limits.of(self.settings))
                 self._decoders.__enter__()
             return self._decoders
+
+    @property
+    def outside(self) -> Outside:
+        """The way to servers that jobs name."""
+        with self._lock:
+            if self._outside is None:
+                self._outside = Outside.of(self.settings)
+            return self._outside
 
     @property
     def protection(self) -> tuple[str, ...] | None:

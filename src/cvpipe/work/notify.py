@@ -30,7 +30,7 @@ def notify(bench: Bench, task: str) -> None:
         # The id is the same for every attempt, so that a receiver can drop repeats.
         attempt = len(job.deliveries) - bench.store.deliveries_before_repair(job_id) + 1
         message = f"msg_{job.id}" + (f"_{job.repairs}" if job.repairs else "")
-        result = webhooks.deliver(doc["webhook_url"], secret, message, webhook_body(job, bench.settings))
+        result = webhooks.deliver(bench.outside, doc["webhook_url"], secret, message, webhook_body(job, bench.settings))
         delivery = Delivery(
             event=event,
             attempt=attempt,
