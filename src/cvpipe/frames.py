@@ -135,6 +135,11 @@ class View:
             return replace(self, format=format, colourless=format != "gray")
         return replace(self, format=format)
 
+    def in_colours(self, format: Literal["rgb24", "bgr24"]) -> View:
+        """The same in the colours as recorded, also where those of another space were chosen; one channel thrice."""
+        view = self.with_format(format)
+        return view if view.colourless else replace(view, format=format)
+
     def cropped(self, x: int, y: int, width: int, height: int) -> View:
         """The part of this view that shows so much of the displayed source frame (of the straightened one with a lens).
 
@@ -303,3 +308,14 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame(number={self.number}, time={self.time:.3f}, image=uint8{list(self.image.shape)})"
+
+    @property
+    def shown(self) -> Image:
+        """What shows something of the source frame: the image without padding, contiguous."""
+        x, y, width, height = self.view.content
+        return np.ascontiguousarray(self.image[y : y + height, x : x + width])
+
+    def to_source(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Map coordinates in `shown`, (..., 2) or (..., 4), to the displayed source frame; see `View.to_source`."""
+        x, y, _, _ = self.view.content
+        return self.view.to_source(np.asarray(points, np.float64) + np.tile((x, y), np.shape(points)[-1] // 2))

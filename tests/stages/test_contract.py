@@ -30,6 +30,11 @@ from tests.captioners import unpack, write_captioner
 from tests.modelcards import write_yolox_card
 from tests.picturenetworks import write_small_models
 
+CROSS = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAwAAAAMCAAAAABzHgM7AAAAJklEQVR4nGNiAIH//8EUEwMSIJbzHwRARgABqgwjCDAwgClyjAYAfpUMFyU86pgA"
+    "AAAASUVORK5CYII="
+)  # a PNG of 12x12 pixels
+
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "range": [{"from": 0.5, "to": 1}, {"from_frame": 7}],
@@ -51,6 +56,12 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "classify": [{"model": "names"}, {"model": "names", "of": "things"}],
     "embed": [{"model": "vectors"}, {"model": "vectors", "of": "things"}],
     "depth": [{"model": "far"}, {"model": "far", "of": "things"}],
+    "edges": [{}, {"method": "sobel"}, {"method": "laplacian", "blur": 1}],
+    "lines": [{"min_length": 20}, {"method": "lsd"}, {"method": "hough"}],
+    "threshold": [{}, {"method": "adaptive"}, {"method": "fixed", "level": 99}],
+    "contours": [{"method": "fixed", "level": 99, "close": 3}],
+    "template": [{"image": CROSS, "score": 0.3}],
+    "colours": [{"bins": 4}, {"of": "things"}],
     "caption": [{"model": "vit-gpt2"}, {"model": "vit-gpt2", "of": "things", "beams": 2}],
 }
 SOURCE = View.of(320, 180)

@@ -103,3 +103,25 @@ def test_a_real_frame_loses_edges_when_blurred(assets: Path) -> None:
         picture = next(container.decode(video=0)).to_ndarray(format="gray")
     sharp, soft = measure(picture), measure(picture, blur=2)
     assert 0 < 4 * soft["density"] < sharp["density"] < 0.01
+
+
+def test_sobel_and_laplace_are_what_numpy_says_they_are() -> None:
+    picture = np.random.default_rng(3).integers(0, 256, (30, 40)).astype(np.int64)
+    padded = np.pad(picture, 1, mode="reflect")
+
+    def at(down: int, across: int) -> np.ndarray:
+        return padded[1 + down : 31 + down, 1 + across : 41 + across]
+
+    gx = sum(weight * (at(d, 1) - at(d, -1)) for d, weight in ((-1, 1), (0, 2), (1, 1)))
+    gy = sum(weight * (at(1, a) - at(-1, a)) for a, weight in ((-1, 1), (0, 2), (1, 1)))
+    gradient = np.hypot(gx, gy)
+    laplacian = np.abs(at(0, 1) + at(0, -1) + at(1, 0) + at(-1, 0) - 4 * picture)
+    for method, magnitude in (("sobel", gradient), ("laplacian", laplacian)):
+        values = measure(picture, method=method, threshold=200)
+        assert values["density"] == round(float((magnitude >= 200).mean()), 6)
+        assert values["strength"] == pytest.approx(magnitude.mean(), abs=0.001)
+
+
+def test_an_option_of_another_method_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`threshold` does nothing with `method: canny`"):
+        EdgesOptions(threshold=50)

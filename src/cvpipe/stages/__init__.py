@@ -11,7 +11,7 @@ model and a subclass of one of
 - `Tiler`        lets later stages see a frame in several pictures, and merges what they find (`tiles`);
 - `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`),
   maybe at some frames before it too (`scenes`, `motion_gate`); a `NetworkStage` shows frames or objects to a network
-  and has values to say (`classify`, `embed`);
+  and has values to say (`classify`, `embed`); a `PictureStage` looks at each picture with OpenCV (`edges`, `lines`);
 - `SequenceStage` looks at records in order, without pixels (`track`);
 - `JobStage`     makes a file of the whole video (`normalise`).
 """
@@ -276,6 +276,37 @@ class FrameStage(Stage[OptionsT]):
         """
 
 
+class PictureStage(FrameStage[OptionsT]):
+    """Looks at the pictures of frames, one after another, with OpenCV (`_cv2`), and at nothing else.
+
+    It sees grey pictures and has values to say, unless a subclass says so.
+    """
+
+    pixel_format: ClassVar[Literal["gray", "bgr24"]] = "gray"
+    _cv2: Any
+
+    @property
+    def finds_objects(self) -> bool:
+        """Values only."""
+        return False
+
+    def open(self, tools: Tools) -> None:
+        """Take OpenCV."""
+        self._cv2 = tools.cv2
+
+    def view(self, upstream: View) -> View:
+        """What the steps before made, in the stage's pixel format."""
+        return upstream.with_format("gray") if self.pixel_format == "gray" else upstream.in_colours("bgr24")
+
+    def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:  # noqa: ARG002 - pixels only
+        """What `look` finds on each frame."""
+        return [self.look(frame) for frame in frames]
+
+    @abstractmethod
+    def look(self, frame: Frame) -> Found:
+        """What is found on a frame; frames come in order."""
+
+
 class NetworkStage(FrameStage[OptionsT]):
     """Shows a network whole frames, or with `of` the objects of another stage; its options have `model` and `of`.
 
@@ -385,6 +416,17 @@ def blaming(stage: Stage[Any]) -> Iterator[None]:
     except Exception as error:
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise StageFailed(f"stage {stage.name!r} failed: {what}") from error
+
+
+def refuse_idle(options: StageOptions, choice: str, options_of: Mapping[str, Sequence[str]]) -> None:
+    """Options that do something with some values of the option `choice` only are not given in vain.
+
+    options_of: by value, names of the options that go with it. Raises: ValueError.
+    """
+    chosen = getattr(options, choice)
+    for name in {name for names in options_of.values() for name in names} - {*options_of[chosen]}:
+        if name in options.model_fields_set and getattr(options, name) != type(options).model_fields[name].default:
+            raise ValueError(f"`{name}` does nothing with `{choice}: {chosen}`")
 
 
 def is_true(record: FrameRecord, stage: str, entry: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cvpipe.frames import Filter, View
-from cvpipe.stages import Reshaper, StageOptions
+from cvpipe.stages import Reshaper, StageOptions, refuse_idle
 
 _OPTIONS_OF = {
     "median": ("size",),
@@ -39,9 +39,7 @@ class DenoiseOptions(StageOptions):
     def _belong(self) -> DenoiseOptions:
         if self.size % 2 == 0:
             raise ValueError("`size` must be odd: 3, 5, 7, ...")
-        for name in self.model_fields_set & {name for names in _OPTIONS_OF.values() for name in names}:
-            if name not in _OPTIONS_OF[self.method] and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"`{name}` does nothing with `method: {self.method}`")
+        refuse_idle(self, "method", _OPTIONS_OF)
         return self
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,9 +64,7 @@ class Scenes(FrameStage[ScenesOptions]):
 
     def view(self, upstream: View) -> View:
         """A small picture of what the steps before made, in colour, without padding."""
-        view = upstream.cropped(*upstream.region).with_format("bgr24")
-        if view.format != "bgr24" and not view.colourless:
-            view = replace(view, format="bgr24")
+        view = upstream.cropped(*upstream.region).in_colours("bgr24")
         return view if max(view.width, view.height) <= _SIDE else view.resized(_SIDE, _SIDE)
 
     def begin(self) -> None:
