@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi check-stages fix openapi stages bench fuzz lock clean
+.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi check-stages fix openapi stages bench fuzz chaos lock clean
 
 UV_VERSION := 0.13.9
 # The lock file's packages on a Python that is already here: uv must not fetch another.
@@ -53,6 +53,10 @@ bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `
 
 fuzz: .venv/.dev ## 5,000 broken videos, read as the service reads them (ARGS="--seed 7" go to `python -m tests.fuzz`)
 	@$(PY) -m tests.fuzz $(ARGS)
+
+chaos: .venv/.dev ## kill, freeze and cut everything while jobs run, and compare every record (SEED=1 MINUTES=3)
+	@sh tests/install-servers.sh
+	@$(PY) -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) $(ARGS)
 
 lock: .uv/bin/uv ## newer versions of all dependencies into uv.lock
 	@.uv/bin/uv lock --upgrade --python .uv/bin/python

@@ -15,7 +15,7 @@ import pytest
 from tests.servers import RabbitMQServer, RedisServer, find_rabbitmq, find_redis
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT_SETTINGS = ("CVPIPE_ASSETS", "CVPIPE_REQUIRE_GPU")
+KEPT_SETTINGS = ("CVPIPE_ASSETS", "CVPIPE_CHAOS_SECONDS", "CVPIPE_REQUIRE_GPU")
 
 # In CI the same examples each time; no deadline, because a busy machine is not a defect.
 hypothesis.settings.register_profile("cvpipe", deadline=None, derandomize="CI" in os.environ, print_blob=True)

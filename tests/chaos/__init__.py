@@ -1,0 +1,1 @@
+"""A chaos runner: real jobs on a real deployment while a nemesis breaks it, and a checker that forgives nothing."""

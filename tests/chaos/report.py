@@ -1,0 +1,49 @@
+"""What a run prints: tables, and for each violation the part of the history that belongs to it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tests.chaos.checker import KINDS, Violation
+from tests.chaos.history import History
+from tests.chaos.run import Outcome
+
+_SHOWN_VIOLATIONS = 10
+_SHOWN_LINES = 60
+_AROUND_SECONDS = 5.0
+
+
+def table(outcome: Outcome) -> Iterator[str]:
+    """Faults by kind, jobs by state, frames, violations by kind."""
+    yield f"\n{'fault':<28} {'times':>6}"
+    for kind, count in sorted(outcome.faults.items(), key=lambda item: (-item[1], item[0])):
+        yield f"{kind:<28} {count:>6}"
+    yield f"{'all':<28} {sum(outcome.faults.values()):>6}"
+    jobs = ", ".join(f"{count} {state}" for state, count in sorted(outcome.jobs.items()))
+    yield f"\n{sum(outcome.jobs.values())} jobs ({jobs}), {outcome.frames} frames, {outcome.repairs} repairs"
+    yield f"{outcome.seconds:.0f} s"
+    counts = Counter(violation.kind for violation in outcome.violations)
+    yield ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+
+
+def complaints(outcome: Outcome, command: Sequence[str]) -> Iterator[str]:
+    """What is wrong, with the history's part, and the command that repeats the run."""
+    for violation in outcome.violations[:_SHOWN_VIOLATIONS]:
+        yield f"\nWRONG: {violation.kind}: job {violation.job}: {violation.text}"
+        yield from _lines(outcome.history, violation)
+    if (more := len(outcome.violations) - _SHOWN_VIOLATIONS) > 0:
+        yield f"\nand {more} more"
+    for defect in outcome.defects[:_SHOWN_VIOLATIONS]:
+        yield f"\nWRONG: {defect}"
+    yield f"\nagain with: {shlex.join(command)}"
+
+
+def _lines(history: History, violation: Violation) -> Iterator[str]:
+    own = [entry.at for entry in history if entry.facts.get("job") == violation.job]
+    around = (min(own) - _AROUND_SECONDS, max(own) + _AROUND_SECONDS) if own else None
+    lines = [f"    {entry}" for entry in history.about(violation.job, around=around)]
+    yield from lines[:_SHOWN_LINES]
+    if len(lines) > _SHOWN_LINES:
+        yield f"    ... {len(lines) - _SHOWN_LINES} lines more"
