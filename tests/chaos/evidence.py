@@ -13,6 +13,7 @@ from typing import Any
 from cvpipe import Client
 from cvpipe.errors import CvpipeError
 from cvpipe.job import Job
+from cvpipe.tenants import DEFAULT, owned
 from tests.chaos.clients import is_passing
 from tests.chaos.cluster import Cluster
 from tests.chaos.recipes import Recipe
@@ -93,7 +94,7 @@ def collect(cluster: Cluster) -> list[Evidence]:
                 continue
             events: list[dict[str, Any]] = []
             after = "0"
-            while page := store.events(job.id, after=after):
+            while page := store.events(owned(DEFAULT, job.id), after=after):
                 events += [event for _, event in page]
                 after = page[-1][0]
             found.append(Evidence(client.job(job.id), _records(client, job), _files(client, job), events))
