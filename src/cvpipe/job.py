@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cvpipe.camera import CameraRef
 from cvpipe.errors import Conflict
 from cvpipe.gaps import Gap
 
@@ -125,6 +126,11 @@ class JobRequest(BaseModel):
         "`wall_time`. Default: what the file says, if it does.",
         examples=["2026-01-01T10:00:00Z"],
         json_schema_extra={"format": "date-time"},
+    )
+    camera: CameraRef = Field(
+        default=None,
+        description="The camera that recorded the video, for stages that name none: its name or itself.",
+        examples=["main-stand"],
     )
     webhook: WebhookTarget | None = None
     annotate: bool = Field(default=False, description="Also make a copy of the video with the findings drawn on it.")

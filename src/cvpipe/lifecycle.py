@@ -14,13 +14,14 @@ from typing import Any
 
 from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
+from cvpipe.camera import CameraSpec
 from cvpipe.errors import AddressRefused, Conflict, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobError, JobRequest, JobState, WebhookTarget
 from cvpipe.media import Excerpt, find, media_task
 from cvpipe.modelfiles import additions, named, remove
 from cvpipe.outside import Outside
-from cvpipe.pipeline import PipelineSpec, load_pipeline
+from cvpipe.pipeline import PipelineSpec, load_pipeline, with_cameras
 from cvpipe.pipeline.cards import check_cards
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
@@ -81,14 +82,16 @@ class Lifecycle:
             "starts_at": None if request.starts_at is None else round(request.starts_at.timestamp(), 3),
             "priority": request.priority,
             "labels": request.labels,
+            "camera": _document(request.camera),
             "webhook_url": str(webhook.url) if webhook else None,
             "webhook_secret": webhook.secret if webhook else None,
             "annotate": request.annotate,
             "chunk_seconds": request.chunk_seconds,
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
-        # Behind the digest: the same request may find a newer model, and is the same request.
-        doc["pipeline"] = self._with_versions(spec).model_dump(mode="json")
+        # Behind the digest: the same request may find a newer model or camera, and is the same request.
+        spec = with_cameras(self._with_versions(spec), self._find_camera, default=request.camera, field="pipeline")
+        doc["pipeline"] = spec.model_dump(mode="json")
         job_id, verdict, rings = self._store.submit(
             owned(tenant, new_id()),
             doc,
@@ -137,6 +140,10 @@ class Lifecycle:
             }
             fixed.append(stage.options.model_copy(update=newest) if newest else stage.options)
         return spec.model_copy(update={"stages": tuple(fixed)})
+
+    def _find_camera(self, name: str) -> CameraSpec:
+        """Raises: NotFound."""
+        raise NotFound(f"there is no camera {name!r}")
 
     def _check_queues(self, spec: PipelineSpec) -> None:
         """A queue that nobody listens to would keep a job waiting for ever."""
@@ -241,6 +248,10 @@ class Lifecycle:
             raise Refused(error)
         if not is_open:
             self._bell.ring(self._store.put_task(task, queue=queue, priority=_MEDIA_PRIORITY))
+
+
+def _document(camera: str | CameraSpec | None) -> str | dict[str, Any] | None:
+    return camera.model_dump(mode="json") if isinstance(camera, CameraSpec) else camera
 
 
 class Refused(Exception):

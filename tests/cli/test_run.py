@@ -174,3 +174,23 @@ def test_ctrl_c_ends_a_run_in_one_line(root: Path, clip: Path, tmp_path: Path) -
         out, err = run.communicate(timeout=30)
     assert (run.returncode, out, err) == (130, "", "error: interrupted\n")
     assert not (tmp_path / "out" / "frames.ndjson").exists()
+
+
+CAMERA = "points:\n" + "".join(
+    f"- {{pixel: {pixel}, world: {world}}}\n"
+    for pixel, world in [([0, 180], [0, 0]), ([320, 180], [9, 0]), ([250, 90], [9, 12]), ([70, 90], [0, 12])]
+)
+
+
+def test_a_camera_is_for_stages_that_name_none(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nstages: [{type: decimate, fps: 1}, {type: edges}, {type: to_world}]\n"
+    )
+    (tmp_path / "street.yaml").write_text(CAMERA)
+    words = ["run", clip, "-p", tmp_path / "mine.yaml", "-o", tmp_path / "out", "--json"]
+    done = cvpipe(*words, "--camera", tmp_path / "street.yaml")
+    assert done.code == 0
+    assert done.json["pipeline"]["stages"][2]["camera"]["name"] == "street"
+    refused = cvpipe(*words)
+    assert (refused.code, refused.problem["type"]) == (2, "invalid_pipeline")
+    assert "stage 3 (to_world) needs a camera" in refused.problem["detail"]

@@ -35,6 +35,12 @@ CROSS = (
     "AAAASUVORK5CYII="
 )  # a PNG of 12x12 pixels
 
+CAMERA: dict[str, Any] = {
+    "points": [
+        {"pixel": pixel, "world": world}
+        for pixel, world in [([0, 180], [0, 0]), ([320, 180], [10, 0]), ([240, 40], [10, 20]), ([80, 40], [0, 20])]
+    ]
+}
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "range": [{"from": 0.5, "to": 1}, {"from_frame": 7}],
@@ -62,6 +68,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "contours": [{"method": "fixed", "level": 99, "close": 3}],
     "template": [{"image": CROSS, "score": 0.3}],
     "colours": [{"bins": 4}, {"of": "things"}],
+    "to_world": [{"camera": CAMERA}, {"camera": CAMERA, "distances": "all", "of": "things"}],
     "caption": [{"model": "vit-gpt2"}, {"model": "vit-gpt2", "of": "things", "beams": 2}],
 }
 SOURCE = View.of(320, 180)

@@ -12,6 +12,7 @@ from cvpipe.cli.exits import ExitCode, exit_code_of_state
 from cvpipe.cli.options import From, Json, Threads, To, load_settings, read_file
 
 if TYPE_CHECKING:
+    from cvpipe.camera import CameraSpec
     from cvpipe.job import TimeRange
 
 
@@ -31,6 +32,12 @@ def run(
             "says.",
         ),
     ] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            "--camera", metavar="FILE", help="The camera that recorded it (YAML, JSON), for stages that name none."
+        ),
+    ] = None,
     start: From = None,
     stop: To = None,
     threads: Threads = None,
@@ -42,10 +49,13 @@ def run(
     video), over those of an earlier run.
     With --json the job document comes on standard output.
     """
-    from cvpipe.pipeline import load_pipeline
+    from cvpipe.camera import read_camera
+    from cvpipe.pipeline import load_pipeline, with_cameras
 
     settings = load_settings(threads=threads)
     spec = load_pipeline(pipeline, settings=settings, files=True, field="--pipeline")
+    known = None if camera is None else read_camera(camera, field="--camera")
+    spec = with_cameras(spec, camera_file, default=known)
     time_range = read_range(start, stop)
     began = None if starts_at is None else read_moment(starts_at)
     extras.require("worker", what="cvpipe run")
@@ -77,6 +87,16 @@ def run(
         total = output.count(frames["total"], "frame")
         output.line(f"{total}{noted} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
     return exit_code_of_state(job["state"])
+
+
+def camera_file(name: str) -> CameraSpec:
+    """The camera of a stage: here, where there is no service, the name of a file. Raises: InvalidRequest."""
+    from cvpipe.camera import read_camera
+    from cvpipe.errors import InvalidRequest
+
+    if not name.endswith((".yaml", ".yml", ".json")):
+        raise InvalidRequest(f"a service knows cameras by name; here, name a YAML or JSON file instead of {name!r}")
+    return read_camera(Path(name))
 
 
 def read_moment(text: str) -> float:

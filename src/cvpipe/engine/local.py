@@ -150,7 +150,7 @@ class _LocalRun:
     def records(self, chunks: Sequence[Chunk], threads: int) -> Iterator[FrameRecord]:
         """All records in order. Memory: records of at most 2 x threads + 1 chunks; pixels stay in the rings."""
         segments = plan_segments(self.spec)
-        ordered = [SequenceRunner(self.spec, s, self.tools) for s in segments if s.kind == "sequence"]
+        ordered = [SequenceRunner(self.spec, s, self.tools, size=self.size) for s in segments if s.kind == "sequence"]
         pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chunk")
         pending: deque[Future[list[FrameRecord]]] = deque()
         waiting = deque(chunks)
@@ -165,6 +165,11 @@ class _LocalRun:
         finally:
             self._stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the displayed source frame."""
+        return self.index.facts.display_width, self.index.facts.display_height
 
     def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
         with working_for(Share(_ME)):

@@ -15,12 +15,13 @@ from cvpipe.stages import SequenceStage, Tools, blaming
 class SequenceRunner:
     """A sequence segment, its stages opened; its state can move between processes after any record."""
 
-    def __init__(self, spec: PipelineSpec, segment: Segment, tools: Tools) -> None:
-        """Raises: NotFound, InvalidModel, StageFailed."""
+    def __init__(self, spec: PipelineSpec, segment: Segment, tools: Tools, *, size: tuple[int, int]) -> None:
+        """size: width and height of the displayed source frame. Raises: NotFound, InvalidModel, StageFailed."""
         made = spec.make_stages()
         self._stages = [stage for n in segment.stages if isinstance(stage := made[n], SequenceStage)]
         for stage in self._stages:
             stage.gates = gates_of(made, stage)
+            stage.size = size
             with blaming(stage):
                 stage.open(tools)
 

@@ -1,5 +1,6 @@
 """From what a user writes to what runs: specification -> validated graph -> frames and plan of segments."""
 
+from cvpipe.pipeline.cameras import FindCamera, with_cameras
 from cvpipe.pipeline.named import list_pipelines, load_pipeline
 from cvpipe.pipeline.plan import Segment, Sight, check_fit, gates_before, gates_of, job_stages, plan_segments, sights_of
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
@@ -7,6 +8,7 @@ from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
 
 __all__ = [
     "MAX_STAGES",
+    "FindCamera",
     "PipelineSpec",
     "Segment",
     "Selection",
@@ -24,4 +26,5 @@ __all__ = [
     "plan_segments",
     "select_frames",
     "sights_of",
+    "with_cameras",
 ]

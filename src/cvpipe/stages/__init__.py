@@ -357,6 +357,8 @@ class SequenceStage(Stage[OptionsT]):
     gates: tuple[str, ...] = ()
     """Names of the stages that may have frames skipped that this stage's `references` then do not look at, and of those
     that `when` keeps from looking at frames; set by the engine."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the displayed source frame in pixels; set by the engine before `open`."""
 
     @property
     def finds_objects(self) -> bool:

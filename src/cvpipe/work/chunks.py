@@ -124,7 +124,8 @@ def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
 
 
 def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
-    runner = SequenceRunner(job.spec, segment, bench.tools)
+    facts = job.index.facts
+    runner = SequenceRunner(job.spec, segment, bench.tools, size=(facts.display_width, facts.display_height))
     state = bench.store.sequence_state(part.job, part.segment)
     if state is not None:
         runner.restore(state)

@@ -1,0 +1,41 @@
+"""The cameras of a pipeline, written into it: a job keeps those that it began with, whatever becomes of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cvpipe.calibration import calibrate
+from cvpipe.camera import CameraSpec
+from cvpipe.errors import CvpipeError, InvalidPipeline
+from cvpipe.pipeline.spec import PipelineSpec, place
+
+FindCamera = Callable[[str], CameraSpec]
+
+
+def with_cameras(
+    spec: PipelineSpec, find: FindCamera, *, default: str | CameraSpec | None = None, field: str = ""
+) -> PipelineSpec:
+    """The pipeline with each camera written out that a stage names.
+
+    find: the camera of a name; raises NotFound. default: of stages that name none. field: path of the pipeline in what
+    the caller sent. Raises: NotFound; InvalidPipeline where a stage has no camera; InvalidRequest where one can't be
+    calibrated; Conflict where its lens is still looked for.
+    """
+    stages = []
+    for number, options in enumerate(spec.stages):
+        if "camera" not in type(options).model_fields:
+            stages.append(options)
+            continue
+        where = ".".join(part for part in (field, f"stages.{number}.camera") if part)
+        wanted = getattr(options, "camera") or default  # noqa: B009 - any stage may have the option
+        if wanted is None:
+            raise InvalidPipeline(
+                f"{place(number, options)} needs a camera: name one in the stage, or with the job", field=where
+            )
+        try:
+            camera = find(wanted) if isinstance(wanted, str) else wanted
+            calibrate(camera)
+        except CvpipeError as error:
+            raise type(error)(error.message, field=where) from None
+        stages.append(options.model_copy(update={"camera": camera}))
+    return spec.model_copy(update={"stages": tuple(stages)})
