@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    bench_accept,
     bench_batches,
     bench_engine,
     bench_memory,
@@ -25,6 +26,7 @@ PARTS = {
     "memory": bench_memory.main,
     "ultralytics": bench_ultralytics.main,
     "service": bench_service.main,
+    "accept": bench_accept.main,
     "records": bench_records.main,
     "video": bench_video.main,
 }

@@ -37,8 +37,9 @@ from pydantic import (
 )
 
 from cvpipe.errors import InvalidModel, NotFound
+from cvpipe.filecache import FileCache
 from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS, SKELETON_SHORTHANDS
-from cvpipe.inference.profiles import Profile, read_profile
+from cvpipe.inference.profiles import PROFILE_FILE, Profile, read_profile
 from cvpipe.log import fields
 
 logger = logging.getLogger(__name__)
@@ -269,6 +270,9 @@ class ModelCard(BaseModel):
         return card
 
 
+_cards: FileCache[ModelCard] = FileCache()
+
+
 def load_cards(models_path: Path) -> dict[str, ModelCard]:
     """Every card under `models_path` and every shipped one, by `name@version`, sorted.
 
@@ -344,6 +348,10 @@ def _folders(root: Path, path: Path) -> tuple[str, ...]:
 
 def _load_at(models_path: Path, path: Path) -> ModelCard:
     """The card at `path`, whose folders must say the same as the card."""
+    return _cards.get(path, path.with_name(PROFILE_FILE), read=lambda: _read_at(models_path, path))
+
+
+def _read_at(models_path: Path, path: Path) -> ModelCard:
     card = ModelCard.load(path)
     name, *version = _folders(models_path, path)
     if card.name != name or version not in ([], [card.version]):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cvpipe.errors import InvalidPipeline, NotFound
+from cvpipe.filecache import FileCache
 from cvpipe.log import fields
 from cvpipe.pipeline.spec import PipelineSpec, hint, parse_pipeline
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from cvpipe.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_specs: FileCache[PipelineSpec] = FileCache()
 
 
 def load_pipeline(
@@ -34,7 +37,7 @@ def load_pipeline(
     name = str(reference)
     known = _named(settings)
     if name in known:
-        return parse_pipeline(_read(known[name]), field=field)
+        return _parsed(known[name], field=field)
     if files and (isinstance(reference, Path) or name.endswith((".yaml", ".yml", ".json")) or "/" in name):
         path = Path(reference)
         if not path.is_file():
@@ -48,10 +51,16 @@ def list_pipelines(settings: Settings) -> list[PipelineSpec]:
     found = []
     for name, path in sorted(_named(settings).items()):
         try:
-            found.append(parse_pipeline(_read(path)))
+            found.append(_parsed(path))
         except InvalidPipeline as error:
             logger.warning("left out a pipeline %s", fields(name=name, error=error))
     return found
+
+
+def _parsed(path: Any, field: str | None = None) -> PipelineSpec:
+    if not isinstance(path, Path):  # in an archive
+        return parse_pipeline(_read(path), field=field)
+    return _specs.get(path, read=lambda: parse_pipeline(_read(path), field=field))
 
 
 def _named(settings: Settings) -> dict[str, Any]:
