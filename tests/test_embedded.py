@@ -54,11 +54,11 @@ def python(name: str, code: str, **more: Any) -> Command:
 class Up:
     """A `cvpipe up` as a user starts it."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **env: str) -> None:
         errors = data_dir.parent / f"{data_dir.name}.err"
         with errors.open("wb") as stderr:
             self.process = subprocess.Popen(
-                up_command(data_dir), env=ENV, stdout=subprocess.PIPE, stderr=stderr, text=True
+                up_command(data_dir), env={**ENV, **env}, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()  # bounded by the command's own limit for getting ready

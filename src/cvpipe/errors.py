@@ -17,6 +17,8 @@ CvpipeError
 │   │   └── ModelLosesTooMuch     quantised, it finds something else than before
 │   ├── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 │   └── AddressRefused        an address that jobs may not have called
+├── Unauthenticated           no API key came, or none that is good
+├── Forbidden                 the key may not do this
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
@@ -207,6 +209,18 @@ class AddressRefused(InvalidRequest):
     """An address that jobs may not have called."""
 
     code = "address_refused"
+
+
+class Unauthenticated(CvpipeError, PermissionError):
+    """No API key came, or none that is good."""
+
+    code, status = "unauthenticated", 401
+
+
+class Forbidden(CvpipeError, PermissionError):
+    """The key may not do this."""
+
+    code, status = "forbidden", 403
 
 
 class NotFound(CvpipeError, LookupError):

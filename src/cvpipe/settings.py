@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     extra_queues: str = Field(default="", description="Further queues that stages name, separated by spaces.")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    auth: Literal["keys", "none"] | None = Field(
+        default=None,
+        description="`keys`: requests must bring an API key. Default: unless only this machine reaches the service.",
+    )
     public_url: str | None = Field(default=None, description="How clients reach the service, for links in webhooks.")
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
     max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")

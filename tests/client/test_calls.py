@@ -322,6 +322,35 @@ def test_a_path_in_the_base_url_is_kept_and_headers_are_sent() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "in_environment", "sent"),
+    [
+        ({}, None, None),
+        ({}, "cvp_1", "Bearer cvp_1"),
+        ({"api_key": "cvp_2\n"}, "cvp_1", "Bearer cvp_2"),
+        ({"api_key": ""}, "cvp_1", None),
+        ({"headers": {"Authorization": "Basic x"}}, "cvp_1", "Basic x"),
+    ],
+    ids=str,
+)
+def test_a_key_goes_with_every_request(
+    given: dict[str, Any], in_environment: str | None, sent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CVPIPE_API_KEY", raising=False)
+    if in_environment is not None:
+        monkeypatch.setenv("CVPIPE_API_KEY", in_environment)
+    script = Script(ok(make_job()))
+    with cvpipe.Client("http://service.test", transport=httpx.MockTransport(script), **given) as client:
+        client.job(JOB)
+    assert script.asked[0].headers.get_list("authorization") == ([] if sent is None else [sent])
+
+
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidRequest, match="one word of printable ASCII") as raised:
+        cvpipe.Client("http://service.test", api_key="cvp_sesäme")
+    assert "ses" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("script", "error", "words"),
     [
         (Script(httpx.Response(200, html="")), ApiError, "GET http://service.test/v1/jobs/x answered"),

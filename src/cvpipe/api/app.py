@@ -18,9 +18,11 @@ from cvpipe.api import (
     events,
     exports,
     frames,
+    gate,
     guard,
     health,
     jobs,
+    keys,
     media,
     metrics,
     models,
@@ -30,6 +32,7 @@ from cvpipe.api import (
 )
 from cvpipe.api.resources import open_resources
 from cvpipe.broker import Bell
+from cvpipe.keys import keys_are_needed
 from cvpipe.log import fields
 from cvpipe.settings import Settings
 from cvpipe.sources import upload
@@ -57,6 +60,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
 
     store, bell: handed in by tests, say; left open at the end. Otherwise both are opened from `settings.redis_url` and
     `settings.broker_url` when the app starts, which raises StoreUnavailable where Redis is away.
+    Raises: InvalidRequest where it is to run without keys although others could reach it.
     """
 
     @asynccontextmanager
@@ -86,7 +90,22 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     )
     app.state.settings = settings
     app.state.metrics = metrics.HttpMetrics()
-    modules = (videos, media, jobs, frames, search, events, exports, catalogue, models, health, metrics, docs, problems)
+    modules = (
+        videos,
+        media,
+        jobs,
+        frames,
+        search,
+        events,
+        exports,
+        catalogue,
+        models,
+        keys,
+        health,
+        metrics,
+        docs,
+        problems,
+    )
     for module in modules:
         strict = [Depends(guard.known_query)] if module.router.prefix == "/v1" else []
         app.include_router(module.router, dependencies=strict)
@@ -96,5 +115,6 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     app.add_middleware(
         guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos"), ("POST", "/v1/models")]
     )
+    app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings))
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from cvpipe import stages
+from cvpipe.api.identity import READ
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import SettingsDep
 from cvpipe.inference.cards import ModelCard, load_cards
@@ -50,6 +51,7 @@ class ModelList(BaseModel):
 @router.get(
     "/stages",
     operation_id="listStages",
+    dependencies=[READ],
     summary="Kinds of stages and their options",
     response_model=StageList,
     response_description="All kinds of stages.",
@@ -68,6 +70,7 @@ def get_stages() -> dict[str, Any]:
 @router.get(
     "/pipelines",
     operation_id="listPipelines",
+    dependencies=[READ],
     summary="Pipelines that can be named",
     response_model=PipelineList,
     response_description="All pipelines that have a name.",
@@ -81,6 +84,7 @@ def get_pipelines(settings: SettingsDep) -> dict[str, Any]:
 @router.get(
     "/models",
     operation_id="listModels",
+    dependencies=[READ],
     summary="Models that can be named",
     response_model=ModelList,
     response_description="All model cards.",

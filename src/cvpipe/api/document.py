@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from cvpipe import stages
 from cvpipe.api.events import JobProgress
 from cvpipe.api.frames import FrameRecord
-from cvpipe.api.problems import Problem, problem_examples
+from cvpipe.api.problems import Problem, problem_examples, responses
 from cvpipe.pipeline import PipelineSpec
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ TAGS: Final = [
     {"name": "jobs", "description": "One pipeline on one video."},
     {"name": "results", "description": "What a job has found: live, by time, and as files."},
     {"name": "catalogue", "description": "What pipelines can be made of."},
+    {"name": "keys", "description": "Who may do what, in the name of which tenant."},
     {"name": "health", "description": "For supervisors and load balancers."},
 ]
 
@@ -90,6 +91,7 @@ def build(app: FastAPI) -> dict[str, Any]:
     _describe_jobs(document)
     _describe_events(document["paths"]["/v1/jobs/{job_id}/events"]["get"])
     _describe_headers(document["paths"])
+    _describe_identity(document["paths"])
     _tidy(document)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["examples"] = problem_examples()
@@ -189,6 +191,18 @@ def _describe_headers(paths: dict[str, Any]) -> None:
     for operation in _operations(paths):
         if "503" in operation["responses"]:
             operation["responses"]["503"]["headers"] = {"Retry-After": retry}
+
+
+def _describe_identity(paths: dict[str, Any]) -> None:
+    """Whatever needs a key may be refused for want of one."""
+    refused = {str(status): answer for status, answer in responses("unauthenticated", "forbidden").items()}
+    challenge = {"description": "How to identify oneself (RFC 6750).", "schema": {"type": "string"}}
+    refused["401"]["headers"] = {"WWW-Authenticate": challenge}
+    for operation in _operations(paths):
+        if "security" in operation:
+            told = operation["responses"]
+            wrong = {status: answer for status, answer in (told | refused).items() if status >= "400"}
+            operation["responses"] = {s: a for s, a in told.items() if s < "400"} | dict(sorted(wrong.items()))
 
 
 def _operations(paths: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel, Field
 
-from cvpipe.api.identity import JobName
+from cvpipe.api.identity import READ, JobName
 from cvpipe.api.jobs import shown
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import Resources, ResourcesDep
@@ -83,6 +83,7 @@ class Place(NamedTuple):
 @router.get(
     "/jobs/{job_id}/events",
     operation_id="followJob",
+    dependencies=[READ],
     summary="Follow a job (server-sent events)",
     response_class=StreamingResponse,  # EventSourceResponse here would make FastAPI take the route for a generator
     response_model=None,

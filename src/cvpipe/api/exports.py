@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from cvpipe.api.identity import JobName
+from cvpipe.api.identity import READ, JobName
 from cvpipe.api.problems import respond, responses
 from cvpipe.api.resources import SettingsDep, StoreDep
 from cvpipe.errors import NotFound
@@ -50,6 +50,7 @@ class Download(FileResponse):
 @router.get(
     "/jobs/{job_id}/exports/{name}",
     operation_id="downloadExport",
+    dependencies=[READ],
     summary="Download a file that the job made",
     response_class=FileResponse,
     responses={

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe.api.identity import JobName
+from cvpipe.api.identity import READ, JobName
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import StoreDep
 from cvpipe.errors import InvalidRequest
@@ -122,6 +122,7 @@ FrameCursor = Annotated[
 @router.get(
     "/jobs/{job_id}/frames",
     operation_id="listFrames",
+    dependencies=[READ],
     summary="Frame records",
     response_model=FramePage,
     responses={

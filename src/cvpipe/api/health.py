@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Literal
 
 import anyio
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import ResourcesDep
 from cvpipe.errors import StoreUnavailable
+from cvpipe.keys import Identity
+from cvpipe.scopes import Scope
 
 router = APIRouter(tags=["health"])
 
@@ -34,7 +36,8 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     workers: list[WorkerHealth] | None = Field(
-        default=None, description="Who works; null where the store does not answer at once."
+        default=None,
+        description="Who works; null where the store does not answer at once, or the key lacks `metrics`.",
     )
     protection: list[str] | None = Field(
         default=None, description="What protects all workers that open videos; null where none is known."
@@ -57,13 +60,17 @@ class Readiness(BaseModel):
     summary="Does the process live?",
     response_model=Health,
     response_description="It does.",
-    responses=responses("internal"),
+    responses=responses("forbidden", "internal"),
 )
-async def get_health(resources: ResourcesDep) -> Health:
+async def get_health(request: Request, resources: ResourcesDep) -> Health:
     """For a supervisor that restarts what hangs: always 200. The store is asked who works, for half a second at most.
 
-    `protection` has the measures that hold in every worker; `cvpipe doctor` says what each is good for.
+    `protection` has the measures that hold in every worker; `cvpipe doctor` says what each is good for. Where the
+    service has keys, who works is told to those with the scope `metrics`.
     """
+    identity: Identity | None = request.state.identity
+    if identity is None or not identity.may(Scope.metrics):
+        return Health()
     try:
         with anyio.fail_after(_WORKERS_SECONDS):
             found = await anyio.to_thread.run_sync(resources.store.workers, abandon_on_cancel=True)
@@ -80,7 +87,7 @@ async def get_health(resources: ResourcesDep) -> Health:
     summary="Can it do its work?",
     response_model=Readiness,
     response_description="It can.",
-    responses=responses("internal", "store_unavailable"),
+    responses=responses("forbidden", "internal", "store_unavailable"),
 )
 async def get_readiness(resources: ResourcesDep) -> Readiness:
     """Asks the store, for at most 3 seconds. For a load balancer. A broker that is down changes nothing."""

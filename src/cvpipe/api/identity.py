@@ -1,16 +1,52 @@
-"""Who asks: the tenant that every job, video and addition of a request belongs to."""
+"""Who asks, what they may do, and whose the job or video of a path is.
+
+A route says what it needs with `dependencies=[READ]` or another of these, which also puts it into the OpenAPI document;
+a route whose path names a job or a video gets it as the store names it, the tenant of who asks included.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Request, Security
+from fastapi.security import HTTPBearer, SecurityScopes
 
-from cvpipe.tenants import DEFAULT, owned
+from cvpipe.errors import Unauthenticated
+from cvpipe.keys import Identity
+from cvpipe.scopes import Scope
+from cvpipe.tenants import owned
+
+_BEARER: Final = HTTPBearer(
+    scheme_name="key",
+    bearerFormat="cvp_...",
+    auto_error=False,
+    description="An API key. A service that only its own machine reaches may run without keys, and then needs none.",
+)
 
 
-async def _tenant() -> str:
-    return DEFAULT
+async def _identity(request: Request) -> Identity:
+    identity: Identity | None = request.state.identity
+    if identity is None:  # the gate lets nobody so far whom it does not know
+        raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got none")
+    return identity
+
+
+IdentityDep = Annotated[Identity, Depends(_identity)]
+
+
+async def _allowed(wanted: SecurityScopes, identity: IdentityDep, _header: Annotated[Any, Security(_BEARER)]) -> None:
+    identity.check(wanted.scopes)
+
+
+READ: Final = Security(_allowed, scopes=[Scope.read])
+SUBMIT: Final = Security(_allowed, scopes=[Scope.submit])
+MODELS: Final = Security(_allowed, scopes=[Scope.models])
+METRICS: Final = Security(_allowed, scopes=[Scope.metrics])
+ADMIN: Final = Security(_allowed, scopes=[Scope.admin])
+
+
+async def _tenant(identity: IdentityDep) -> str:
+    return identity.tenant
 
 
 TenantDep = Annotated[str, Depends(_tenant)]

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
-from cvpipe.api.identity import JobName, TenantDep
+from cvpipe.api.identity import READ, SUBMIT, JobName, TenantDep
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import LifecycleDep, StoreDep
 from cvpipe.job import Job, JobRequest, JobState
@@ -72,6 +72,7 @@ def shown(job: Job) -> Job:
 @router.post(
     "/jobs",
     operation_id="submitJob",
+    dependencies=[SUBMIT],
     summary="Submit a job",
     status_code=202,
     response_model=Job,
@@ -114,6 +115,7 @@ def submit_job(
 @router.get(
     "/jobs",
     operation_id="listJobs",
+    dependencies=[READ],
     summary="List jobs",
     response_model=JobPage,
     response_description="A page of jobs.",
@@ -149,6 +151,7 @@ def list_jobs(  # noqa: PLR0917 - FastAPI hands them over by name
 @router.get(
     "/jobs/{job_id}",
     operation_id="getJob",
+    dependencies=[READ],
     summary="A job: state, progress, error, links",
     response_model=Job,
     response_description="The job.",
@@ -162,6 +165,7 @@ def get_job(job_id: JobName, store: StoreDep) -> Job:
 @router.post(
     "/jobs/{job_id}/cancel",
     operation_id="cancelJob",
+    dependencies=[SUBMIT],
     summary="Stop a job",
     response_model=Job,
     response_description="The job, which is over.",
@@ -175,6 +179,7 @@ def cancel_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
 @router.post(
     "/jobs/{job_id}/repair",
     operation_id="repairJob",
+    dependencies=[SUBMIT],
     summary="Try the frames without results again",
     status_code=202,
     response_model=Job,
@@ -193,6 +198,7 @@ def repair_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
 @router.delete(
     "/jobs/{job_id}",
     operation_id="deleteJob",
+    dependencies=[SUBMIT],
     summary="Remove a job",
     status_code=204,
     response_model=None,

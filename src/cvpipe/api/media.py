@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 
 from cvpipe.api.exports import Download
 from cvpipe.api.frames import NDJSON
-from cvpipe.api.identity import VideoName
+from cvpipe.api.identity import READ, VideoName
 from cvpipe.api.problems import TYPES, HttpProblem, responses
 from cvpipe.api.resources import Resources, ResourcesDep
 from cvpipe.errors import Conflict, InvalidRequest, Unavailable
@@ -87,6 +87,7 @@ def _files(*suffixes: str, tells_damage: bool = False) -> dict[int | str, dict[s
 @router.get(
     "/videos/{video_id}/frames/{number}.{format}",
     operation_id="getFramePicture",
+    dependencies=[READ],
     summary="A frame as a picture",
     response_class=Download,
     responses=_files(".jpg", ".png"),
@@ -107,6 +108,7 @@ async def get_frame_picture(  # noqa: PLR0917 - FastAPI hands them over by name
 @router.get(
     "/videos/{video_id}/thumbnail.jpg",
     operation_id="getThumbnail",
+    dependencies=[READ],
     summary="A small picture that stands for the video",
     response_class=Download,
     responses=_files(".jpg"),
@@ -124,6 +126,7 @@ async def get_thumbnail(
 @router.get(
     "/videos/{video_id}/sheet.jpg",
     operation_id="getSheet",
+    dependencies=[READ],
     summary="A contact sheet",
     response_class=Download,
     responses=_files(".jpg", tells_damage=True),
@@ -143,6 +146,7 @@ async def get_sheet(  # noqa: PLR0917 - see get_frame_picture
 @router.get(
     "/videos/{video_id}/clip",
     operation_id="getClip",
+    dependencies=[READ],
     summary="A part of the video as a file of its own",
     response_class=Download,
     responses=_files(".mp4", tells_damage=True),
@@ -171,6 +175,7 @@ async def get_clip(
 @router.get(
     "/videos/{video_id}/index",
     operation_id="getIndex",
+    dependencies=[READ],
     summary="Every frame of the video: number, time, size",
     response_class=StreamingResponse,
     responses={

@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cvpipe.api.identity import METRICS
 from cvpipe.api.resources import StoreDep
 from cvpipe.errors import StoreUnavailable
 from cvpipe.job import ModelUse
@@ -163,7 +164,7 @@ _USES: Final = {
 }
 
 
-@router.get("/metrics")
+@router.get("/metrics", dependencies=[METRICS])
 def get_metrics(request: Request, store: StoreDep) -> Response:
     """Metrics in Prometheus' text format."""
     metrics: HttpMetrics = request.app.state.metrics

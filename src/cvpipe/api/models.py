@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
-from cvpipe.api.identity import AdditionName, TenantDep
+from cvpipe.api.identity import MODELS, READ, AdditionName, TenantDep
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import InvalidRequest
@@ -71,6 +71,7 @@ class Removed(BaseModel):
 @router.post(
     "/models",
     operation_id="addModel",
+    dependencies=[MODELS],
     summary="Add a model",
     status_code=202,
     response_model=Addition,
@@ -191,6 +192,7 @@ def _object(text: str | None, field: str) -> dict[str, Any] | None:
 @router.get(
     "/models/additions/{addition_id}",
     operation_id="getAddition",
+    dependencies=[MODELS],
     summary="What came of a model that was sent",
     response_model=Addition,
     response_description="The addition; kept for a day.",
@@ -209,6 +211,7 @@ def get_addition(addition_id: AdditionName, settings: SettingsDep) -> Any:
 @router.get(
     "/models/{ref}",
     operation_id="getModel",
+    dependencies=[READ],
     summary="A model's card",
     response_model=ModelCard,
     response_description="The card.",
@@ -222,6 +225,7 @@ def get_model(ref: ModelRef, settings: SettingsDep) -> Any:
 @router.delete(
     "/models/{ref}",
     operation_id="removeModel",
+    dependencies=[MODELS],
     summary="Remove a model",
     response_model=Removed,
     response_description="It is gone.",

@@ -66,6 +66,16 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The body is not JSON",
         "Send one JSON document, in UTF-8.",
     ),
+    "unauthenticated": ProblemType(
+        401,
+        "No API key came, or none that is good",
+        "Send `Authorization: Bearer cvp_...`. `cvpipe keys create`, on the machine of the service, makes a key.",
+    ),
+    "forbidden": ProblemType(
+        403,
+        "The key may not do this",
+        "Use a key with the scope that the detail names, or ask the operator for one.",
+    ),
     "not_found": ProblemType(
         404,
         "The thing named does not exist",
@@ -307,6 +317,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
 
 _CODE_OF_STATUS: Final = {
     400: "malformed_body",
+    401: "unauthenticated",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",

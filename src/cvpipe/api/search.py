@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from cvpipe.api.identity import JobName
+from cvpipe.api.identity import READ, JobName
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import StoreDep
 from cvpipe.embeddings import Place, find, nearest
@@ -43,6 +43,7 @@ class SearchResult(BaseModel):
 @router.get(
     "/jobs/{job_id}/search",
     operation_id="searchJob",
+    dependencies=[READ],
     summary="Search by likeness",
     response_description="The most alike first; the one asked for is left out.",
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),

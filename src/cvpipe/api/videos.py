@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from cvpipe.api.identity import TenantDep, VideoName
+from cvpipe.api.identity import READ, SUBMIT, TenantDep, VideoName
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import NotFound
@@ -97,6 +97,7 @@ class Video(BaseModel):
 @router.put(
     "/videos",
     operation_id="uploadVideo",
+    dependencies=[SUBMIT],
     summary="Upload a video",
     status_code=201,
     response_model=Video,
@@ -182,6 +183,7 @@ def _register(lifecycle: Lifecycle, stored: StoredVideo, filename: str | None) -
 @router.get(
     "/videos/{video_id}",
     operation_id="getVideo",
+    dependencies=[READ],
     summary="Facts of a video",
     response_model=Video,
     response_description="The video.",

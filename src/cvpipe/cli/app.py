@@ -11,6 +11,7 @@ from cvpipe.cli import (
     api,
     doctor,
     jobs,
+    keys,
     models,
     output,
     pipelines,
@@ -26,7 +27,7 @@ from cvpipe.cli import (
 
 _PANELS = {
     "On this machine": (run.run, video.app, stages.app, pipelines.app, models.app, doctor.doctor, version.version),
-    "The service": (up.up, api.api, worker.worker, sweep.sweep),
+    "The service": (up.up, api.api, worker.worker, sweep.sweep, keys.app),
     "A running service": (jobs.app, videos.app),
 }
 

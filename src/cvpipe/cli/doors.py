@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cvpipe.errors import InvalidRequest
@@ -9,6 +13,7 @@ from cvpipe.errors import InvalidRequest
 if TYPE_CHECKING:
     from cvpipe.client import Client
     from cvpipe.settings import Settings
+    from cvpipe.store import Store
 
 
 def without_password(url: str) -> str:
@@ -18,10 +23,38 @@ def without_password(url: str) -> str:
 
 
 def open_client(url: str) -> Client:
-    """A client of the service at `url`."""
+    """A client of the service at `url`, with the key of CVPIPE_API_KEY."""
     from cvpipe.client import Client
 
     return Client(url)
+
+
+def find_store(settings: Settings) -> str | None:
+    """Address of the store: CVPIPE_REDIS_URL, or that of the `cvpipe up` that runs on the data directory; else None."""
+    if settings.redis_url:
+        return settings.redis_url
+    try:
+        holder = json.loads((settings.data_dir.expanduser() / "run" / "up.lock").read_text())
+        os.kill(holder["pid"], 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    store = holder.get("store")
+    return store if isinstance(store, str) else None
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """The service's store. Raises: InvalidRequest where there is none; StoreUnavailable."""
+    from cvpipe.store import Store
+
+    url = find_store(settings)
+    if url is None:
+        raise InvalidRequest("there is no store: set CVPIPE_REDIS_URL, or start the service first with `cvpipe up`")
+    store = Store.connect(url)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def ping_store(settings: Settings) -> None:

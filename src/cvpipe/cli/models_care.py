@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvpipe.cli import extras, output
+from cvpipe.cli.doors import find_store, open_store
 from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Json, load_settings
 
@@ -117,32 +117,9 @@ def rm(model: Model, as_json: Json = False) -> None:
 def _remove(settings: Settings, model: str) -> list[str]:
     from cvpipe import modelfiles
 
-    if settings.redis_url is not None:
+    if find_store(settings) is not None:
         from cvpipe.lifecycle import check_unused
-        from cvpipe.store import Store
 
-        store = Store.connect(settings.redis_url)
-        try:
+        with open_store(settings) as store:
             check_unused(store, {card.ref for card in modelfiles.named(settings.models_path, model)})
-        finally:
-            store.close()
-    elif (url := _running_url(settings)) is not None:
-        import httpx
-
-        from cvpipe.errors import ApiError
-
-        response = httpx.delete(f"{url}/v1/models/{model}", timeout=30)
-        if response.is_error:
-            raise ApiError(response.json(), status=response.status_code)
-        return list(response.json()["removed"])
     return modelfiles.remove(settings.models_path, model)
-
-
-def _running_url(settings: Settings) -> str | None:
-    """Address of the `cvpipe up` that runs on this data directory; None where none does."""
-    try:
-        holder = json.loads((settings.data_dir / "run" / "up.lock").read_text())
-        os.kill(holder["pid"], 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return holder.get("url")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,12 @@ Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=1024, help="Chunks worked on at once. Default: the cores.")
 ]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: CVPIPE_HOST or 127.0.0.1.")]
+Auth = Annotated[
+    Literal["keys", "none"] | None,
+    typer.Option(
+        help="Whether requests must bring a key. Default: CVPIPE_AUTH; else unless only this machine can ask."
+    ),
+]
 Port = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one. Default: 8000.")
 ]

@@ -64,11 +64,12 @@ class AsyncClient:
         self,
         base_url: str = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         timeout: float | httpx.Timeout = 30,
         headers: Mapping[str, str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(transport=transport, **httpx_options(base_url, timeout, headers))
+        self._http = httpx.AsyncClient(transport=transport, **httpx_options(base_url, api_key, timeout, headers))
         self._calls = Calls(base_url)
 
     async def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:

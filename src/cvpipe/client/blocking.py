@@ -50,7 +50,8 @@ T = TypeVar("T")
 class Client:
     """A cvpipe service, over HTTP. Thread-safe; close it, or use it in a `with` statement.
 
-    base_url: where the service listens; a path in it is kept. timeout: seconds without a byte sent or received, or an
+    base_url: where the service listens; a path in it is kept. api_key: `cvp_...`, where the service wants one; default:
+    CVPIPE_API_KEY. timeout: seconds without a byte sent or received, or an
     `httpx.Timeout`; it does not bound a call as a whole. headers: sent with every request, such as an authorisation
     that a proxy in front of the service asks for. transport: how bytes travel, for tests and Unix sockets.
 
@@ -71,11 +72,12 @@ class Client:
         self,
         base_url: str = DEFAULT_URL,
         *,
+        api_key: str | None = None,
         timeout: float | httpx.Timeout = 30,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(transport=transport, **httpx_options(base_url, timeout, headers))
+        self._http = httpx.Client(transport=transport, **httpx_options(base_url, api_key, timeout, headers))
         self._calls = Calls(base_url)
 
     def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Final
 
@@ -13,14 +14,20 @@ from cvpipe.errors import InvalidRequest
 from cvpipe.loopback import is_loopback
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+KEY_VARIABLE: Final = "CVPIPE_API_KEY"
 
 _CONNECT_SECONDS: Final = 5.0
 _STORED_SECONDS: Final = 120.0
 """The last byte of an upload is sent long before a slow disk has it."""
 
 
-def httpx_options(base_url: str, timeout: float | httpx.Timeout, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Arguments of `httpx.Client` and `httpx.AsyncClient`. Raises: InvalidRequest where `base_url` is no address."""
+def httpx_options(
+    base_url: str, api_key: str | None, timeout: float | httpx.Timeout, headers: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Arguments of `httpx.Client` and `httpx.AsyncClient`.
+
+    Raises: InvalidRequest where `base_url` is no address, or the key can't be sent in a header.
+    """
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
@@ -29,12 +36,22 @@ def httpx_options(base_url: str, timeout: float | httpx.Timeout, headers: Mappin
         raise InvalidRequest(f"wanted an address like {DEFAULT_URL}, got {base_url!r}", field="base_url")
     if not isinstance(timeout, httpx.Timeout):
         timeout = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+    sent = httpx.Headers({"user-agent": f"cvpipe/{__version__}", "accept": "application/json"})
+    if key := (os.environ.get(KEY_VARIABLE) if api_key is None else api_key):
+        sent["authorization"] = f"Bearer {_checked(key.strip())}"
+    sent.update(headers)
     return {
         "base_url": url,
         "timeout": timeout,
-        "headers": {"user-agent": f"cvpipe/{__version__}", "accept": "application/json", **(headers or {})},
+        "headers": sent,
         "trust_env": not is_loopback(base_url),
     }
+
+
+def _checked(key: str) -> str:
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidRequest("an API key is one word of printable ASCII, such as cvp_...", field="api_key")
+    return key
 
 
 def asking(http: httpx.Client | httpx.AsyncClient, step: Ask) -> httpx.Request:

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from cvpipe.embedded.signals import Signals, StopRequested
 from cvpipe.embedded.stores import FakeStore, SocketStore, StoreKind, find_server
 from cvpipe.embedded.supervisor import Say, Supervisor
 from cvpipe.errors import Conflict, InvalidRequest
+from cvpipe.keys import keys_are_needed
 from cvpipe.loopback import is_loopback_host
 from cvpipe.settings import Settings
 
@@ -46,6 +47,7 @@ class Running:
     """A service that is up and takes jobs.
 
     children: process id by name. durable: jobs survive a restart; None where the store is not ours to know.
+    needs_keys: requests must bring a key. admin_key: the first one, on a store that has had none; told this once.
     """
 
     url: str
@@ -55,6 +57,8 @@ class Running:
     durable: bool | None
     threads: int
     children: dict[str, int]
+    needs_keys: bool = False
+    admin_key: str | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -66,6 +70,8 @@ class Running:
             "store": {"kind": self.store, "url": self.store_url, "durable": self.durable},
             "threads": self.threads,
             "children": self.children,
+            "needs_keys": self.needs_keys,
+            "admin_key": self.admin_key,
         }
 
 
@@ -80,6 +86,7 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
     """
     data_dir = settings.data_dir.expanduser().resolve()
     threads = settings.threads or len(os.sched_getaffinity(0))
+    needs_keys = keys_are_needed(settings)
     with (
         Signals() as signals,
         DataLock(data_dir) as lock,
@@ -90,10 +97,13 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
         supervisor = Supervisor(data_dir, signals, say=say)
         supervisor.end_leftovers()
         with _store(settings, data_dir, say) as (kind, store_url, store):
+            if store is not None:
+                lock.note(pid=os.getpid(), url=url, store=store_url)  # for `cvpipe keys`
             try:
                 if store is not None:
                     supervisor.start(store.command())
                     supervisor.wait_until(store.ping, timeout_seconds=_STORE_SECONDS, what="the store does not answer")
+                admin_key = _first_key(store_url) if needs_keys else None
                 environment = _environment(
                     settings,
                     data_dir=data_dir,
@@ -114,7 +124,7 @@ def run_service(settings: Settings, *, announce: Callable[[Running], None], say:
                 )
                 children = supervisor.pids()
                 durable = None if kind == "external" else kind != "fakeredis"
-                announce(Running(url, data_dir, kind, store_url, durable, threads, children))
+                announce(Running(url, data_dir, kind, store_url, durable, threads, children, needs_keys, admin_key))
                 supervisor.watch()
             finally:
                 supervisor.stop(_STOP_ORDER)
@@ -140,6 +150,12 @@ def _store(
         yield server.kind, store.url, store
     finally:
         store.close()
+
+
+def _first_key(store_url: str) -> str | None:
+    from cvpipe.store import make_first_key  # 20 MB that a service without keys does without
+
+    return make_first_key(store_url)
 
 
 def _commands(

@@ -11,17 +11,18 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from cvpipe.store.jobs import Jobs
+from cvpipe.store.keys import Keys
 from cvpipe.store.media import Media
 from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.videos import Videos
 from cvpipe.store.workers import Workers, WorkerState
 
-__all__ = ["Claim", "Ring", "Store", "WorkerState"]
+__all__ = ["Claim", "Ring", "Store", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Videos, Media, Workers):
-    """Jobs, tasks, records, events and videos in Redis (or Valkey). Thread-safe."""
+class Store(Jobs, Tasks, Records, Videos, Media, Workers, Keys):
+    """Jobs, tasks, records, events, videos and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -40,3 +41,12 @@ class Store(Jobs, Tasks, Records, Videos, Media, Workers):
         store.ping()
         store._check_durability()
         return store
+
+
+def make_first_key(url: str) -> str | None:
+    """An administrator's key, where the store at `url` has had none before; else None. Raises: StoreUnavailable."""
+    store = Store.connect(url)
+    try:
+        return store.make_first_key()
+    finally:
+        store.close()

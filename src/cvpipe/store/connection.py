@@ -34,6 +34,8 @@ _SCRIPTS: Final = (
     "sweep",
     "note",
     "add_use",
+    "put_key",
+    "revoke_key",
 )
 
 

@@ -1,0 +1,129 @@
+"""The gate: finds out who asks, before anything of a request is read.
+
+With keys, whatever is under `/v1`, and `/metrics`, needs a good one; probes and the documentation need none. Without
+keys, anybody on this machine is let in, and nothing that came from elsewhere: neither through a proxy, nor from a page
+of another site in a browser here, nor by a name that was made to lead here.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cvpipe.api import problems
+from cvpipe.errors import CvpipeError, Forbidden, NotFound, Unauthenticated
+from cvpipe.keys import ANYBODY, ApiKey, Credential, Identity
+from cvpipe.loopback import is_loopback, is_loopback_host
+from cvpipe.store import Store
+
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="cvpipe"'}
+"""With every 401 (RFC 6750, 3)."""
+
+_KNOWN_SECONDS: Final = 1.0
+"""A key is looked up again after so long: revoked, it is good for a second at most."""
+_KNOWN_KEYS: Final = 10_000
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_FAR: Final = (
+    "this service runs without keys, for its own machine alone, and the request {how}; "
+    "have the operator set CVPIPE_AUTH=keys"
+)
+
+
+class Gate:
+    """Puts the `Identity` of who asks into the request's state, as `identity`; refuses whom it does not know.
+
+    Memory: `_KNOWN_KEYS` keys.
+    """
+
+    def __init__(self, app: ASGIApp, *, needs_keys: bool) -> None:
+        self._app = app
+        self._needs_keys = needs_keys
+        self._known: dict[str, tuple[float, ApiKey, str]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            identity = await self._holder(headers, scope["app"].state.resources.store) if self._needs_keys else ANYBODY
+            if not self._needs_keys:
+                check_near(headers)
+        except CvpipeError as error:
+            if is_guarded(scope["path"]) or not self._needs_keys:
+                await _refuse(error, scope, receive, send)
+                return
+            identity = None
+        scope.setdefault("state", {})["identity"] = identity
+        await self._app(scope, receive, send)
+
+    async def _holder(self, headers: Headers, store: Store) -> Identity:
+        """Who holds the key that came. Raises: Unauthenticated, StoreUnavailable."""
+        scheme, _, text = headers.get("authorization", "").partition(" ")
+        if not text:
+            raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got none")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got another scheme")
+        credential = Credential.parse(text.strip())
+        if credential is None:
+            raise Unauthenticated("what came is no API key: one is `cvp_`, 12 and, behind another `_`, 64 characters")
+        key, digest = await self._find(credential.id, store)
+        if not credential.matches(digest):
+            raise _unknown()
+        try:
+            key.check(time.time())
+        except ValueError as error:
+            raise Unauthenticated(f"{error}; ask for another") from None
+        return Identity(key.tenant, frozenset(key.scopes), key.id)
+
+    async def _find(self, key_id: str, store: Store) -> tuple[ApiKey, str]:
+        known = self._known.get(key_id)
+        if known is None or time.monotonic() - known[0] > _KNOWN_SECONDS:
+            try:
+                key, digest = await anyio.to_thread.run_sync(_look_up, store, key_id)
+            except NotFound:
+                self._known.pop(key_id, None)
+                raise _unknown() from None
+            if len(self._known) >= _KNOWN_KEYS:
+                self._known.clear()
+            known = self._known[key_id] = (time.monotonic(), key, digest)
+        return known[1:]
+
+
+def is_guarded(path: str) -> bool:
+    """Whether a path is only for those who are known."""
+    return path == "/v1" or path.startswith("/v1/") or path == "/metrics"
+
+
+def check_near(headers: Headers) -> None:
+    """Raises: Forbidden where a request to a service without keys did not begin on its own machine."""
+    if any(name in headers for name in _FORWARDED):
+        raise Forbidden(_FAR.format(how="came through a proxy"))
+    host = headers.get("host", "")
+    if not is_loopback_host(urlsplit(f"//{host}").hostname or ""):
+        raise Forbidden(_FAR.format(how="is for another host"))
+    origin = headers.get("origin")
+    if (origin is not None and not is_loopback(origin)) or headers.get("sec-fetch-site") == "cross-site":
+        raise Forbidden(_FAR.format(how="came from a page of another site"))
+
+
+def _look_up(store: Store, key_id: str) -> tuple[ApiKey, str]:
+    key, digest = store.key(key_id)
+    store.note_use(key)
+    return key, digest
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("there is no such key")  # the same whether the id or the secret is wrong
+
+
+async def _refuse(error: CvpipeError, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = CHALLENGE if error.status == 401 else {}
+    response = problems.respond(error.code, error.message, status=error.status, instance=scope["path"], headers=headers)
+    await response(scope, receive, send)
