@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cvpipe.camera import CameraRef
-from cvpipe.errors import Conflict
 from cvpipe.gaps import Gap
 
 
@@ -20,6 +19,8 @@ class JobState(StrEnum):
 
     queued = "queued"
     running = "running"
+    paused = "paused"
+    canceling = "canceling"
     succeeded = "succeeded"
     succeeded_with_gaps = "succeeded_with_gaps"
     failed = "failed"
@@ -27,25 +28,27 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """The job is over: nothing works on it, unless somebody has it repaired."""
-        return self not in (JobState.queued, JobState.running)
+        """The job is over: nothing works on it, unless somebody has it repaired or tried again."""
+        return self in FINAL
 
+
+# What a cancel leads to: a repair that is canceled leaves the job as it was before.
+_CANCELED: Final = frozenset({JobState.canceled, JobState.succeeded_with_gaps, JobState.failed})
+_RUNNING: Final = frozenset({JobState.paused, JobState.canceling, JobState.succeeded})
 
 TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
-    # From `queued` back to `succeeded_with_gaps`: a repair that is canceled before it began.
-    JobState.queued: frozenset({JobState.running, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}),
-    JobState.running: frozenset({JobState.succeeded, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled}),
+    JobState.queued: frozenset({JobState.running, JobState.paused}) | _CANCELED,
+    JobState.running: _RUNNING | _CANCELED,
+    JobState.paused: frozenset({JobState.queued}) | _CANCELED,
+    JobState.canceling: _CANCELED,
     JobState.succeeded: frozenset(),
     JobState.succeeded_with_gaps: frozenset({JobState.queued}),  # repair
-    JobState.failed: frozenset({JobState.queued}),  # repair, where chunks were given up
+    JobState.failed: frozenset({JobState.queued}),  # repair, retry
     JobState.canceled: frozenset(),
 }
+"""Which state may follow which. The store's scripts are given this table, and change no state against it."""
 
-
-def check_transition(old: JobState, new: JobState) -> None:
-    """Raises: Conflict where a job in state `old` can't become `new`."""
-    if new not in TRANSITIONS[old]:
-        raise Conflict(f"the job is {old}; it can't become {new}")
+FINAL: Final = frozenset({JobState.succeeded, JobState.succeeded_with_gaps, JobState.failed, JobState.canceled})
 
 
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
@@ -236,6 +239,7 @@ class Job(BaseModel):
     )
     gaps_total: int = Field(default=0, description="How many gaps there are; `gaps` lists the first 1,000.")
     repairs: int = Field(default=0, description="How often the job was repaired.")
+    retries: int = Field(default=0, description="How often the job was tried again after it had failed.")
     summary: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="What stages say of the whole job, by the stage's name."
     )
@@ -252,8 +256,13 @@ class Job(BaseModel):
     )
     links: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def rounds(self) -> int:
+        """How often the job was begun again: each time it has another end, and tells of it."""
+        return self.repairs + self.retries
+
 
 EventKind = Literal[
-    "job.queued", "job.running", "job.succeeded", "job.succeeded_with_gaps", "job.failed", "job.canceled", "progress",
-    "waiting",
+    "job.queued", "job.running", "job.paused", "job.canceling", "job.succeeded", "job.succeeded_with_gaps",
+    "job.failed", "job.canceled", "progress", "waiting",
 ]  # fmt: skip

@@ -157,8 +157,23 @@ class Lifecycle:
                 )
 
     def cancel(self, job_id: str) -> Job:
-        """End a job at once; workers notice within a second. A job that is over stays as it is. Raises: NotFound."""
+        """Take a job away from its workers, which leave within a second; one that is over stays. Raises: NotFound."""
         self._bell.ring(self._store.cancel(job_id))
+        return self._store.job(job_id)
+
+    def pause(self, job_id: str) -> Job:
+        """Have nobody work on a job until it is resumed. Raises: NotFound, Conflict (it is over)."""
+        self._store.pause(job_id)
+        return self._store.job(job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Have a paused job go on. Raises: NotFound, Conflict (it is over)."""
+        self._bell.ring(self._store.resume(job_id))
+        return self._store.job(job_id)
+
+    def retry(self, job_id: str) -> Job:
+        """Have a failed job go on from what is done. Raises: NotFound, Conflict (it has not failed)."""
+        self._bell.ring(self._store.retry(job_id))
         return self._store.job(job_id)
 
     def repair(self, job_id: str) -> Job:
@@ -264,8 +279,9 @@ class Refused(Exception):
 
 def check_unused(store: Store, refs: Collection[str]) -> None:
     """Raises: Conflict while a job that isn't over names one of the models `refs`, each `name@version`."""
-    # The states in the order in which a job goes through them.
-    for tenant, state in product(store.tenants(), (JobState.queued, JobState.running)):
+    # In the order in which a job goes through them; from `running` it may have come back to `paused` meanwhile.
+    states = (JobState.paused, JobState.queued, JobState.running, JobState.paused)
+    for tenant, state in product(store.tenants(), states):
         cursor: str | None = None
         while True:
             jobs, cursor = store.jobs(tenant, state=state, cursor=cursor, limit=_JOBS_PAGE)

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from cvpipe.job import JobError, JobState
 from cvpipe.settings import Settings
 from cvpipe.store import Store
 from tests.api import worker
@@ -28,6 +29,7 @@ def test_a_job_is_accepted_with_its_address_its_links_and_the_pipelines_defaults
         "frames": f"/v1/jobs/{job['id']}/frames",
         "events": f"/v1/jobs/{job['id']}/events",
         "cancel": f"/v1/jobs/{job['id']}/cancel",
+        "pause": f"/v1/jobs/{job['id']}/pause",
         "video": f"/v1/videos/{video['id']}",
     }
     assert api.get(response.headers["location"]).json() == job
@@ -196,3 +198,29 @@ def test_a_broker_that_is_away_does_not_keep_a_job_from_being_accepted(settings:
             assert worker.submit(api)["state"] == "queued"
     finally:
         service.stop()
+
+
+def test_a_job_waits_and_goes_on_as_it_is_told(api: httpx.Client, store: Store) -> None:
+    here = f"/v1/jobs/{worker.submit(api)['id']}"
+    paused = api.post(f"{here}/pause")
+    assert (paused.status_code, paused.json()["state"]) == (200, "paused")
+    assert sorted(set(paused.json()["links"]) - {"self", "frames", "events", "video"}) == ["cancel", "resume"]
+    assert api.post(f"{here}/retry").json()["detail"] == "the job is paused; resume it instead"
+    resumed = api.post(f"{here}/resume")
+    assert (resumed.status_code, resumed.json()["state"]) == (200, "queued")
+    worker.run(store, paused.json()["id"])
+    for verb in ("pause", "resume", "retry"):
+        refused = api.post(f"{here}/{verb}")
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/conflict")
+        assert refused.json()["detail"].startswith("the job is succeeded; ")
+
+
+def test_a_failed_job_is_queued_again(api: httpx.Client, store: Store) -> None:
+    job = worker.submit(api)["id"]
+    error = JobError(code="media_unreadable", message="x")
+    name = worker.named(job)
+    store.end_job(worker.claim(store, f"ingest:{name}"), name, JobState.failed, error=error, exports=[])
+    assert api.get(f"/v1/jobs/{job}").json()["links"]["retry"] == f"/v1/jobs/{job}/retry"
+    again = api.post(f"/v1/jobs/{job}/retry")
+    assert (again.status_code, again.json()["state"], again.json()["retries"]) == (202, "queued", 1)
+    assert again.json()["error"] is None

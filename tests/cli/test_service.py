@@ -131,8 +131,12 @@ def test_a_wait_that_takes_too_long_ends_and_the_job_can_be_canceled(at: Cvpipe,
     assert (done.code, done.out, done.problem["type"]) == (124, "", "wait_timeout")
     job = at("jobs", "ls", "--limit", "1", "--json").json[0]
     assert at("jobs", "delete", job["id"]).code == 4
-    assert at("jobs", "cancel", job["id"], "--json").json["state"] == "canceled"
+    assert at("jobs", "pause", job["id"], "--json").json["state"] == "paused"
+    assert at("jobs", "retry", job["id"]).code == 4
+    assert at("jobs", "resume", job["id"], "--json").json["state"] in ("queued", "running")
+    assert at("jobs", "cancel", job["id"], "--json").json["state"] in ("canceling", "canceled")
     assert at("jobs", "wait", job["id"]).code == 1
+    assert at("jobs", "show", job["id"], "--json").json["state"] == "canceled"
 
 
 @pytest.mark.parametrize(

@@ -531,6 +531,13 @@ def test_a_repair_whose_answer_was_lost_counts_as_begun(connect: Connect) -> Non
     assert [request.method for request in script.asked] == ["POST", "POST", "GET"]
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume", "retry"])
+def test_a_job_is_told_to_wait_to_go_on_and_to_try_again(connect: Connect, verb: str) -> None:
+    script = Script(ok(make_job("queued")))
+    assert getattr(connect(script), verb)(JOB).state == JobState.queued
+    assert [(request.method, request.url.path) for request in script.asked] == [("POST", f"/v1/jobs/{JOB}/{verb}")]
+
+
 def test_a_job_that_cannot_be_repaired_is_told(connect: Connect) -> None:
     script = Script(problem(409, "conflict"))
     with pytest.raises(ApiError, match="told: conflict"):

@@ -177,6 +177,7 @@ def test_a_repair_that_is_canceled_leaves_the_job_as_it_was(
     if begun:
         with pytest.raises(LeaseLost):
             store.append(held, job, (0, 1), [make_record(11)], lease_seconds=30, counted=True)
+        store.leave(held)
     shown = store.job(job)
     assert (shown.state, shown.error, shown.gaps) == (JobState.succeeded_with_gaps, DAMAGED, [GAP])
     assert (shown.progress.frames_done, shown.progress.chunks_done) == (30, 3)

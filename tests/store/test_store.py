@@ -224,10 +224,12 @@ def test_a_range_is_exact_though_stream_ids_are_whole_milliseconds(store: Store)
 def test_cancel_revokes_every_task_and_is_told_once(store: Store) -> None:
     job = planned(store, FRAMES_ONLY, webhook=True)
     held = claim(store, f"chunk:{job}:0:0")
-    assert [ring.task for ring in store.cancel(job)] == [f"notify:{job}"]
     assert store.cancel(job) == []
-    assert not store.renew(held, lease_seconds=30)
+    assert (store.renew(held, lease_seconds=30), store.holds(held)) == (False, False)
     assert store.claim(f"chunk:{job}:0:1", lease_seconds=30) == "gone"
+    assert store.job(job).state == JobState.canceling
+    assert [ring.task for ring in store.leave(held)] == [f"notify:{job}"]
+    assert (store.leave(held), store.cancel(job)) == ([], [])
     assert store.job(job).state == JobState.canceled
     assert [event["type"] for _, event in store.events(job)].count("job.canceled") == 1
 
@@ -346,6 +348,7 @@ def test_the_records_of_a_canceled_job_have_no_holes(store: Store) -> None:
     store.append(held, job, (0, 0), [make_record(n) for n in range(3)], lease_seconds=30, counted=True)
     run_chunk(store, job, 0, 1)
     store.cancel(job)
+    store.leave(held)
     page, complete = store.frames(job)
     assert ([record.frame for _, record in page], complete) == ([0, 1, 2], True)
 

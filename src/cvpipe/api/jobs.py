@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -48,6 +48,16 @@ class _StrictRoute(APIRoute):
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=_StrictRoute)
 
 
+_VERBS: Final = {
+    JobState.queued: ("cancel", "pause"),
+    JobState.running: ("cancel", "pause"),
+    JobState.paused: ("cancel", "resume"),
+    JobState.succeeded_with_gaps: ("repair",),
+    JobState.failed: ("retry",),
+}
+"""What can be done with a job beside reading and, at its end, removing it."""
+
+
 class JobPage(BaseModel):
     """Some jobs, newest first."""
 
@@ -59,10 +69,7 @@ def shown(job: Job) -> Job:
     """The job with links to all that belongs to it."""
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "frames": f"{here}/frames", "events": f"{here}/events"}
-    if not job.state.is_final:
-        links["cancel"] = f"{here}/cancel"
-    elif job.state is JobState.succeeded_with_gaps:
-        links["repair"] = f"{here}/repair"
+    links |= {verb: f"{here}/{verb}" for verb in _VERBS.get(job.state, ())}
     if job.video is not None and job.path is None:
         links["video"] = f"/v1/videos/{job.video}"
     links |= {name: f"{here}/exports/{name}" for name in job.exports}
@@ -168,12 +175,60 @@ def get_job(job_id: JobName, store: StoreDep) -> Job:
     dependencies=[SUBMIT],
     summary="Stop a job",
     response_model=Job,
-    response_description="The job, which is over.",
+    response_description="The job, which is `canceled`, or `canceling` until its workers have left it.",
     responses=responses("not_found", "invalid_request", "internal", "store_unavailable"),
 )
 def cancel_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
-    """End the job at once; what it has found so far stays. A job that is over stays as it is."""
+    """Stop the job: from now on nobody can write to it; what it has found so far stays.
+
+    Its workers leave it in the middle of a chunk, within two seconds; then it is `canceled`. A job that is over stays
+    as it is.
+    """
     return shown(lifecycle.cancel(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/pause",
+    operation_id="pauseJob",
+    summary="Have a job wait",
+    response_model=Job,
+    response_description="The job, which is paused.",
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
+)
+def pause_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
+    """Have nobody work on the job until it is resumed. What it has found stays, and can be read."""
+    return shown(lifecycle.pause(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/resume",
+    operation_id="resumeJob",
+    summary="Have a paused job go on",
+    response_model=Job,
+    response_description="The job, which is queued.",
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
+)
+def resume_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
+    """Have the job go on behind the last record it wrote. One that is not paused and not over stays as it is."""
+    return shown(lifecycle.resume(job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    operation_id="retryJob",
+    summary="Try a failed job again",
+    status_code=202,
+    response_model=Job,
+    response_description="The job, which is queued again.",
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
+)
+def retry_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
+    """Have a job that failed go on from what is done: with its plan, the rest of its chunks, or its files.
+
+    Where it failed because all of its chunks were given up, those are run again, as a repair does it. Its webhook tells
+    of the new end.
+    """
+    return shown(lifecycle.retry(job_id))
 
 
 @router.post(

@@ -126,6 +126,27 @@ def cancel(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
 
 
 @app.command()
+def pause(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Have a job wait until it is resumed. What it found so far stays."""
+    with open_client(url) as client:
+        _show(client.pause(job), as_json=as_json)
+
+
+@app.command()
+def resume(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Have a paused job go on."""
+    with open_client(url) as client:
+        _show(client.resume(job), as_json=as_json)
+
+
+@app.command()
+def retry(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Have a failed job go on from what is done."""
+    with open_client(url) as client:
+        _show(client.retry(job), as_json=as_json)
+
+
+@app.command()
 def repair(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Look again at the frames of a job that have no results. What is good stays."""
     with open_client(url) as client:

@@ -154,11 +154,23 @@ class AsyncClient:
 
     async def cancel(self, job: JobLike) -> Job:
         """See `Client.cancel`."""
-        return await self._run(self._calls.cancel(job))
+        return await self._run(self._calls.told(job, "cancel"))
+
+    async def pause(self, job: JobLike) -> Job:
+        """Have nobody work on a job until it is resumed. Raises: ApiError (`conflict`)."""
+        return await self._run(self._calls.told(job, "pause"))
+
+    async def resume(self, job: JobLike) -> Job:
+        """Have a paused job go on. Raises: ApiError (`conflict`)."""
+        return await self._run(self._calls.told(job, "resume"))
+
+    async def retry(self, job: JobLike) -> Job:
+        """Have a failed job go on from what is done. Raises: ApiError (`conflict`)."""
+        return await self._run(self._calls.begun_again(job, "retry"))
 
     async def repair(self, job: JobLike) -> Job:
         """See `Client.repair`."""
-        return await self._run(self._calls.repair(job))
+        return await self._run(self._calls.begun_again(job, "repair"))
 
     async def frame_picture(
         self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"

@@ -191,11 +191,23 @@ class Client:
 
     def cancel(self, job: JobLike) -> Job:
         """Have a job stop; what it found so far stays. A job that has ended stays as it is."""
-        return self._run(self._calls.cancel(job))
+        return self._run(self._calls.told(job, "cancel"))
+
+    def pause(self, job: JobLike) -> Job:
+        """Have nobody work on a job until it is resumed. Raises: ApiError (`conflict`)."""
+        return self._run(self._calls.told(job, "pause"))
+
+    def resume(self, job: JobLike) -> Job:
+        """Have a paused job go on. Raises: ApiError (`conflict`)."""
+        return self._run(self._calls.told(job, "resume"))
+
+    def retry(self, job: JobLike) -> Job:
+        """Have a failed job go on from what is done. Raises: ApiError (`conflict`)."""
+        return self._run(self._calls.begun_again(job, "retry"))
 
     def repair(self, job: JobLike) -> Job:
         """Look again at frames without results; what is good stays. Raises: ApiError (`conflict`)."""
-        return self._run(self._calls.repair(job))
+        return self._run(self._calls.begun_again(job, "repair"))
 
     def frame_picture(
         self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"

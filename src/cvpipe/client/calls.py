@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import httpx
@@ -131,15 +131,15 @@ class Calls:
             raise malformed(response, "the cursor of the next page")
         return jobs, following
 
-    def cancel(self, job: JobLike) -> Call[Job]:
-        """Stop a job; asking twice does no harm."""
-        response = yield from self.take(Ask("POST", job_path(job, "cancel")))
+    def told(self, job: JobLike, verb: Literal["cancel", "pause", "resume"]) -> Call[Job]:
+        """Tell a job to stop, wait, or go on; saying so twice does no harm."""
+        response = yield from self.take(Ask("POST", job_path(job, verb)))
         return read_as(Job, document(response), response=response)
 
-    def repair(self, job: JobLike) -> Call[Job]:
-        """Have a job repaired; one that a lost attempt has begun to repair counts as begun."""
+    def begun_again(self, job: JobLike, verb: Literal["repair", "retry"]) -> Call[Job]:
+        """Have a job repaired or tried again; one that a lost attempt has begun again counts as begun."""
         doubt = Doubt()
-        response = yield from self.take(Ask("POST", job_path(job, "repair")), doubt=doubt)
+        response = yield from self.take(Ask("POST", job_path(job, verb)), doubt=doubt)
         if response.status_code == _CONFLICT and doubt.lost_answers:
             found = yield from self.job(job)
             if not found.state.is_final:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from typing import Any, Final, TypeVar, cast
 
 import redis
 
 from cvpipe.errors import StoreUnavailable
+from cvpipe.job import FINAL, TRANSITIONS
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,11 @@ _SCRIPTS: Final = (
     "finish_chunk",
     "end_job",
     "cancel",
+    "leave",
+    "pause",
+    "resume",
     "repair",
+    "retry",
     "delete_job",
     "sweep",
     "note",
@@ -37,6 +42,9 @@ _SCRIPTS: Final = (
     "put_key",
     "revoke_key",
 )
+
+#: What is put between the prelude and a script.
+_SHARED: Final = {"repair": "redo", "retry": "redo"}
 
 
 def guarded(method: F) -> F:
@@ -63,10 +71,12 @@ class Connection:
         # redis-py types every answer as what a blocking or an asynchronous client, of text or of bytes, might give.
         self._redis: Any = client
         folder = resources.files(__package__) / "lua"
-        prelude = (folder / "prelude.lua").read_text()
-        self._scripts: dict[str, Any] = {
-            name: client.register_script(prelude + (folder / f"{name}.lua").read_text()) for name in _SCRIPTS
-        }
+
+        def source(name: str) -> str:
+            parts = ["prelude", *([_SHARED[name]] if name in _SHARED else []), name]
+            return "".join([_tables(), *((folder / f"{part}.lua").read_text() for part in parts)])
+
+        self._scripts: dict[str, Any] = {name: client.register_script(source(name)) for name in _SCRIPTS}
         self._settle = False
 
     def close(self) -> None:
@@ -115,6 +125,16 @@ class Connection:
         elif waited[0] < 1:
             raise StoreUnavailable("Redis did not write to disk within 2 s")
         return result
+
+
+def _tables() -> str:
+    """The tables of a job's states, as the scripts read them."""
+
+    def table(names: Iterable[str]) -> str:
+        return "{ " + ", ".join(f"{name} = true" for name in sorted(names)) + " }"
+
+    follows = ", ".join(f"{state} = {table(after)}" for state, after in TRANSITIONS.items())
+    return f"local TRANSITIONS = {{ {follows} }}\nlocal FINAL = {table(FINAL)}\n"
 
 
 def jobs_key(tenant: str) -> str:

@@ -20,6 +20,17 @@ from cvpipe.tenants import id_of, owned
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _DELIVERIES_KEPT = 100
 _JOBS_PAGE = 200
+#: Who works on a job that is canceled is given this long to say that it has left.
+LEAVING_MS = 1000
+_ADVICE = {
+    JobState.queued: "only one that has failed can be tried again; wait for its end",
+    JobState.running: "only one that has failed can be tried again; wait for its end",
+    JobState.paused: "resume it instead",
+    JobState.canceling: "only one that has failed can be tried again; submit it again instead",
+    JobState.canceled: "only one that has failed can be tried again; submit it again instead",
+    JobState.succeeded: "there is nothing to try again",
+    JobState.succeeded_with_gaps: "have it repaired instead",
+}
 
 
 class Jobs(Connection):
@@ -134,10 +145,40 @@ class Jobs(Connection):
 
     @guarded
     def cancel(self, job_id: str) -> list[Ring]:
-        """End a job at once; does nothing to one that is over. Raises: NotFound."""
-        state, rings = self._commit("cancel", [job_id, GRACE_MS])
+        """Take a job away from all who work on it; does nothing to one that is over. Raises: NotFound."""
+        state, rings = self._commit("cancel", [job_id, GRACE_MS, LEAVING_MS])
         if not state:
             raise _no_job(job_id)
+        return read_rings(rings)
+
+    @guarded
+    def pause(self, job_id: str) -> None:
+        """Have nobody work on a job until it is resumed; what is written stays. Raises: NotFound, Conflict."""
+        state = self._commit("pause", [job_id]).decode()
+        if not state:
+            raise _no_job(job_id)
+        if state not in (JobState.queued, JobState.running, JobState.paused):
+            raise Conflict(f"the job is {state}; only one that is queued or running can be paused")
+
+    @guarded
+    def resume(self, job_id: str) -> list[Ring]:
+        """Have a paused job go on; does nothing to one that is queued or running. Raises: NotFound, Conflict."""
+        raw, rings = self._commit("resume", [job_id, GRACE_MS])
+        state = raw.decode()
+        if not state:
+            raise _no_job(job_id)
+        if state not in (JobState.queued, JobState.running, JobState.paused):
+            raise Conflict(f"the job is {state}; only one that is paused can be resumed")
+        return read_rings(rings)
+
+    @guarded
+    def retry(self, job_id: str) -> list[Ring]:
+        """Have a failed job go on from what is done; it is queued then. Raises: NotFound, Conflict."""
+        verdict, state, rings = self._commit("retry", [job_id, secrets.token_hex(8), GRACE_MS])
+        if verdict == b"none":
+            raise _no_job(job_id)
+        if verdict == b"state":
+            raise Conflict(f"the job is {state.decode()}; {_ADVICE[JobState(state.decode())]}")
         return read_rings(rings)
 
     @guarded
@@ -162,7 +203,7 @@ class Jobs(Connection):
 
     @guarded
     def deliveries_before_repair(self, job_id: str) -> int:
-        """How many of the deliveries kept with a job tell of an end that a repair has undone."""
+        """How many of the deliveries kept with a job tell of an end that a repair or a retry has undone."""
         return int(self._redis.hget(job_key(job_id), "deliveries_before") or 0)
 
     @guarded
@@ -230,13 +271,14 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         webhook_url=doc.get("webhook_url"),
         annotate=doc["annotate"],
         chunk_seconds=doc["chunk_seconds"],
-        progress=_progress(number, seconds("started_at"), seconds("finished_at")).model_copy(
+        progress=_progress(number).model_copy(
             update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
         ),
         usage=_usage(text),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
         gaps_total=number("gaps_total") or 0,
         repairs=number("repairs") or 0,
+        retries=number("retries") or 0,
         summary=json.loads(text["summary"]) if "summary" in text else {},
         created_at=seconds("created_at") or 0,
         started_at=seconds("started_at"),
@@ -257,16 +299,17 @@ def _usage(text: Mapping[str, bytes]) -> dict[str, ModelUse]:
     return {model: ModelUse.of(values) for model, values in sorted(sums.items())}
 
 
-def _progress(number: Callable[[str], int | None], started: float | None, finished: float | None) -> Progress:
-    done, total = number("frames_done") or 0, number("frames_total")
-    elapsed = max(0.001, (finished or time.time()) - started) if started is not None else None
-    fps = done / elapsed if elapsed and done else None
+def _progress(number: Callable[[str], int | None]) -> Progress:
+    done, total, since = number("frames_done") or 0, number("frames_total"), number("running_since")
+    ran_ms = (number("ran_ms") or 0) + (0 if since is None else time.time() * 1000 - since)
+    counted = done - (number("frames_before") or 0)
+    fps = 1000 * counted / max(1, ran_ms) if counted > 0 and ran_ms else None
     return Progress(
         frames_done=done,
         frames_total=total,
         fraction=min(1.0, done / total) if total else 0.0,
         fps=round(fps, 2) if fps else None,
-        eta_seconds=round((total - done) / fps, 1) if fps and total and finished is None else None,
+        eta_seconds=round((total - done) / fps, 1) if fps and total and since is not None else None,
         chunks_done=number("chunks_done") or 0,
         chunks_total=number("chunks_total"),
         chunks_failed=number("chunks_failed") or 0,

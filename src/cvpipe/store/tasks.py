@@ -54,8 +54,8 @@ class Tasks(Connection):
         return read_rings(self._scripts["put_task"](args=[task, queue, priority, GRACE_MS]))
 
     @guarded
-    def claim(self, task: str, *, lease_seconds: float) -> Claim | Literal["gone", "busy", "early"]:
-        """Take a task, or learn why not: it is over, another worker holds it, or its retry is not due."""
+    def claim(self, task: str, *, lease_seconds: float) -> Claim | Literal["gone", "busy", "early", "paused"]:
+        """Take a task, or learn why not: it is over, held by another worker, not due yet, or its job is paused."""
         token = secrets.token_hex(16)
         verdict, crashes, failures, attempts = self._scripts["claim"](args=[task, token, int(lease_seconds * 1000)])
         if verdict != b"ok":
@@ -68,6 +68,12 @@ class Tasks(Connection):
         return bool(self._scripts["renew"](args=[claim.task, claim.token, int(lease_seconds * 1000)]))
 
     @guarded
+    def holds(self, claim: Claim) -> bool:
+        """Whether a task is still ours; cheaper than `renew`, which writes."""
+        token = self._redis.hget(f"{PREFIX}task:{claim.task}", "token")
+        return token is not None and token.decode() == claim.token
+
+    @guarded
     def release(
         self, claim: Claim, *, delay_seconds: float = 0, failed: bool = False, progressed: bool = False
     ) -> list[Ring]:
@@ -77,6 +83,11 @@ class Tasks(Connection):
         """
         args = [claim.task, claim.token, int(delay_seconds * 1000), int(failed), int(progressed)]
         return read_rings(self._scripts["release"](args=args))
+
+    @guarded
+    def leave(self, claim: Claim) -> list[Ring]:
+        """Say that a task that was taken away is no longer worked on: the last one to say so ends a cancel."""
+        return read_rings(self._scripts["leave"](args=[job_of(claim.task), claim.task, claim.token, GRACE_MS]))
 
     @guarded
     def drop(self, claim: Claim) -> None:
@@ -194,7 +205,7 @@ class Tasks(Connection):
     @guarded
     def sweep(self, *, limit: int, ring_again_seconds: float) -> list[Ring]:
         """Tasks that are due: never rung for, handed back, or with a lease that ran out."""
-        return read_rings(self._scripts["sweep"](args=[limit, int(ring_again_seconds * 1000)]))
+        return read_rings(self._scripts["sweep"](args=[limit, int(ring_again_seconds * 1000), GRACE_MS]))
 
     @guarded
     def due_counts(self) -> tuple[int, int]:
@@ -204,6 +215,11 @@ class Tasks(Connection):
         pipe.zcount(PREFIX + "due", "-inf", time.time() * 1000 - 10_000)
         known, overdue = pipe.execute()
         return known, overdue
+
+
+def job_of(task: str) -> str:
+    """Id of the job that a task belongs to, or of what it is about where that is no job."""
+    return task.split(":")[1]
 
 
 def read_rings(raw: Iterable[Sequence[bytes]]) -> list[Ring]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cvpipe.broker import Bell
 from cvpipe.engine import FramesRunner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How soon a worker knows that a job was canceled or paused.
+_LOOK_SECONDS: Final = 0.4
 MAX_CRASHES = 3
 MAX_FAILURES = 3
 
@@ -163,10 +166,16 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
-        every = min(1.0, self._bench.settings.lease_seconds / 4)
-        while not self._over.wait(every):
+        store, seconds = self._bench.store, self._bench.settings.lease_seconds
+        renewed_at = time.monotonic()
+        while not self._over.wait(min(_LOOK_SECONDS, seconds / 4)):
             try:
-                if not self._bench.store.renew(self.claim, lease_seconds=self._bench.settings.lease_seconds):
+                if time.monotonic() - renewed_at < min(1.0, seconds / 4):
+                    ours = store.holds(self.claim)
+                else:
+                    ours = store.renew(self.claim, lease_seconds=seconds)
+                    renewed_at = time.monotonic()
+                if not ours:
                     self._lost.set()
                     return
             except Unavailable as error:
@@ -197,7 +206,7 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
             return
         yield lease
     except LeaseLost:
-        log.info("left a task that is no longer ours %s", fields(task=task))
+        _leave(bench, claim)
     except Stopping:
         bench.bell.ring(bench.store.release(claim))
     except StoreUnavailable as error:
@@ -211,6 +220,12 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
         _retry(bench, lease, error, on_given_up)
     finally:
         lease.close()
+
+
+def _leave(bench: Bench, claim: Claim) -> None:
+    log.info("left a task that is no longer ours %s", fields(task=claim.task))
+    with suppress(Unavailable):  # a cancel then ends when its patience is over
+        bench.bell.ring(bench.store.leave(claim))
 
 
 def _retry(bench: Bench, lease: Lease, error: Exception, on_given_up: OnGivenUp | None) -> None:
@@ -242,7 +257,7 @@ def _give_up(bench: Bench, lease: Lease, error: JobError, on_given_up: OnGivenUp
             failed = bench.store.end_job(lease.claim, job_id, JobState.failed, error=_reason(worse), exports=[])
             bench.bell.ring(failed)
     except LeaseLost:
-        log.info("left a task that is no longer ours %s", fields(task=task))
+        _leave(bench, lease.claim)
     except Unavailable as unavailable:
         log.warning("the task's lease will run out: %s %s", unavailable, fields(task=task))
 

@@ -250,7 +250,7 @@ def _workspace(bench: Bench, job_id: str) -> Path:
 
 
 def _work_folder(bench: Bench, job_id: str, job: Job) -> Path:
-    return _workspace(bench, job_id) / str(job.repairs)
+    return _workspace(bench, job_id) / str(job.rounds)
 
 
 def _read_note(work: Path) -> _Made:
@@ -294,7 +294,8 @@ def _remove_workspace_if_over(bench: Bench, job_id: str) -> None:
         return
     with suppress(Unavailable):
         try:
-            is_over = bench.store.job(job_id).state.is_final
+            state = bench.store.job(job_id).state
+            is_over = state.is_final or state is JobState.canceling  # until we have said that we left
         except NotFound:
             is_over = True
         if is_over:

@@ -29,7 +29,7 @@ def notify(bench: Bench, task: str) -> None:
         secret = str(doc["webhook_secret"] or bench.settings.webhook_secret)
         # The id is the same for every attempt, so that a receiver can drop repeats.
         attempt = len(job.deliveries) - bench.store.deliveries_before_repair(job_id) + 1
-        message = f"msg_{job.id}" + (f"_{job.repairs}" if job.repairs else "")
+        message = f"msg_{job.id}" + (f"_{job.rounds}" if job.rounds else "")
         result = webhooks.deliver(bench.outside, doc["webhook_url"], secret, message, webhook_body(job, bench.settings))
         delivery = Delivery(
             event=event,

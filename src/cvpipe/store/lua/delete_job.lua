@@ -13,7 +13,7 @@ if plan then
     end
   end
 end
-redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
+redis.call('DEL', key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job), leaving_key(job),
   old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), key .. ':deliveries')
 local tenant = tenant_of(job)
 redis.call('ZREM', jobs_key(tenant), job)

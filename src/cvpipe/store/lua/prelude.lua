@@ -1,7 +1,7 @@
--- Put before every script. Keys are built here and nowhere else; the server's clock is the only clock.
+-- Put before every script, behind the tables TRANSITIONS and FINAL, which are made of those in `job.py`. Keys are built
+-- here and nowhere else; the server's clock is the only clock.
 local P = 'cvpipe:'
 local DUE = P .. 'due'
-local FINAL = { succeeded = true, succeeded_with_gaps = true, failed = true, canceled = true }
 
 local function now()
   local t = redis.call('TIME')
@@ -20,8 +20,11 @@ local function chunk_key(job, segment, chunk) return P .. 'job:' .. job .. ':c:'
 local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
 local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
 local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
+local function leaving_key(job) return P .. 'job:' .. job .. ':leaving' end -- who still holds what a cancel has taken away
 local function old(key) return key .. ':old' end -- what a repair goes on from
 local function task_key(task) return P .. 'task:' .. task end
+-- In `due` beside tasks: when the sweeper must look at a job by itself. No message is ever sent for it.
+local function clock(job) return 'clock:' .. job end
 
 local function get(key, field)
   local value = redis.call('HGET', key, field)
@@ -103,16 +106,29 @@ local function end_repair(job)
 end
 
 -- The one place where a job changes state: state, time, event and the webhook's task, in one atomic step.
+-- `ran_ms` counts the time in which it was `running`, up to `running_since`.
 local function transition(job, state, grace)
   local key, at = job_key(job), now()
+  local was = get(key, 'state')
+  if was and not TRANSITIONS[was][state] then error('a job that is ' .. was .. ' can not become ' .. state) end
+  redis.call('ZREM', DUE, clock(job))
+  if was == 'running' then
+    redis.call('HINCRBY', key, 'ran_ms', at - tonumber(get(key, 'running_since')))
+    redis.call('HDEL', key, 'running_since')
+  end
   redis.call('HSET', key, 'state', state)
-  if state == 'running' then redis.call('HSET', key, 'started_at', at) end
+  if state == 'running' then
+    redis.call('HSET', key, 'running_since', at)
+    redis.call('HSETNX', key, 'started_at', at)
+  end
   if FINAL[state] then redis.call('HSET', key, 'finished_at', at) end
   local event = redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
   if FINAL[state] then
     for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
     end_repair(job)
-    if state == 'canceled' or redis.call('SCARD', gapped_key(job)) == 0 then drop_inputs(job) end
+    redis.call('DEL', leaving_key(job))
+    -- What failed may be tried again.
+    if state == 'canceled' or (state ~= 'failed' and redis.call('SCARD', gapped_key(job)) == 0) then drop_inputs(job) end
     if get(key, 'webhook') == '1' then
       redis.call('HSET', key, 'webhook_event', event)
       put('notify:' .. job, job, 'notify', get(key, 'priority'), grace)
@@ -129,4 +145,26 @@ local function rings(tasks)
     if queue then table.insert(out, { task, queue, get(task_key(task), 'priority') }) end
   end
   return out
+end
+
+-- The end of a cancel: a repair that is canceled leaves the job as it was before.
+local function end_cancel(job, grace)
+  local before = get(job_key(job), 'before')
+  return transition(job, before and cjson.decode(before)['state'] or 'canceled', grace)
+end
+
+-- A job is begun again after an end: what was said of that end goes, and nothing tells of it any more.
+local function begin_again(job, request)
+  local key = job_key(job)
+  redis.call('HSET', key, 'asked', request, 'ran_ms', 0, 'frames_before', get(key, 'frames_done') or 0)
+  redis.call('HDEL', key, 'error', 'finished_at', 'started_at')
+  for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
+  redis.call('LTRIM', key .. ':deliveries', -50, -1)
+  redis.call('HSET', key, 'deliveries_before', redis.call('LLEN', key .. ':deliveries'))
+end
+
+-- A job's own time has come: who was told to leave has had time enough.
+local function tick(job, grace)
+  if get(job_key(job), 'state') == 'canceling' then return end_cancel(job, grace) end
+  return {}
 end

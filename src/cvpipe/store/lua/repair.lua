@@ -1,71 +1,12 @@
--- ARGV: job, id of the request, grace ms. Returns {verdict, state before, rings}.
--- Runs the frames that have no results again. Each chunk that holds such frames, or was never finished, puts its records
--- aside and gets its first task anew: the task takes the good ones back, and computes the rest. A sequence runs anew over
--- all records. What was put aside is dropped chunk by chunk, and all that is left of it at the end; `unrepair` puts it back.
+-- ARGV: job, id of the request, grace ms. Returns {verdict, state before, rings}. Runs the frames that have no results again.
 local job, request, grace = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local key, done = job_key(job), done_key(job)
+local key = job_key(job)
 local state = get(key, 'state')
 if not state then return { 'none', '', {} } end
-if get(key, 'repair') == request then -- asked again, because the answer got lost
+if get(key, 'asked') == request then -- asked again, because the answer got lost
   return { 'ok', state, rings(redis.call('SMEMBERS', tasks_key(job))) }
 end
 if state ~= 'succeeded_with_gaps' and state ~= 'failed' then return { 'state', state, {} } end
-local plan = plan_of(job)
-local gapped = redis.call('SMEMBERS', gapped_key(job))
-if not plan or #gapped == 0 then return { 'nothing', state, {} } end
-
-local again = {}
-for _, c in ipairs(gapped) do again[tonumber(c)] = true end
-for c = 0, plan.chunks - 1 do
-  if redis.call('HEXISTS', done, plan.frames .. ':' .. c) == 0 then again[c] = true end
-end
-
-local before = { state = state }
-for _, field in ipairs({ 'error', 'frames_done', 'chunks_done', 'chunks_failed', 'started_at', 'finished_at' }) do
-  before[field] = get(key, field)
-end
-redis.call('HSET', key, 'before', cjson.encode(before), 'repair', request)
-redis.call('HDEL', key, 'error', 'finished_at')
+if not plan_of(job) or redis.call('SCARD', gapped_key(job)) == 0 then return { 'nothing', state, {} } end
 redis.call('HINCRBY', key, 'repairs', 1)
-for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end -- the webhook of the end that was not one
-redis.call('LTRIM', key .. ':deliveries', -50, -1)
-redis.call('HSET', key, 'deliveries_before', redis.call('LLEN', key .. ':deliveries'))
-redis.call('RENAME', gapped_key(job), old(gapped_key(job)))
-local marks = redis.call('HGETALL', done)
-if #marks > 0 then
-  redis.call('DEL', old(done))
-  for i = 1, #marks, 2 do redis.call('HSET', old(done), marks[i], marks[i + 1]) end
-end
-
-local tasks, priority, counted = {}, get(key, 'priority'), 0
-transition(job, 'queued', grace)
-local function start(s, c)
-  local name = 'chunk:' .. job .. ':' .. s .. ':' .. c
-  put(name, job, plan.segments[s + 1]['queue'], priority, grace)
-  table.insert(tasks, name)
-end
-local left = 0
-for c = 0, plan.chunks - 1 do
-  if again[c] then
-    local stream = chunk_key(job, plan.frames, c)
-    counted = counted + redis.call('XLEN', stream)
-    if redis.call('EXISTS', stream) == 1 then redis.call('RENAME', stream, old(stream)) end
-    for s = 0, plan.frames do
-      redis.call('HDEL', done, s .. ':' .. c)
-      redis.call('DEL', chunk_key(job, s, c))
-    end
-    start(0, c)
-  else
-    left = left + 1
-  end
-end
-if plan.sequence then
-  left = 0
-  for c = 0, plan.chunks - 1 do redis.call('HDEL', done, plan.sequence .. ':' .. c) end
-  redis.call('DEL', state_key(job, plan.sequence))
-  if redis.call('EXISTS', frames_key(job)) == 1 then redis.call('RENAME', frames_key(job), old(frames_key(job))) end
-  if not again[0] then start(plan.sequence, 0) end
-end
-redis.call('HINCRBY', key, 'frames_done', -counted)
-redis.call('HSET', key, 'chunks_done', left, 'chunks_failed', 0, 'progress_at', 0)
-return { 'ok', state, rings(tasks) }
+return { 'ok', state, redo(job, request, grace) }
