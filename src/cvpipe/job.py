@@ -8,7 +8,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AnyHttpUrl, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from cvpipe.camera import CameraRef
 from cvpipe.gaps import Gap
@@ -89,13 +98,29 @@ class TimeRange(BaseModel):
         return self
 
 
+WEBHOOK_EVENTS: Final = (*(f"job.{state}" for state in JobState), "job.progress", "job.first_object")
+"""What a job's webhook can tell of."""
+ENDS: Final = tuple(f"job.{state}" for state in JobState if state.is_final)
+
+
+def _known_event(value: Any) -> Any:
+    if value not in WEBHOOK_EVENTS:
+        raise ValueError(f"wanted one of {', '.join(WEBHOOK_EVENTS)}")
+    return value
+
+
+WebhookEvent = Annotated[
+    str, BeforeValidator(_known_event), WithJsonSchema({"type": "string", "enum": list(WEBHOOK_EVENTS)})
+]
+
+
 class WebhookTarget(BaseModel):
-    """Where to tell of a job's end, signed as Standard Webhooks ask."""
+    """Where to tell of a job, and of what, signed as Standard Webhooks ask."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: AnyHttpUrl = Field(
-        description="http or https; gets a POST when the job ends. Private networks only where an operator opened them."
+        description="http or https; gets a POST for each event. Private networks only where an operator opened them."
     )
     secret: str | None = Field(
         default=None,
@@ -104,6 +129,29 @@ class WebhookTarget(BaseModel):
         description="`whsec_` and base64 of 24 to 64 bytes. Default: CVPIPE_WEBHOOK_SECRET. Never shown.",
         json_schema_extra={"writeOnly": True, "example": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
     )
+    secrets: tuple[Annotated[str, Field(min_length=8, max_length=200)], ...] = Field(
+        default=(),
+        max_length=5,
+        description="Several, while one takes over from another: messages are signed with each. Instead of `secret`.",
+        json_schema_extra={"writeOnly": True},
+    )
+    events: tuple[WebhookEvent, ...] = Field(
+        default=ENDS, min_length=1, max_length=32, description="What to tell of. Default: the job's end."
+    )
+    progress_percent: int = Field(
+        default=10, ge=1, le=50, description="`job.progress` is told of each time so much more is done."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_give_secrets(self) -> WebhookTarget:
+        if self.secret is not None and self.secrets:
+            raise ValueError("give `secret` or `secrets`, not both")
+        return self
+
+    @property
+    def all_secrets(self) -> tuple[str, ...]:
+        """Those to sign with; none: the service's own."""
+        return self.secrets if self.secret is None else (self.secret,)
 
 
 class JobRequest(BaseModel):
@@ -206,12 +254,39 @@ class WallClock(BaseModel):
 class Delivery(BaseModel):
     """One attempt to deliver a webhook."""
 
+    message: str = Field(default="", description="Id of the message: `webhook-id` of the request.")
     event: str
-    attempt: int
+    attempt: int = Field(description="Which one of the message, from 1.")
     at: float = Field(description="Seconds since the epoch.")
     status: int | None = Field(default=None, description="HTTP status of the receiver's answer.")
     error: str | None = None
     delivered: bool
+    seconds: float = Field(default=0, description="How long it took.")
+
+
+class Message(BaseModel):
+    """One thing that a job's webhook is told."""
+
+    id: str = Field(description="`webhook-id`: the same at each attempt.")
+    event: str
+    at: float = Field(description="When it happened; seconds since the epoch.")
+    state: Literal["pending", "delivered", "given_up", "withdrawn"] = Field(
+        description="`withdrawn`: an end that a repair or a retry has undone before it was delivered."
+    )
+    attempts: int
+    next_at: float | None = Field(default=None, description="When it is tried again; seconds since the epoch.")
+
+
+class DeliveryLog(BaseModel):
+    """What a job's webhook was told, and how that went; the last 1,000 messages and 200 attempts, oldest first."""
+
+    url: str | None
+    gone: bool = Field(
+        description="The receiver said 410, or can't be called at all: it is told nothing more, until a message is "
+        "redelivered."
+    )
+    messages: list[Message]
+    attempts: list[Delivery]
 
 
 class Job(BaseModel):

@@ -17,7 +17,7 @@ from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.camera import CameraSpec
 from cvpipe.errors import AddressRefused, Conflict, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
-from cvpipe.job import Job, JobError, JobRequest, JobState, WebhookTarget
+from cvpipe.job import Job, JobError, JobRequest, JobState, Message, WebhookTarget
 from cvpipe.media import Excerpt, find, media_task
 from cvpipe.modelfiles import additions, named, remove
 from cvpipe.outside import Outside
@@ -84,7 +84,9 @@ class Lifecycle:
             "labels": request.labels,
             "camera": _document(request.camera),
             "webhook_url": str(webhook.url) if webhook else None,
-            "webhook_secret": webhook.secret if webhook else None,
+            "webhook_secrets": list(webhook.all_secrets) if webhook else [],
+            "webhook_events": list(webhook.events) if webhook else [],
+            "webhook_progress_percent": webhook.progress_percent if webhook else None,
             "annotate": request.annotate,
             "chunk_seconds": request.chunk_seconds,
         }
@@ -96,7 +98,8 @@ class Lifecycle:
             owned(tenant, new_id()),
             doc,
             priority=request.priority,
-            webhook=webhook is not None,
+            webhook=webhook.events if webhook else (),
+            progress_percent=webhook.progress_percent if webhook else 0,
             idempotency_key=idempotency_key,
             digest=digest,
         )
@@ -116,16 +119,17 @@ class Lifecycle:
             self._outside.check(str(webhook.url))
         except AddressRefused as error:
             raise AddressRefused(error.message, field="webhook.url") from None
-        if webhook.secret is None and self._settings.webhook_secret is None:
+        if not webhook.all_secrets and self._settings.webhook_secret is None:
             raise InvalidRequest(
                 "give a `secret` (whsec_...): this service has none of its own (CVPIPE_WEBHOOK_SECRET)",
                 field="webhook.secret",
             )
-        if webhook.secret is not None:
+        for number, secret in enumerate(webhook.all_secrets):
             try:
-                webhooks.secret_bytes(webhook.secret)
+                webhooks.secret_bytes(secret)
             except InvalidRequest as error:
-                raise InvalidRequest(error.message, field="webhook.secret") from None
+                field = "webhook.secret" if webhook.secret is not None else f"webhook.secrets.{number}"
+                raise InvalidRequest(error.message, field=field) from None
 
     def _with_versions(self, spec: PipelineSpec) -> PipelineSpec:
         """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""
@@ -180,6 +184,17 @@ class Lifecycle:
         """Have the frames without results looked at again; what is good stays. Raises: NotFound, Conflict."""
         self._bell.ring(self._store.repair(job_id))
         return self._store.job(job_id)
+
+    def redeliver(self, job_id: str, message_id: str | None) -> Message:
+        """Have a message of a job's webhook delivered again; None: a new one, for a test.
+
+        Raises: NotFound; Conflict where the job has no webhook.
+        """
+        if self._store.job_doc(job_id)["webhook_url"] is None:
+            raise Conflict("the job has no webhook; give it one with `webhook` when it is submitted")
+        message, rings = self._store.redeliver(job_id, message_id)
+        self._bell.ring(rings)
+        return message
 
     def delete(self, job_id: str) -> None:
         """Remove a job that is over, its records and its files. Raises: NotFound, Conflict."""

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
     max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")
     webhook_secret: str | None = Field(default=None, description="`whsec_...`; signs webhooks that bring no secret.")
+    webhook_waits: str = Field(
+        default="5 30 120 600 1800 7200 18000 28800 28800",
+        pattern=r"^\s*\d+(\.\d+)?(\s+\d+(\.\d+)?){0,99}\s*$",
+        description="Seconds between attempts at a webhook, 10 % more or less; as many as there are, and then no more.",
+    )
     outside_networks: str = Field(
         default="", description="Private networks that jobs may have called (CIDR), separated by spaces."
     )
@@ -106,6 +111,11 @@ class Settings(BaseSettings):
                     "metadata ones can't be opened, and this machine itself is opened with CVPIPE_OUTSIDE_LOOPBACK"
                 )
         return networks
+
+    @property
+    def webhook_schedule(self) -> tuple[float, ...]:
+        """Waits between attempts at a webhook, in seconds."""
+        return tuple(float(wait) for wait in self.webhook_waits.split())
 
     @property
     def models_path(self) -> Path:

@@ -213,15 +213,15 @@ def _judge(answer: Answer) -> Outcome:
     )
 
 
-def backoff_seconds(attempt: int) -> float:
+def backoff_seconds(attempt: int, schedule: Sequence[float] = SCHEDULE_SECONDS) -> float:
     """How long to wait after attempt number `attempt` (from 1) failed, with 10 % of jitter either way.
 
-    After `MAX_ATTEMPTS` there is nothing left to wait for; the last wait repeats.
+    Behind the end of the schedule there is nothing left to wait for; the last wait repeats.
     Raises: ValueError for an attempt below 1.
     """
     if attempt < 1:
         raise ValueError(f"attempts count from 1, got {attempt}")
-    wait = SCHEDULE_SECONDS[min(attempt, len(SCHEDULE_SECONDS)) - 1]
+    wait = schedule[min(attempt, len(schedule)) - 1]
     return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
 
 

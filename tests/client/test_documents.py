@@ -160,6 +160,6 @@ def test_the_webhook_example_takes_what_is_signed_with_its_secret(
             time.sleep(0.05)
         document = store.job_doc(worker.named(jobs[0].id))
         body = b'{"type":"job.succeeded","data":{"id":"1"}}'
-        assert deliver(HERE, document["webhook_url"], document["webhook_secret"], "msg_1", body).delivered
+        assert deliver(HERE, document["webhook_url"], document["webhook_secrets"], "msg_1", body).delivered
         assert program.communicate(timeout=20)[0] == "job.succeeded 1\n"
     assert program.returncode == 0

@@ -10,7 +10,7 @@ import pytest
 
 from cvpipe.errors import Conflict, LeaseLost, NotFound
 from cvpipe.gaps import Gap
-from cvpipe.job import Delivery, JobError, JobState
+from cvpipe.job import JobError, JobState
 from cvpipe.store import Store
 from tests.store.test_store import (
     FRAMES_ONLY,
@@ -245,16 +245,19 @@ def test_a_worker_that_dies_in_a_repair_is_followed_by_one_that_goes_on(store: S
     assert store.job(job).progress.frames_done == 30
 
 
-def test_the_webhook_of_the_end_before_is_not_sent_any_more(store: Store) -> None:
+def test_the_end_before_is_not_told_of_any_more(store: Store) -> None:
     job = with_gaps(store, webhook=True)
-    store.add_delivery(job, Delivery(event="job.succeeded_with_gaps", attempt=1, at=1.0, delivered=False))
-    assert store.claim(f"notify:{job}", lease_seconds=30) not in ("gone", "busy")
+    assert store.claim(f"notify:{job}:1", lease_seconds=30) not in ("gone", "busy")
     store.repair(job)
-    assert store.claim(f"notify:{job}", lease_seconds=30) == "gone"
-    assert store.deliveries_before_repair(job) == 1
+    assert store.claim(f"notify:{job}:1", lease_seconds=30) == "gone"
     run_damaged(store, job, 0, 1)
     end(store, job, JobState.succeeded)
-    claim(store, f"notify:{job}")
+    claim(store, f"notify:{job}:2")
+    messages = store.delivery_log(job).messages
+    assert [(m.event, m.state) for m in messages] == [
+        ("job.succeeded_with_gaps", "withdrawn"),
+        ("job.succeeded", "pending"),
+    ]
 
 
 def test_a_job_deleted_after_a_repair_leaves_nothing(store: Store) -> None:

@@ -53,7 +53,7 @@ def test_a_cancel_waits_for_its_workers_and_not_for_ever(store: Store) -> None:
     assert store.job(job).state == JobState.canceling
     assert store.sweep(limit=10, ring_again_seconds=5) == []
     store.client.zadd("cvpipe:due", {f"clock:{job}": 0})  # a second later
-    assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == [f"notify:{job}"]
+    assert [ring.task for ring in store.sweep(limit=10, ring_again_seconds=5)] == [f"notify:{job}:1"]
     assert store.job(job).state == JobState.canceled
     assert store.leave(second) == []
     assert [event["type"] for _, event in store.events(job)][-2:] == ["job.canceling", "job.canceled"]

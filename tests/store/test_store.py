@@ -1,13 +1,13 @@
 """The protocol of tasks and records, on a real Redis."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from cvpipe.errors import Conflict, LeaseLost, NotFound, StoreUnavailable
-from cvpipe.job import JobError, JobState
+from cvpipe.job import ENDS, JobError, JobState
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.store import Claim, Store
 
@@ -45,9 +45,17 @@ def make_record(frame: int, *, status: Any = "ok") -> FrameRecord:
 
 
 def submit(
-    store: Store, job: str = "t/j1", *, webhook: bool = False, key: str | None = None, digest: str = "d", **doc: Any
+    store: Store,
+    job: str = "t/j1",
+    *,
+    webhook: bool = False,
+    events: Sequence[str] = ENDS,
+    key: str | None = None,
+    digest: str = "d",
+    **doc: Any,
 ) -> str:
-    job_id, _, _ = store.submit(job, make_doc(**doc), priority=4, webhook=webhook, idempotency_key=key, digest=digest)
+    wanted = events if webhook else ()
+    job_id, _, _ = store.submit(job, make_doc(**doc), priority=4, webhook=wanted, idempotency_key=key, digest=digest)
     return job_id
 
 
@@ -85,7 +93,7 @@ def run_chunk(store: Store, job: str, segment: int, chunk: int, *, stream: bool 
 
 def test_a_submitted_job_is_there_with_its_event_and_its_first_task(store: Store) -> None:
     job_id, verdict, rings = store.submit(
-        "t/j1", make_doc(labels={"site": "gate"}), priority=7, webhook=False, idempotency_key=None, digest="d"
+        "t/j1", make_doc(labels={"site": "gate"}), priority=7, idempotency_key=None, digest="d"
     )
     job = store.job(job_id)
     assert (job.state, job.labels, job.priority) == (JobState.queued, {"site": "gate"}, 4)
@@ -96,8 +104,8 @@ def test_a_submitted_job_is_there_with_its_event_and_its_first_task(store: Store
 
 def test_one_idempotency_key_makes_one_job(store: Store) -> None:
     submit(store, "t/j1", key="k")
-    again = store.submit("t/j2", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="d")
-    other = store.submit("t/j3", make_doc(), priority=4, webhook=False, idempotency_key="k", digest="another")
+    again = store.submit("t/j2", make_doc(), priority=4, idempotency_key="k", digest="d")
+    other = store.submit("t/j3", make_doc(), priority=4, idempotency_key="k", digest="another")
     assert again[:2] == ("t/j1", "same")
     assert other[1] == "other"
     assert [job.id for job in store.jobs("t")[0]] == ["j1"]
@@ -228,7 +236,7 @@ def test_cancel_revokes_every_task_and_is_told_once(store: Store) -> None:
     assert (store.renew(held, lease_seconds=30), store.holds(held)) == (False, False)
     assert store.claim(f"chunk:{job}:0:1", lease_seconds=30) == "gone"
     assert store.job(job).state == JobState.canceling
-    assert [ring.task for ring in store.leave(held)] == [f"notify:{job}"]
+    assert [ring.task for ring in store.leave(held)] == [f"notify:{job}:1"]
     assert (store.leave(held), store.cancel(job)) == ([], [])
     assert store.job(job).state == JobState.canceled
     assert [event["type"] for _, event in store.events(job)].count("job.canceled") == 1
@@ -239,7 +247,7 @@ def test_a_job_ends_once_with_its_webhook_due(store: Store) -> None:
     run_chunk(store, job, 0, 0)
     held = claim(store, f"finish:{job}")
     rings = store.end_job(held, job, JobState.succeeded, error=None, exports=["frames.ndjson"])
-    assert [ring.task for ring in rings] == [f"notify:{job}"]
+    assert [ring.task for ring in rings] == [f"notify:{job}:1"]
     with pytest.raises(LeaseLost):
         store.end_job(held, job, JobState.failed, error=None, exports=[])
     assert store.job(job).exports == ["frames.ndjson"]

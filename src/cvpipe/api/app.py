@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from cvpipe.api import (
     catalogue,
+    deliveries,
     docs,
     document,
     events,
@@ -94,6 +95,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         videos,
         media,
         jobs,
+        deliveries,
         frames,
         search,
         events,

@@ -70,6 +70,8 @@ def shown(job: Job) -> Job:
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "frames": f"{here}/frames", "events": f"{here}/events"}
     links |= {verb: f"{here}/{verb}" for verb in _VERBS.get(job.state, ())}
+    if job.webhook_url is not None:
+        links["deliveries"] = f"{here}/deliveries"
     if job.video is not None and job.path is None:
         links["video"] = f"/v1/videos/{job.video}"
     links |= {name: f"{here}/exports/{name}" for name in job.exports}

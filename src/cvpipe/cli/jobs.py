@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cvpipe.client import Client
-    from cvpipe.job import Job, Progress
+    from cvpipe.job import DeliveryLog, Job, Message, Progress
 
 app = typer.Typer(name="jobs", help="Jobs of a running service.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+MessageId = Annotated[str | None, typer.Argument(metavar="[MESSAGE]", help="As `deliveries` lists it.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Seconds to wait; the job goes on. Default: for ever.")]
 
 
@@ -154,6 +155,31 @@ def repair(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
 
 
 @app.command()
+def deliveries(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """What a job's webhook was told, and how that went."""
+    with open_client(url) as client:
+        log = client.deliveries(job)
+    if as_json:
+        output.as_json(log.model_dump(mode="json"))
+        return
+    output.columns(
+        ("MESSAGE", "EVENT", "HAPPENED", "STATE", "ATTEMPTS", "LAST ANSWER"),
+        [(m.id, m.event, _clock(m.at), m.state, m.attempts, _last_word(log, m)) for m in log.messages],
+    )
+
+
+@app.command()
+def redeliver(job: JobId, message: MessageId = None, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+    """Have a job's webhook told of a message again; without one, of a `webhook.test`."""
+    with open_client(url) as client:
+        told = client.test_webhook(job) if message is None else client.redeliver(job, message)
+    if as_json:
+        output.as_json(told.model_dump(mode="json"))
+    else:
+        output.line(told.id)
+
+
+@app.command()
 def delete(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Remove a job that has ended, with its records and files."""
     with open_client(url) as client:
@@ -265,6 +291,11 @@ def _lines(job: Job) -> Iterator[str]:
         last = job.deliveries[-1]
         how = "delivered" if last.delivered else f"not delivered: {last.error or last.status}"
         yield f"  webhook   {how}, attempt {last.attempt}"
+
+
+def _last_word(log: DeliveryLog, message: Message) -> str:
+    last = next((attempt for attempt in reversed(log.attempts) if attempt.message == message.id), None)
+    return "" if last is None else last.error or str(last.status)
 
 
 def _pipeline(job: Job) -> str:

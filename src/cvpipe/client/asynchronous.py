@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 import anyio
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.client.calls import Calls, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -40,7 +40,7 @@ from cvpipe.client.steps import (
 )
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
-from cvpipe.job import Job, JobState
+from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -171,6 +171,18 @@ class AsyncClient:
     async def repair(self, job: JobLike) -> Job:
         """See `Client.repair`."""
         return await self._run(self._calls.begun_again(job, "repair"))
+
+    async def deliveries(self, job: JobLike) -> DeliveryLog:
+        """See `Client.deliveries`."""
+        return await self._run(self._calls.deliveries(job))
+
+    async def redeliver(self, job: JobLike, message: MessageLike) -> Message:
+        """See `Client.redeliver`."""
+        return await self._run(self._calls.redeliver(job, message))
+
+    async def test_webhook(self, job: JobLike) -> Message:
+        """See `Client.test_webhook`."""
+        return await self._run(self._calls.test_webhook(job))
 
     async def frame_picture(
         self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.client.calls import Calls, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -40,7 +40,7 @@ from cvpipe.client.steps import (
 )
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
-from cvpipe.job import Job, JobState
+from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -208,6 +208,18 @@ class Client:
     def repair(self, job: JobLike) -> Job:
         """Look again at frames without results; what is good stays. Raises: ApiError (`conflict`)."""
         return self._run(self._calls.begun_again(job, "repair"))
+
+    def deliveries(self, job: JobLike) -> DeliveryLog:
+        """What a job's webhook was told, message by message and attempt by attempt."""
+        return self._run(self._calls.deliveries(job))
+
+    def redeliver(self, job: JobLike, message: MessageLike) -> Message:
+        """Have a message of a job's webhook delivered now, whatever became of it. Raises: ApiError (`not_found`)."""
+        return self._run(self._calls.redeliver(job, message))
+
+    def test_webhook(self, job: JobLike) -> Message:
+        """Have a job's webhook told of a `webhook.test`. Raises: ApiError (`conflict`: it has none)."""
+        return self._run(self._calls.test_webhook(job))
 
     def frame_picture(
         self, video: VideoLike, number: int, *, width: int | None = None, format: Literal["jpg", "png"] = "jpg"

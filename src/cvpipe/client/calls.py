@@ -20,11 +20,12 @@ from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetc
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, Unavailable, explain
-from cvpipe.job import Job, JobRequest, JobState, TimeRange, WebhookTarget
+from cvpipe.job import DeliveryLog, Job, JobRequest, JobState, Message, TimeRange, WebhookTarget
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 RangeLike: TypeAlias = TimeRange | tuple[float, float | None]
-WebhookLike: TypeAlias = str | Mapping[str, str] | WebhookTarget
+WebhookLike: TypeAlias = str | Mapping[str, Any] | WebhookTarget
+MessageLike: TypeAlias = str | Message
 JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
 
@@ -145,6 +146,22 @@ class Calls:
             if not found.state.is_final:
                 return found
         return read_as(Job, document(response), response=response)
+
+    def deliveries(self, job: JobLike) -> Call[DeliveryLog]:
+        """What a job's webhook was told."""
+        response = yield from self.take(Ask("GET", job_path(job, "deliveries")))
+        return read_as(DeliveryLog, document(response), response=response)
+
+    def redeliver(self, job: JobLike, message: MessageLike) -> Call[Message]:
+        """Have a message delivered again; asking twice delivers it at least once."""
+        name = message if isinstance(message, str) else message.id
+        response = yield from self.take(Ask("POST", job_path(job, "deliveries", name, "redeliver")))
+        return read_as(Message, document(response), response=response)
+
+    def test_webhook(self, job: JobLike) -> Call[Message]:
+        """Have a message for a test delivered."""
+        response = yield from self.take(Ask("POST", job_path(job, "deliveries", "test")))
+        return read_as(Message, document(response), response=response)
 
     def picture(self, video: VideoLike, name: str, params: Mapping[str, int | None]) -> Call[bytes]:
         """A picture of a video, as the bytes of its file."""

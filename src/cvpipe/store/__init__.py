@@ -13,6 +13,7 @@ from redis.retry import Retry
 from cvpipe.store.jobs import Jobs
 from cvpipe.store.keys import Keys
 from cvpipe.store.media import Media
+from cvpipe.store.messages import Messages
 from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.videos import Videos
@@ -21,7 +22,7 @@ from cvpipe.store.workers import Workers, WorkerState
 __all__ = ["Claim", "Ring", "Store", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Videos, Media, Workers, Keys):
+class Store(Jobs, Tasks, Records, Videos, Media, Messages, Workers, Keys):
     """Jobs, tasks, records, events, videos and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

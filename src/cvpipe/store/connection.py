@@ -41,6 +41,11 @@ _SCRIPTS: Final = (
     "add_use",
     "put_key",
     "revoke_key",
+    "announce",
+    "delivered",
+    "redeliver",
+    "receiver_enter",
+    "receiver_leave",
 )
 
 #: What is put between the prelude and a script.

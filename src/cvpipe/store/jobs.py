@@ -18,7 +18,6 @@ from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 from cvpipe.tenants import id_of, owned
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
-_DELIVERIES_KEPT = 100
 _JOBS_PAGE = 200
 #: Who works on a job that is canceled is given this long to say that it has left.
 LEAVING_MS = 1000
@@ -43,15 +42,19 @@ class Jobs(Connection):
         doc: Mapping[str, Any],
         *,
         priority: int,
-        webhook: bool,
+        webhook: Sequence[str] = (),
+        progress_percent: int = 10,
         idempotency_key: str | None,
         digest: str,
     ) -> tuple[str, Literal["new", "same", "other"], list[Ring]]:
-        """Commit a job. Returns its id, whether it is new or was known by its idempotency key, and what to ring."""
+        """Commit a job. Returns its id, whether it is new or was known by its idempotency key, and what to ring.
+
+        webhook: events that its receiver wants to be told of. progress_percent: between two `job.progress`.
+        """
         found, verdict, rings = self._commit(
             "submit",
             [
-                job_id, json.dumps(doc), priority, int(webhook), idempotency_key or "", digest,
+                job_id, json.dumps(doc), priority, " ".join(webhook), progress_percent, idempotency_key or "", digest,
                 IDEMPOTENCY_TTL_MS, GRACE_MS,
             ],
         )  # fmt: skip
@@ -202,11 +205,6 @@ class Jobs(Connection):
         return read_rings(rings)
 
     @guarded
-    def deliveries_before_repair(self, job_id: str) -> int:
-        """How many of the deliveries kept with a job tell of an end that a repair or a retry has undone."""
-        return int(self._redis.hget(job_key(job_id), "deliveries_before") or 0)
-
-    @guarded
     def say_waiting(self, job_id: str, what: str | None) -> None:
         """Show with a job what it waits for, where it is not over; None: it goes on."""
         self._scripts["note"](args=[job_id, (what or "")[:500]])
@@ -226,17 +224,6 @@ class Jobs(Connection):
             raise _no_job(job_id)
         if verdict == -1:
             raise Conflict("the job is not over; cancel it first")
-
-    @guarded
-    def add_delivery(self, job_id: str, delivery: Delivery) -> None:
-        """Keep one attempt at a webhook with its job, if the job is still there."""
-        if not self._redis.exists(job_key(job_id)):
-            return
-        key = job_key(job_id) + ":deliveries"
-        pipe = self._redis.pipeline()
-        pipe.rpush(key, delivery.model_dump_json())
-        pipe.ltrim(key, -_DELIVERIES_KEPT, -1)
-        pipe.execute()
 
 
 _GAPS = TypeAdapter(list[Gap])

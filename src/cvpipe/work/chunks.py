@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -50,13 +51,23 @@ def work(bench: Bench, task: str) -> None:
 class _Appender:
     """Appends records in pipelines of 16, or what there is after 0.1 s: quick for the first, cheap for the rest."""
 
-    def __init__(self, bench: Bench, lease: Lease, job: str, stream: tuple[int, int] | None, *, counted: bool) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        lease: Lease,
+        job: str,
+        stream: tuple[int, int] | None,
+        *,
+        counted: bool,
+        events: Collection[str] = (),
+    ) -> None:
         self._args = (lease.claim, job, stream)
         self._bench = bench
         self._lease = lease
         self._counted = counted
         self._pending: list[FrameRecord] = []
         self._flushed_at = 0.0
+        self._tells_first = counted and "job.first_object" in events
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +94,19 @@ class _Appender:
         if self._pending:
             seconds = self._bench.settings.lease_seconds
             self._bench.store.append(*self._args, self._pending, lease_seconds=seconds, counted=self._counted)
+            if self._tells_first:
+                self._tell_first()
             self._pending = []
         self._flushed_at = time.monotonic()
+
+    def _tell_first(self) -> None:
+        """Tell of the first object that anybody has found in the job's video."""
+        first = next((record for record in self._pending if len(record.objects)), None)
+        if first is not None:
+            self._tells_first = False
+            data = {"frame": first.frame, "time": first.time, "objects": first.to_dict()["objects"]}
+            rings = self._bench.store.announce(self._args[1], "job.first_object", {"first_object": data}, once=True)
+            self._bench.bell.ring(rings)
 
 
 def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
@@ -106,7 +128,14 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
             found = runner.run(
                 bench.decoders, job.file(bench, lease), job.index, job.selection, again, upstream=upstream
             )
-            with _Appender(bench, lease, part.job, (part.segment, part.chunk), counted=counted) as appender:
+            with _Appender(
+                bench,
+                lease,
+                part.job,
+                (part.segment, part.chunk),
+                counted=counted,
+                events=job.doc.get("webhook_events", ()),
+            ) as appender:
                 for number in numbers.tolist():
                     appender.add(kept[number] if number in kept else next(found))
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)

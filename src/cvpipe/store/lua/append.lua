@@ -23,6 +23,14 @@ end
 if ARGV[6] == '1' and added > 0 then
   local key, t = job_key(job), now()
   local done = redis.call('HINCRBY', key, 'frames_done', added)
+  local total, step = tonumber(get(key, 'frames_total') or 0), tonumber(get(key, 'webhook_step') or 0)
+  if step > 0 and done < total then
+    local reached = math.floor(100 * done / total / step)
+    if reached > tonumber(get(key, 'progress_told') or 0) then
+      redis.call('HSET', key, 'progress_told', reached)
+      announce(job, 'job.progress', nil, 0) -- the sweeper rings
+    end
+  end
   if t - tonumber(get(key, 'progress_at') or 0) >= 250 then
     redis.call('HSET', key, 'progress_at', t)
     redis.call('XADD', events_key(job), 'MAXLEN', '~', 10000, '*', 'type', 'progress', 'at', t, 'frames_done', done)

@@ -21,6 +21,9 @@ local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
 local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
 local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
 local function leaving_key(job) return P .. 'job:' .. job .. ':leaving' end -- who still holds what a cancel has taken away
+local function messages_key(job) return P .. 'job:' .. job .. ':messages' end
+local function bodies_key(job) return P .. 'job:' .. job .. ':bodies' end
+local function receiver_key(origin) return P .. 'receiver:' .. origin end
 local function old(key) return key .. ':old' end -- what a repair goes on from
 local function task_key(task) return P .. 'task:' .. task end
 -- In `due` beside tasks: when the sweeper must look at a job by itself. No message is ever sent for it.
@@ -105,12 +108,64 @@ local function end_repair(job)
   return before['state']
 end
 
--- The one place where a job changes state: state, time, event and the webhook's task, in one atomic step.
+-- What is told to a webhook's receiver: a message, and the task to deliver it. The task belongs to no job, so that what
+-- ends or pauses the job's work leaves it alone; it goes with its message.
+local MESSAGES_KEPT = 1000
+local function notify_task(job, number) return 'notify:' .. job .. ':' .. number end
+
+local function read_message(job, number)
+  local raw = get(messages_key(job), number)
+  return raw and cjson.decode(raw)
+end
+
+local function write_message(job, number, message)
+  redis.call('HSET', messages_key(job), number, cjson.encode(message))
+end
+
+local function drop_message(job, number)
+  drop(notify_task(job, number))
+  redis.call('HDEL', messages_key(job), number)
+  redis.call('HDEL', bodies_key(job), number)
+end
+
+-- Tell of an event, whether or not the receiver asked for it. data: JSON of what goes with it, or nil.
+local function tell(job, event, data, grace)
+  local key = job_key(job)
+  local number = redis.call('HINCRBY', key, 'messages_total', 1)
+  write_message(job, number, { event = event, at = now(), state = 'pending', attempts = 0, tries = 0, data = data })
+  if number > MESSAGES_KEPT then drop_message(job, number - MESSAGES_KEPT) end
+  put(notify_task(job, number), '', 'notify', get(key, 'priority'), grace)
+  return { notify_task(job, number) }
+end
+
+-- Tell of an event if the receiver asked for it and has not gone for good.
+local function announce(job, event, data, grace)
+  local key = job_key(job)
+  local wanted = ' ' .. (get(key, 'webhook') or '') .. ' '
+  if not string.find(wanted, ' ' .. event .. ' ', 1, true) or get(key, 'webhook_gone') then return {} end
+  return tell(job, event, data, grace)
+end
+
+-- An end that is none any more is not told of, unless it was already.
+local function withdraw_ends(job)
+  local all = redis.call('HGETALL', messages_key(job))
+  for i = 1, #all, 2 do
+    local message = cjson.decode(all[i + 1])
+    if message.state == 'pending' and FINAL[string.match(message.event, '^job%.(.+)$')] then
+      drop(notify_task(job, all[i]))
+      message.state = 'withdrawn'
+      write_message(job, all[i], message)
+    end
+  end
+end
+
+-- The one place where a job changes state: state, time, event and the message that tells of it, in one atomic step.
 -- `ran_ms` counts the time in which it was `running`, up to `running_since`.
 local function transition(job, state, grace)
   local key, at = job_key(job), now()
   local was = get(key, 'state')
   if was and not TRANSITIONS[was][state] then error('a job that is ' .. was .. ' can not become ' .. state) end
+  if FINAL[was] then withdraw_ends(job) end
   redis.call('ZREM', DUE, clock(job))
   if was == 'running' then
     redis.call('HINCRBY', key, 'ran_ms', at - tonumber(get(key, 'running_since')))
@@ -122,20 +177,15 @@ local function transition(job, state, grace)
     redis.call('HSETNX', key, 'started_at', at)
   end
   if FINAL[state] then redis.call('HSET', key, 'finished_at', at) end
-  local event = redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
+  redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
   if FINAL[state] then
     for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
     end_repair(job)
     redis.call('DEL', leaving_key(job))
     -- What failed may be tried again.
     if state == 'canceled' or (state ~= 'failed' and redis.call('SCARD', gapped_key(job)) == 0) then drop_inputs(job) end
-    if get(key, 'webhook') == '1' then
-      redis.call('HSET', key, 'webhook_event', event)
-      put('notify:' .. job, job, 'notify', get(key, 'priority'), grace)
-      return { 'notify:' .. job }
-    end
   end
-  return {}
+  return announce(job, 'job.' .. state, nil, grace)
 end
 
 local function rings(tasks)
@@ -159,8 +209,6 @@ local function begin_again(job, request)
   redis.call('HSET', key, 'asked', request, 'ran_ms', 0, 'frames_before', get(key, 'frames_done') or 0)
   redis.call('HDEL', key, 'error', 'finished_at', 'started_at')
   for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
-  redis.call('LTRIM', key .. ':deliveries', -50, -1)
-  redis.call('HSET', key, 'deliveries_before', redis.call('LLEN', key .. ':deliveries'))
 end
 
 -- A job's own time has come: who was told to leave has had time enough.

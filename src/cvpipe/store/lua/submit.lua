@@ -1,8 +1,9 @@
--- ARGV: job, doc, priority, has webhook (0/1), idempotency key, its digest, its ttl ms, grace ms
-local job, doc, priority, webhook = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- ARGV: job, doc, priority, events that its webhook wants (by spaces), percent between progress messages,
+-- idempotency key, its digest, its ttl ms, grace ms
+local job, doc, priority, webhook, step = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tenant = tenant_of(job)
 local t = now()
-local idem, digest, ttl, grace = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+local idem, digest, ttl, grace = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 if redis.call('EXISTS', job_key(job)) == 1 then -- asked again, because the answer got lost
   return { job, 'new', rings({ 'ingest:' .. job }) }
 end
@@ -13,10 +14,11 @@ if idem ~= '' then
   redis.call('HSET', key, 'job', job, 'digest', digest)
   redis.call('PEXPIRE', key, ttl)
 end
-redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'created_at', t,
+redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'webhook_step', step, 'created_at', t,
   'frames_done', 0, 'chunks_done', 0, 'chunks_failed', 0)
 redis.call('ZADD', jobs_key(tenant), t, job)
 redis.call('SADD', P .. 'tenants', tenant)
-transition(job, 'queued', grace)
+local tasks = transition(job, 'queued', grace)
 put('ingest:' .. job, job, 'ingest', priority, grace)
-return { job, 'new', rings({ 'ingest:' .. job }) }
+table.insert(tasks, 'ingest:' .. job)
+return { job, 'new', rings(tasks) }
