@@ -209,9 +209,9 @@ def test_tracks_end_at_a_cut_numbers_go_on_and_frames_nobody_looked_at_are_passe
     segment = plan_segments(spec)[-1]
 
     def tracks(cut_at: int) -> list[int | None]:
-        first = SequenceRunner(spec, segment, tools)
+        first = SequenceRunner(spec, segment, tools, size=(64, 48))
         out = list(first.run(records[:cut_at]))
-        second = SequenceRunner(spec, segment, tools)
+        second = SequenceRunner(spec, segment, tools, size=(64, 48))
         second.restore(first.state())
         out += second.run(records[cut_at:])
         return [o["track"] for r in out for o in r.to_dict()["objects"]]
@@ -223,7 +223,7 @@ def test_a_sequence_stage_that_raises_is_blamed(tools: OnnxTools, monkeypatch: p
     from cvpipe.stages.track import Track
 
     spec = parse_pipeline({"name": "p", "stages": [EDGES, {"type": "track"}]})
-    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools)
+    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools, size=(64, 48))
     monkeypatch.setattr(Track, "update", lambda self, record: [].pop())
     with pytest.raises(StageFailed, match="^stage 'track' failed: IndexError: pop from empty list$"):
         list(runner.run([boxed(0)]))

@@ -93,7 +93,7 @@ def test_where_no_object_is_hidden_nothing_is_copied() -> None:
 def test_only_what_the_condition_holds_for_is_tracked(tools: OnnxTools) -> None:
     stages = [{"type": "detect", "name": "things", "model": "m"}, {"type": "track", "of": "things", "when": CARS_ONLY}]
     spec = parse_pipeline({"name": "p", "stages": stages})
-    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools)
+    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools, size=(64, 48))
     records = [FrameRecord(n, n, n / 10, objects=make_objects()) for n in range(3)]
     found = list(runner.run(records))
     assert [record.objects.track.tolist() for record in found] == [[1, -1, -1, 2]] * 3
@@ -116,7 +116,7 @@ def test_a_tracker_takes_a_frame_at_which_nobody_looked_as_time_that_passes(tool
     spec = parse_pipeline(
         {"name": "p", "stages": [SCENES, detect, {"type": "track", "of": "things", "lost_seconds": 0}]}
     )
-    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools)
+    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools, size=(64, 48))
     looked = FrameRecord(0, 0, 0.0, objects=make_objects(("car",)))
     skipped = FrameRecord(1, 1, 0.1, values={"things": {"skipped": True}})
     again = FrameRecord(2, 2, 0.2, objects=make_objects(("car",)))

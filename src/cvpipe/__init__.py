@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Unavailable,
         WaitTimeout,
     )
+    from cvpipe.events import Event
     from cvpipe.job import Job, JobState, Progress, TimeRange, WebhookTarget
     from cvpipe.results import FrameRecord, Objects
     from cvpipe.webhooks import verify_webhook
@@ -30,6 +31,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "CvpipeError",
+    "Event",
     "FrameRecord",
     "InvalidRequest",
     "InvalidWebhook",
@@ -52,6 +54,7 @@ _HOME: Final = {
     "AsyncClient": "cvpipe.client",
     "Client": "cvpipe.client",
     "CvpipeError": "cvpipe.errors",
+    "Event": "cvpipe.events",
     "FrameRecord": "cvpipe.results",
     "InvalidRequest": "cvpipe.errors",
     "InvalidWebhook": "cvpipe.errors",

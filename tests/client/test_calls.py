@@ -15,6 +15,7 @@ import pytest
 import cvpipe
 from cvpipe.embeddings import Match, Place
 from cvpipe.errors import ApiError, InvalidRequest, Unavailable
+from cvpipe.events import Event, Moment
 from cvpipe.job import JobState, TimeRange, WebhookTarget
 from tests.client.conftest import Naps, OneClient
 from tests.client.fake import BASE, JOB, Body, FakeService, make_job, problem
@@ -583,3 +584,29 @@ def test_a_search_gives_matches(connect: Connect) -> None:
 def test_an_answer_without_matches_is_no_search(connect: Connect) -> None:
     with pytest.raises(ApiError, match="but not with matches"):
         connect(Script(httpx.Response(200, json={"matches": [{"frame": 7}]}))).search("job_1", "1")
+
+
+def make_event(number: int) -> dict[str, Any]:
+    moment = Moment(number, number / 10)
+    return Event(
+        "line_crossed", "gate", moment, moment, moment, ({"track": 3},), {"line": "a"}, number=number
+    ).to_dict()
+
+
+def test_events_come_page_by_page(connect: Connect) -> None:
+    rows = [make_event(n) for n in range(1, 503)]
+    script = Script(
+        httpx.Response(200, json={"events": rows[:500], "next": "50000-500", "complete": False}),
+        httpx.Response(200, json={"events": rows[500:], "next": "50200-502", "complete": False}),
+    )
+    found = connect(script).events(JOB, start=1.5, stop=60, kinds=["line_crossed", "zone_left"])
+    assert [event.to_dict() for event in found] == rows
+    asked = [request.url.params for request in script.asked]
+    assert [params.get("cursor") for params in asked] == [None, "50000-500"]
+    assert asked[0].get_list("kind") == ["line_crossed", "zone_left"]
+    assert (asked[0]["from"], asked[0]["to"], asked[0]["limit"]) == ("1.5", "60", "500")
+
+
+def test_an_answer_without_events_is_no_log(connect: Connect) -> None:
+    with pytest.raises(ApiError, match="but not with events"):
+        connect(Script(httpx.Response(200, json={"events": [{"kind": "x"}], "next": None}))).events(JOB)

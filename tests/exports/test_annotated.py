@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import av
 import cv2
 import numpy as np
 import pytest
 
+from cvpipe.events import Event, Moment
 from cvpipe.exports.annotated import Annotator, write_annotated
+from cvpipe.exports.overlay import counts_of
 from cvpipe.exports.parts import Parts
 from cvpipe.frames import View
 from cvpipe.results import FrameRecord, Objects
+from cvpipe.shapes import Shape
 from cvpipe.video import Decoders, Limits, Writer
 from tests.video.clips import make_clip
 
@@ -273,3 +277,31 @@ def test_opencv_4_writes_with_its_own_letters(monkeypatch):
     ground = (image == colour).all(-1)
     assert ground[60:80].sum() > 100
     assert (image[60:80, 60:160] < 40).any()  # dark letters on it
+
+
+def test_lines_zones_and_events_are_drawn(decoders, video, tmp_path):
+    shapes = (
+        Shape("count", "gate", ((20.0, 100.0), (300.0, 100.0)), is_closed=False),
+        Shape("zones", "door", ((40.0, 20.0), (120.0, 20.0), (120.0, 60.0), (40.0, 60.0)), is_closed=True),
+    )
+    happened = Event(
+        "line_crossed", "count", Moment(10, 1.0), Moment(10, 1.0), Moment(10, 1.0), values={"line": "gate"}
+    )
+    write_annotated(
+        tmp_path / "a.mp4", decoders, video, decoders.index(video), [], cv2, shapes=shapes, events=[happened]
+    )
+    _, drawn = pictures(decoders, tmp_path / "a.mp4")
+    plain = drawn[5].astype(int)
+    assert plain[97:104, 250].max() > 120  # the line
+    assert plain[17:24, 80].max() > 120  # the upper edge of the zone
+    assert plain[57:64, 80].max() > 120  # and the lower one: it is closed
+    assert plain[40, 80].max() < 80
+    corner = np.s_[4:16, 220:300]
+    assert drawn[5][corner].max() < 80
+    assert drawn[11][corner].max() > 150
+
+
+def test_a_line_is_named_with_the_counts_of_its_frame():
+    record = replace(make_record(0, []), values={"count": {"gate": {"in": 3, "out": 1, "by_class": {}, "open": True}}})
+    assert counts_of(Shape("count", "gate", (), is_closed=False), record) == "gate  in 3  out 1"
+    assert counts_of(Shape("count", "other", (), is_closed=False), record) == "other"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ CAMERA: dict[str, Any] = {
 }
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "line_zone": [{"lines": [{"name": "a", "start": [100, 0], "end": [100, 180]}]}],
+    "polygon_zone": [{"zones": [{"name": "a", "polygon": [[0, 0], [120, 0], [120, 180], [0, 180]], "most": 0}]}],
     "range": [{"from": 0.5, "to": 1}, {"from_frame": 7}],
     "decimate": [{"fps": 5}, {"every": 3}, {"keep": "keyframes"}, {"keep": "references"}],
     "constant_rate": [{"fps": 30}],
@@ -272,15 +275,36 @@ def test_a_sequence_stage_can_move_to_another_process_after_any_record(
     import msgpack
 
     def records() -> list[FrameRecord]:
-        return [FrameRecord(n, n, n / 25, objects=make_objects(n)) for n in range(6)]
+        return [FrameRecord(n, n, n / 25, objects=tracked(make_objects(n))) for n in range(6)]
 
-    stage = open_stage(kind, options, tools)
-    straight = [stage.update(record).to_json() for record in records()]
-    moved = []
-    stage = open_stage(kind, options, tools)
-    for record in records():
-        moved.append(stage.update(record).to_json())
-        state = msgpack.unpackb(msgpack.packb(stage.state()))
+    def fresh() -> Any:
         stage = open_stage(kind, options, tools)
+        stage.size = SOURCE.source
+        stage.open(tools)
+        return stage
+
+    def told(stage: Any) -> list[str]:
+        events = stage.take_told()
+        assert {event.kind for event in events} <= set(stage.event_kinds)
+        return [event.to_json() for event in events]
+
+    stage = fresh()
+    straight = [(stage.update(record).to_json(), told(stage)) for record in records()]
+    stage.end()
+    last = told(stage)
+    moved = []
+    stage = fresh()
+    for record in records():
+        moved.append((stage.update(record).to_json(), told(stage)))
+        state = msgpack.unpackb(msgpack.packb(stage.state()))
+        stage = fresh()
         stage.restore(state)
+    stage.end()
     assert moved == straight
+    assert told(stage) == last
+    assert stage.event_kinds == () or any(events for _, events in straight) or last
+
+
+def tracked(objects: Objects) -> Objects:
+    """The same objects, numbered."""
+    return replace(objects, track=np.arange(1, len(objects) + 1, dtype=np.int32))

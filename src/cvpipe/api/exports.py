@@ -75,8 +75,8 @@ def download_export(
     store: StoreDep,
     settings: SettingsDep,
 ) -> FileResponse:
-    """A file listed under `exports` of the job: its records (`frames.ndjson`), the video with the findings drawn in
-    (`annotated.mp4`).
+    """A file listed under `exports` of the job: its records (`frames.ndjson`), what has happened
+    (`events.ndjson`), the video with the findings drawn in (`annotated.mp4`).
 
     Parts can be asked for with `Range`, so a player can seek in it and a broken download can go on.
     """

@@ -158,7 +158,7 @@ def list_frames(  # noqa: PLR0917 - FastAPI hands them over by name
     """
     if start is not None and stop is not None and stop <= start:
         raise InvalidRequest("wanted a `to` greater than `from`", field="to")
-    if _wants_ndjson(accept):
+    if wants_ndjson(accept):
         over = store.job(job_id).state.is_final
         headers = {"Cvpipe-Complete": str(over).lower()} if limit is None else {}
         lines = _lines(store, job_id, start=start, stop=stop, after=cursor, limit=limit)
@@ -191,7 +191,7 @@ def _lines(
             left -= len(found)
 
 
-def _wants_ndjson(accept: str | None) -> bool:
+def wants_ndjson(accept: str | None) -> bool:
     """Whether a client prefers lines to pages (RFC 9110, 12.5.1). Raises: HttpProblem (406) where it wants neither."""
     weights: dict[str, float] = {}
     for item in (accept or "*/*").split(","):

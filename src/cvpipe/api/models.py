@@ -109,7 +109,7 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
         str | None,
         Query(pattern=r"^\d{1,4}x\d{1,4}$", examples=["640x384"], description="Pixels, where the file leaves it open."),
     ] = None,
-    color: Annotated[Literal["rgb", "bgr"] | None, _said("color")] = None,
+    color: Annotated[Literal["bgr", "rgb"] | None, _said("color")] = None,
     mean: Annotated[str | None, _said("mean", max_length=100, examples=["127.5"])] = None,
     scale: Annotated[str | None, _said("scale", max_length=100, examples=["127.5"])] = None,
     resize: Annotated[Literal["letterbox", "stretch"] | None, _said("resize")] = None,

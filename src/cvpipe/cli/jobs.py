@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cvpipe.client import Client
+    from cvpipe.events import Event
     from cvpipe.job import DeliveryLog, Job, Message, Progress
 
 app = typer.Typer(name="jobs", help="Jobs of a running service.", no_args_is_help=True)
@@ -199,6 +200,40 @@ def frames(job: JobId, start: From = None, stop: To = None, url: Url = DEFAULT_U
             output.line(record.to_json())
             if follows:
                 output.flush()
+
+
+@app.command()
+def events(
+    *,
+    job: JobId,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be repeated.")] = None,
+    start: From = None,
+    stop: To = None,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
+    """Show what has happened in a job's video by now; as NDJSON with --json."""
+    read_range(start, stop)
+    with open_client(url) as client:
+        found = client.events(job, start=start, stop=stop, kinds=kind or ())
+        if as_json:
+            for event in found:
+                output.line(event.to_json())
+            return
+        rows = [_event_row(event) for event in found]
+    output.columns(("START", "END", "KIND", "STAGE", "TRACKS", "EVIDENCE", "VALUES"), rows)
+
+
+def _event_row(event: Event) -> tuple[str, ...]:
+    return (
+        f"{event.start.time:.2f}",
+        f"{event.end.time:.2f}" if event.is_over else f"{event.end.time:.2f}+",
+        event.kind,
+        event.stage,
+        " ".join(map(str, event.tracks)),
+        str(event.evidence.frame),
+        " ".join(f"{name}={value}" for name, value in event.values.items()),
+    )
 
 
 @app.command()

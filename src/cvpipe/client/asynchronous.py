@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -40,6 +40,7 @@ from cvpipe.client.steps import (
 )
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
+from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
@@ -147,6 +148,19 @@ class AsyncClient:
                     yield record
         finally:
             await self._run(records.line.close())
+
+    async def events(
+        self, job: JobLike, *, start: float | None = None, stop: float | None = None, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Event]:
+        """See `Client.events`."""
+        cursor: str | None = None
+        while True:
+            call = self._calls.events_page(job, start=start, stop=stop, kinds=kinds, cursor=cursor)
+            page, cursor = await self._run(call)
+            for event in page:
+                yield event
+            if cursor is None:
+                return
 
     async def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
         """See `Client.search`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -40,6 +40,7 @@ from cvpipe.client.steps import (
 )
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
+from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
 from cvpipe.webhooks import verify_webhook
@@ -179,6 +180,21 @@ class Client:
                 yield from batch
         finally:
             self._run(records.line.close())
+
+    def events(
+        self, job: JobLike, *, start: float | None = None, stop: float | None = None, kinds: Sequence[str] = ()
+    ) -> Iterator[Event]:
+        """What has happened in the video, as far as the job's stages have told by now, in the order told.
+
+        start, stop: seconds since the first frame; what touches start <= time < stop. kinds: only these; () for all.
+        Memory: at most 500 events.
+        """
+        cursor: str | None = None
+        while True:
+            page, cursor = self._run(self._calls.events_page(job, start=start, stop=stop, kinds=kinds, cursor=cursor))
+            yield from page
+            if cursor is None:
+                return
 
     def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
         """What else in the job looks like one of its frames or objects, by cosine of embeddings, the best first.

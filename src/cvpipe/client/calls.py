@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Any, Final, Literal, TypeAlias
@@ -20,6 +20,7 @@ from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetc
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, Unavailable, explain
+from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobRequest, JobState, Message, TimeRange, WebhookTarget
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
@@ -29,6 +30,7 @@ MessageLike: TypeAlias = str | Message
 JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
 
+EVENTS_A_PAGE: Final = 500
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 
@@ -187,6 +189,23 @@ class Calls:
         finally:
             part.unlink(missing_ok=True)
         return target
+
+    def events_page(
+        self, job: JobLike, *, start: float | None, stop: float | None, kinds: Sequence[str], cursor: str | None
+    ) -> Call[tuple[list[Event], str | None]]:
+        """Some events of a job, and the cursor of the next page where there are more now."""
+        given = {"from": start, "to": stop, "cursor": cursor, "limit": EVENTS_A_PAGE}
+        params: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if kinds:
+            params["kind"] = list(kinds)
+        response = yield from self.take(Ask("GET", job_path(job, "events-log"), params))
+        body = document(response)
+        try:
+            events = [Event.from_dict(row) for row in listed(body, "events", response=response)]
+            following = body["next"] if len(events) == EVENTS_A_PAGE else None
+        except (KeyError, TypeError, ValueError) as error:
+            raise malformed(response, f"events ({type(error).__name__}: {error})") from error
+        return events, following
 
     def search(self, job: JobLike, like: str, *, stage: str | None, top: int | None) -> Call[list[Match]]:
         """What looks alike, the best first."""

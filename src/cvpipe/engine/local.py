@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ from cvpipe import gaps
 from cvpipe.engine.artefacts import write_artefacts
 from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
 from cvpipe.engine.digest import sha256_of
+from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.frames import FramesRunner, open_runners
 from cvpipe.engine.sequence import SequenceRunner
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
-from cvpipe.exports.ndjson import write_ndjson
+from cvpipe.events import Event
+from cvpipe.exports.ndjson import NdjsonFile, write_ndjson
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import ModelUse
 from cvpipe.pipeline import PipelineSpec, Selection, check_fit, nothing_left, part_of, plan_segments, select_frames
@@ -80,11 +83,17 @@ def run_local(
             raise nothing_left(index, range)
         part = part_of(pipeline, index, range)
         chunks = plan_chunks(index, selection.numbers, chunk_seconds)
-        for old in ("job.json", "annotated.mp4", *_artefacts(pipeline)):  # of an earlier run into the same folder
+        for old in (
+            "job.json",
+            "annotated.mp4",
+            "events.ndjson",
+            *_artefacts(pipeline),
+        ):  # of an earlier run into the same folder
             (out / old).unlink(missing_ok=True)
         counts = {"ok": 0, "decode_error": 0, "failed": 0}
         summary, finder = Summary(pipeline, selection), gaps.GapFinder()
-        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners])
+        log = NdjsonFile(out / "events.ndjson") if pipeline.tells_events() else None
+        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log)
 
         def counted() -> Iterator[FrameRecord]:
             for record in run.records(chunks, threads):
@@ -93,10 +102,10 @@ def run_local(
                 finder.add(record)
                 yield record
 
-        with tools.holding(pipeline.models()):
+        with tools.holding(pipeline.models()), log or nullcontext():
             write_ndjson(out / "frames.ndjson", counted())
         processed = time.time()
-        exports = ["frames.ndjson"]
+        exports = ["frames.ndjson", *([] if log is None else ["events.ndjson"])]
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
@@ -114,6 +123,7 @@ def run_local(
         "chunks": len(chunks),
         "frames": {"total": len(selection), **counts, "degraded": finder.degraded},
         "summary": summary.to_dict(),
+        **({} if log is None else {"events": log.rows}),
         "usage": {
             model: ModelUse.of(use.to_dict()).model_dump() for model, use in sorted(tools.meters.take(_ME).items())
         },
@@ -142,6 +152,7 @@ class _LocalRun:
     selection: Selection
     on_progress: OnProgress | None
     spare: list[list[FramesRunner]]
+    log: NdjsonFile | None = None
     _done: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -161,7 +172,12 @@ class _LocalRun:
                 records: Iterable[FrameRecord] = pending.popleft().result()
                 for runner in ordered:
                     records = runner.run(records)
-                yield from records
+                for record in records:
+                    self._note_events(ordered)
+                    yield record
+            for runner in ordered:
+                runner.finish()
+            self._note_events(ordered)
         finally:
             self._stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -170,6 +186,12 @@ class _LocalRun:
     def size(self) -> tuple[int, int]:
         """Width and height of the displayed source frame."""
         return self.index.facts.display_width, self.index.facts.display_height
+
+    def _note_events(self, runners: Sequence[SequenceRunner]) -> None:
+        for runner in runners:
+            for _, event in runner.take_events():
+                assert self.log is not None
+                self.log.add(event)
 
     def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
         with working_for(Share(_ME)):
@@ -205,6 +227,14 @@ class _LocalRun:
                 self.on_progress(self._done, len(self.selection))
 
 
+def _events_in(out: Path) -> list[Event]:
+    file = out / "events.ndjson"
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8") as lines:
+        return [Event.from_dict(json.loads(line)) for line in lines]
+
+
 def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int], models_path: Path) -> None:
     from cvpipe.exports.annotated import write_annotated
 
@@ -220,4 +250,6 @@ def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int], models_path
             numbers=shown,
             on_progress=run.on_progress,
             skeletons=skeletons_of(run.spec, models_path),
+            shapes=shapes_of(run.spec, run.size),
+            events=_events_in(out),
         )

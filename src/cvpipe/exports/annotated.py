@@ -12,10 +12,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.exports.overlay import Skeleton, draw_keypoints, masks_in, paint_mask, skeleton_for
+from cvpipe.events import Event
+from cvpipe.exports.overlay import (
+    Skeleton,
+    counts_of,
+    draw_keypoints,
+    draw_shape,
+    masks_in,
+    paint_mask,
+    skeleton_for,
+)
 from cvpipe.exports.parts import Parts, last_picture, open_sink
+from cvpipe.exports.ticker import Ticker, words_for
 from cvpipe.frames import Image, View
 from cvpipe.results import FrameRecord, Objects
+from cvpipe.shapes import Shape
 from cvpipe.video import Decoders, VideoIndex
 from cvpipe.video.lettering import Lettering
 
@@ -26,6 +37,7 @@ _TRAIL_SECONDS: Final = 1.5
 _WHITE: Final = (255, 255, 255)
 _BLACK: Final = (16, 16, 16)
 _RED: Final = (50, 50, 220)
+_EVENT: Final = (60, 210, 250)
 
 _PALETTE: Final = tuple(
     (int(code[4:], 16), int(code[2:4], 16), int(code[:2], 16))
@@ -52,6 +64,8 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     parts: Parts | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     skeletons: Mapping[str, Skeleton] | None = None,
+    shapes: Sequence[Shape] = (),
+    events: Iterable[Event] = (),
 ) -> None:
     """Write `video` to `path` with the objects of its records drawn on it, and the time.
 
@@ -59,8 +73,8 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     that gives them from the last at or before a frame on, for one that goes on where an earlier run has stopped.
     numbers: of the frames to write, ascending; default: all. The first is at time 0 of the new file; the time drawn is
     the source's. parts: make it part by part. on_progress: called with the frames done and their total.
-    skeletons: which keypoints are joined, by the name of the stage that found the objects. The file appears when it is
-    whole.
+    skeletons: which keypoints are joined, by the name of the stage that found the objects. shapes: lines and polygons
+    that stages look at. events: all of the video. The file appears when it is whole.
     Raises: as `Decoders.read` does.
     """
     facts = index.facts
@@ -68,7 +82,7 @@ def write_annotated(  # noqa: PLR0917 - they have no order to confuse: all are o
     whole = View.of(facts.display_width, facts.display_height)
     width, height = min(whole.width, MAX_SIZE[0]), min(whole.height, MAX_SIZE[1])
     view = whole if (width, height) == (whole.width, whole.height) else whole.resized(width, height)
-    annotator = Annotator(cv2, view, skeletons=skeletons)
+    annotator = Annotator(cv2, view, skeletons=skeletons, shapes=shapes, events=events)
     start = float(index.times[wanted[0]]) if len(wanted) else 0.0
     with (
         open_sink(path, total=len(wanted), parts=parts, width=view.width, height=view.height, fps=facts.fps) as sink,
@@ -130,8 +144,17 @@ class _LastRecord:
 class Annotator:
     """Draws records onto pictures of one view, in the order of the frames."""
 
-    def __init__(self, cv2: Any, view: View, *, skeletons: Mapping[str, Skeleton] | None = None) -> None:
+    def __init__(
+        self,
+        cv2: Any,
+        view: View,
+        *,
+        skeletons: Mapping[str, Skeleton] | None = None,
+        shapes: Sequence[Shape] = (),
+        events: Iterable[Event] = (),
+    ) -> None:
         self._cv2, self._view, self._skeletons = cv2, view, skeletons or {}
+        self._shapes, self._ticker = shapes, Ticker(events)
         self._text = Lettering(cv2, size=max(11, round(min(view.width, view.height) / 30)))
         self._line = max(1, round(min(view.width, view.height) / 270))
         self._trails: dict[int, deque[tuple[float, int, int]]] = {}
@@ -147,13 +170,18 @@ class Annotator:
         taken: list[Rectangle] = []
         if record is not None:
             self._draw_masks(image, record)
+        for shape in self._shapes:
+            colour = _palette(zlib.crc32(shape.name.encode()))
+            draw_shape(image, shape, self._view, colour, line=self._line, cv2=self._cv2)
         clock = f"{int(time // 60):02d}:{time % 60:05.2f}   frame {frame}"
         self._chip(image, clock, (self._line * 3, self._view.height - self._line * 3), _BLACK, taken, from_bottom=True)
+        self._draw_events(image, time, taken)
         if is_damaged or (record is not None and record.frame == frame and record.status != "ok"):
             word = "decode error" if is_damaged or record is None else record.status.replace("_", " ")
             self._chip(image, word, (self._line * 3, self._line * 3), _RED, taken)
         if record is None:
             return
+        self._name_shapes(image, record, taken)
         self.follow(record)
         self._draw_trails(image, record.time)
         boxes = self._view.from_source(record.objects.box).round().astype(int).tolist()
@@ -169,6 +197,22 @@ class Annotator:
         # The surest last, so that its caption gets a place first and its line lies on top.
         for n in np.argsort(-record.objects.score, kind="stable").tolist():
             self._caption(image, boxes[n], caption_of(record.objects, n), colours[n], taken)
+
+    def _draw_events(self, image: Image, time: float, taken: list[Rectangle]) -> None:
+        """What has just happened, in the upper right corner."""
+        y = self._line * 3
+        for event in self._ticker.at(time):
+            text = words_for(event)
+            width, height = self._text.chip_size(text)
+            self._chip(image, text, (self._view.width - width - self._line * 3, y), _EVENT, taken)
+            y += height + self._line
+
+    def _name_shapes(self, image: Image, record: FrameRecord, taken: list[Rectangle]) -> None:
+        """The name of each line and polygon, with the numbers that its stage tells of it."""
+        for shape in self._shapes:
+            x, y = self._view.from_source(np.array(shape.points)).round().astype(int).tolist()[0]
+            colour = _palette(zlib.crc32(shape.name.encode()))
+            self._chip(image, counts_of(shape, record), (x + self._line * 2, y + self._line * 2), colour, taken)
 
     def _draw_masks(self, image: Image, record: FrameRecord) -> None:
         for stage, label, mask in masks_in(record):

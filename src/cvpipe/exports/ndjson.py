@@ -1,26 +1,55 @@
-"""`frames.ndjson`: one frame record a line."""
+"""`frames.ndjson` and `events.ndjson`: one frame record, or one event, a line."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
-from cvpipe.results import FrameRecord
+
+class Row(Protocol):
+    """What can be written as a line."""
+
+    def to_json(self) -> str:
+        """One line of JSON, without its newline."""
+        ...
 
 
-def write_ndjson(path: Path, records: Iterable[FrameRecord]) -> int:
-    """Write records to `path`, which appears only when complete. Returns their number."""
-    part = path.with_name(f".{path.name}.part")
-    count = 0
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            for record in records:
-                file.write(record.to_json() + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return count
+class NdjsonFile:
+    """A file that appears under its name only when it is complete. rows: how many lines it has."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.part")
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        self._file = self._part.open("w", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            if kind is None:
+                self._part.replace(self._path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def add(self, row: Row) -> None:
+        """Append a line."""
+        self._file.write(row.to_json() + "\n")
+        self.rows += 1
+
+
+def write_ndjson(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows to `path`, which appears only when complete. Returns their number."""
+    with NdjsonFile(path) as file:
+        for row in rows:
+            file.add(row)
+    return file.rows

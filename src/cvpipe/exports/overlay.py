@@ -1,4 +1,4 @@
-"""What is drawn on a picture besides boxes: masks, translucent, and keypoints with their skeleton."""
+"""What is drawn on a picture besides boxes: masks, keypoints with their skeleton, lines and polygons."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cvpipe.frames import Image, View
 from cvpipe.inference.labels import COCO_SKELETON
 from cvpipe.results import FrameRecord
 from cvpipe.rle import Mask
+from cvpipe.shapes import Shape
 
 Colour = tuple[int, int, int]
 Skeleton = Sequence[tuple[int, int]]
@@ -81,6 +82,21 @@ def draw_keypoints(
         if sure:
             cv2.circle(image, place, line + 2, (16, 16, 16), -1, cv2.LINE_AA)
             cv2.circle(image, place, line + 1, (255, 255, 255), -1, cv2.LINE_AA)
+
+
+def draw_shape(image: Image, shape: Shape, view: View, colour: Colour, *, line: int, cv2: Any) -> None:
+    """Draw a line or the outline of a polygon, in place. line: thickness in pixels."""
+    places = view.from_source(np.array(shape.points)).round().astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(image, [places], shape.is_closed, (16, 16, 16), line + 2, cv2.LINE_AA)
+    cv2.polylines(image, [places], shape.is_closed, colour, line, cv2.LINE_AA)
+
+
+def counts_of(shape: Shape, record: FrameRecord) -> str:
+    """`gate  in 3  out 1`: a shape's name, and the whole numbers that its stage tells of it."""
+    told = record.values.get(shape.stage)
+    numbers = told.get(shape.name) if isinstance(told, Mapping) else None
+    counts = numbers.items() if isinstance(numbers, Mapping) else ()
+    return "  ".join([shape.name, *(f"{name} {count}" for name, count in counts if type(count) is int)])
 
 
 def _pixels(mask: Mask, view: View) -> npt.NDArray[np.bool_]:

@@ -64,6 +64,10 @@ class PipelineSpec(BaseModel):
         """A fresh instance of every stage, not opened."""
         return [stage_plugins.make(options) for options in self.stages]
 
+    def tells_events(self) -> bool:
+        """Whether a stage may tell of events, so that there is a log of them."""
+        return any(isinstance(stage, SequenceStage) and stage.event_kinds for stage in self.make_stages())
+
     def models(self) -> tuple[str, ...]:
         """References (`name` or `name@version`) of all models the pipeline needs, without repeats."""
         return tuple(dict.fromkeys(model for stage in self.make_stages() for model in stage.models()))
@@ -87,8 +91,7 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                     f"{label} refers to {reference!r}, {what}{_choice(reference, finders, 'objects', seen)}",
                     field=where,
                 )
-        if option.when is not None and (told := _wrong_when(stage, seen)) is not None:
-            raise InvalidPipeline(f"{label}: when: {told}", field=f"{where}.when")
+        _check_neighbours(stage, seen, where=where, label=label)
         for reference in stage.boundaries():
             if not _cuts(seen.get(reference)):
                 what = "which finds no cuts" if reference in seen else "but there is no earlier stage of this name"
@@ -106,6 +109,21 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                 "before one that finds something by itself",
                 field=f"stages.{number}",
             )
+
+
+def _check_neighbours(stage: Stage[Any], earlier: Mapping[str, Stage[Any]], *, where: str, label: str) -> None:
+    """See whether a stage finds what it needs before it. Raises: InvalidPipeline."""
+    if isinstance(stage, SequenceStage) and stage.needs_tracks and not any(map(_gives_tracks, earlier.values())):
+        raise InvalidPipeline(
+            f"{label} follows objects by their track numbers; put a `track` stage before it", field=where
+        )
+    try:
+        stage.meet(earlier)
+    except InvalidPipeline as error:
+        field = ".".join(part for part in (where, error.field) if part)
+        raise InvalidPipeline(f"{label}: {error.message}", field=field) from None
+    if stage.options.when is not None and (told := _wrong_when(stage, earlier)) is not None:
+        raise InvalidPipeline(f"{label}: when: {told}", field=f"{where}.when")
 
 
 def _wrong_when(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> str | None:
@@ -172,6 +190,10 @@ def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
 
 def _cuts(stage: Stage[Any] | None) -> bool:
     return isinstance(stage, FrameStage) and "cut" in stage.tallies
+
+
+def _gives_tracks(stage: Stage[Any]) -> bool:
+    return isinstance(stage, SequenceStage) and stage.gives_tracks
 
 
 def sees_tiles(stage: Stage[Any]) -> bool:

@@ -35,10 +35,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cvpipe.conditions import Condition, condition_on_frames, condition_on_objects
 from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
+from cvpipe.events import Event
 from cvpipe.expressions import MAX_LENGTH
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.network import Network
 from cvpipe.results import Found, FrameRecord, Objects
+from cvpipe.shapes import Shape
 
 if TYPE_CHECKING:
     from cvpipe.subjects import Subjects
@@ -154,6 +156,9 @@ class Stage(ABC, Generic[OptionsT]):
     def models(self) -> tuple[str, ...]:
         """Names of the models this stage needs."""
         return ()
+
+    def meet(self, earlier: Mapping[str, Stage[Any]]) -> None:
+        """Look at the stages before, by name, where options speak of what they do. Raises: InvalidPipeline."""
 
     def open(self, tools: Tools) -> None:
         """Get ready to run: take what is needed from `tools`. Called once, in the worker, before any frame."""
@@ -351,14 +356,24 @@ class _Asked(Protocol):
 
 
 class SequenceStage(Stage[OptionsT]):
-    """Looks at the records of a video in order, without pixels; keeps state between them."""
+    """Looks at the records of a video in order, without pixels; keeps state between them, and tells of events."""
 
     scope = "sequence"
+    event_kinds: ClassVar[tuple[str, ...]] = ()
+    """Kinds of events that it may tell of."""
+    needs_tracks: ClassVar[bool] = False
+    """Whether it does nothing for objects without a track number."""
+    gives_tracks: ClassVar[bool] = False
+    """Whether it gives objects their track numbers."""
     gates: tuple[str, ...] = ()
     """Names of the stages that may have frames skipped that this stage's `references` then do not look at, and of those
     that `when` keeps from looking at frames; set by the engine."""
     size: tuple[int, int] = (0, 0)
     """Width and height of the displayed source frame in pixels; set by the engine before `open`."""
+
+    def __init__(self, options: OptionsT) -> None:
+        super().__init__(options)
+        self._told: list[Event] = []
 
     @property
     def finds_objects(self) -> bool:
@@ -373,6 +388,12 @@ class SequenceStage(Stage[OptionsT]):
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with this stage's results. Called once for each record, in order."""
 
+    def hear(self, events: Sequence[Event]) -> None:
+        """Take note of what earlier stages tell with the record that comes next."""
+
+    def end(self) -> None:
+        """There are no more records: tell of what still goes on."""
+
     @abstractmethod
     def state(self) -> Mapping[str, Any]:
         """What `restore` needs to go on after the last record, as MessagePack-able values."""
@@ -380,6 +401,19 @@ class SequenceStage(Stage[OptionsT]):
     @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` returned, maybe in another process."""
+
+    def shapes(self) -> Sequence[Shape]:
+        """What it looks at in the picture, lines and polygons, to be drawn; asked once `size` is set."""
+        return ()
+
+    def tell(self, event: Event) -> None:
+        """Have an event in the job's log."""
+        self._told.append(event)
+
+    def take_told(self) -> list[Event]:
+        """What was told since this was asked last."""
+        told, self._told = self._told, []
+        return told
 
 
 class Footage(Protocol):

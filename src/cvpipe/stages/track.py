@@ -108,6 +108,7 @@ class Track(SequenceStage[TrackOptions]):
     """
 
     Options = TrackOptions
+    gives_tracks = True
     example = """
     - {type: detect, name: people, model: yolox-nano, classes: [person]}
     - {type: track, of: people}

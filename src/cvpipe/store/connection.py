@@ -157,6 +157,11 @@ def frames_key(job_id: str) -> str:
     return f"{job_key(job_id)}:frames"
 
 
+def log_key(job_id: str) -> str:
+    """Stream: the events that sequence stages tell of, in the order in which they were told."""
+    return f"{job_key(job_id)}:log"
+
+
 def chunk_key(job_id: str, segment: int, chunk: int) -> str:
     """Stream: the records that a segment has written of a chunk."""
     return f"{job_key(job_id)}:c:{segment}:{chunk}"

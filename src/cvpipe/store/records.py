@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from cvpipe.errors import NotFound
+from cvpipe.events import Event
 from cvpipe.job import JobState
 from cvpipe.results import FrameRecord, stream_ms
-from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key, old_key
+from cvpipe.store.connection import Connection, chunk_key, frames_key, guarded, job_key, log_key, old_key
 from cvpipe.tenants import id_of
 
 _PAGE = 1000
@@ -78,6 +79,41 @@ class Records(Connection):
             low = f"({entries[-1][0].decode()}"
 
     @guarded
+    def event_log(
+        self,
+        job_id: str,
+        *,
+        start: float | None = None,
+        stop: float | None = None,
+        kinds: Collection[str] = (),
+        after: str | None = None,
+        limit: int = 500,
+    ) -> tuple[list[tuple[str, Event]], bool]:
+        """What stages say has happened, in the order told, with ids; and whether these are the last there will be.
+
+        start, stop: seconds since the first frame; events that touch start <= time < stop. kinds: none for all. after:
+        an id; events behind it. Raises: NotFound.
+        """
+        state = self._redis.hget(job_key(job_id), "state")
+        if state is None:
+            raise NotFound(f"there is no job {id_of(job_id)!r}")
+        over = JobState(state.decode()).is_final
+        # An event is told when it is over, so that what ended before `start` was told before.
+        low = f"({after}" if after is not None else "-" if start is None else f"{stream_ms(start)}-0"
+        found: list[tuple[str, Event]] = []
+        while True:
+            entries = self._redis.xrange(log_key(job_id), low, "+", count=_PAGE)
+            for entry_id, fields in entries:
+                event = Event.unpack(fields[b"record"])
+                if _touches(event, start, stop) and (not kinds or event.kind in kinds):
+                    if len(found) == limit:
+                        return found, False
+                    found.append((entry_id.decode(), event))
+            if len(entries) < _PAGE:
+                return found, over
+            low = f"({entries[-1][0].decode()}"
+
+    @guarded
     def chunk_records(self, job_id: str, segment: int, chunk: int) -> list[FrameRecord]:
         """All records of a chunk that a segment has written so far."""
         return [record for _, record in self._between(chunk_key(job_id, segment, chunk), page=_PAGE)]
@@ -100,6 +136,10 @@ class Records(Connection):
                 event["frames_done"] = int(fields[b"frames_done"])
             out.append((entry_id.decode(), event))
         return out
+
+
+def _touches(event: Event, start: float | None, stop: float | None) -> bool:
+    return (start is None or event.end.time >= start) and (stop is None or event.start.time < stop)
 
 
 def _chunks_between(

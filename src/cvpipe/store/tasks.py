@@ -12,10 +12,11 @@ from typing import Any, Literal
 import msgpack
 
 from cvpipe.errors import LeaseLost, NotFound
+from cvpipe.events import Event
 from cvpipe.gaps import Gap
 from cvpipe.job import JobError, JobState, WallClock
 from cvpipe.results import FrameRecord
-from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
+from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key, log_key
 from cvpipe.tenants import id_of
 
 #: A task that its ringer does not bring to a worker within this time is rung for again by the sweeper.
@@ -142,6 +143,22 @@ class Tasks(Connection):
         args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, key, int(counted), int(gaps)]
         for record in records:
             args += [record.stream_id, record.pack()]
+        added = int(self._scripts["append"](args=args))
+        if added < 0:
+            raise LeaseLost(f"task {claim.task} is no longer ours")
+        return added
+
+    @guarded
+    def append_events(
+        self, claim: Claim, job_id: str, events: Sequence[tuple[str, Event]], *, lease_seconds: float
+    ) -> int:
+        """Append events, with their ids, to a job's log; those already there are skipped. Returns how many were new.
+
+        Raises: LeaseLost.
+        """
+        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, log_key(job_id), 0, 0]
+        for entry_id, event in events:
+            args += [entry_id, event.pack()]
         added = int(self._scripts["append"](args=args))
         if added < 0:
             raise LeaseLost(f"task {claim.task} is no longer ours")

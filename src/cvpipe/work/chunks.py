@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 
 from cvpipe.engine import SequenceRunner
-from cvpipe.errors import LeaseLost, Unavailable
+from cvpipe.errors import LeaseLost, StageFailed, Unavailable
+from cvpipe.events import Event
 from cvpipe.job import JobError
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
@@ -45,7 +46,7 @@ def work(bench: Bench, task: str) -> None:
         if segment.kind == "frames":
             bench.bell.ring(_run_frames(bench, lease, job, part, segment))
         else:
-            bench.bell.ring(_run_sequence(bench, lease, job, part, segment))
+            bench.bell.ring(_run_sequence(bench, lease, job, part))
 
 
 class _Appender:
@@ -66,6 +67,7 @@ class _Appender:
         self._lease = lease
         self._counted = counted
         self._pending: list[FrameRecord] = []
+        self._told: list[tuple[str, Event]] = []
         self._flushed_at = 0.0
         self._tells_first = counted and "job.first_object" in events
 
@@ -89,10 +91,18 @@ class _Appender:
         if len(self._pending) >= _FLUSH_RECORDS or time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
             self.flush()
 
+    def tell(self, events: Sequence[tuple[str, Event]]) -> None:
+        """Take events, with their ids; they are written with the records."""
+        self._told += events
+
     def flush(self) -> None:
         """Write what is pending. Raises: LeaseLost."""
+        seconds = self._bench.settings.lease_seconds
+        if self._told:
+            claim, job, _ = self._args
+            self._bench.store.append_events(claim, job, self._told, lease_seconds=seconds)
+            self._told = []
         if self._pending:
-            seconds = self._bench.settings.lease_seconds
             self._bench.store.append(*self._args, self._pending, lease_seconds=seconds, counted=self._counted)
             if self._tells_first:
                 self._tell_first()
@@ -152,16 +162,38 @@ def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
     return {record.frame: record for record in old if record.status == "ok"}
 
 
-def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: Segment) -> list[Ring]:
-    facts = job.index.facts
-    runner = SequenceRunner(job.spec, segment, bench.tools, size=(facts.display_width, facts.display_height))
-    state = bench.store.sequence_state(part.job, part.segment)
-    if state is not None:
-        runner.restore(state)
+def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> list[Ring]:
+    runner = _sequence_runner(bench, job, part)
     with _Appender(bench, lease, part.job, None, counted=False) as appender:
         for record in runner.run(bench.store.chunk_records(part.job, part.segment - 1, part.chunk)):
             appender.add(record)
+            appender.tell(runner.take_events())
+        if part.chunk + 1 == len(job.chunks):
+            runner.finish()
+            appender.tell(runner.take_events())
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=runner.state())
+
+
+def _sequence_runner(bench: Bench, job: PlannedJob, part: Part) -> SequenceRunner:
+    """The segment as it is after the chunk before."""
+    size = (job.index.facts.display_width, job.index.facts.display_height)
+    runner = SequenceRunner(job.spec, job.segments[part.segment], bench.tools, size=size)
+    state = bench.store.sequence_state(part.job, part.segment)
+    if state is not None:
+        runner.restore(state)
+    return runner
+
+
+def _end_events(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> None:
+    """Where the last chunk is given up: what went on before it ends with the chunk before."""
+    try:
+        runner = _sequence_runner(bench, job, part)
+        runner.finish()
+    except StageFailed as error:  # it may be why the chunk is given up
+        log.warning("events that went on are not told: %s %s", error, fields(job=part.job))
+        return
+    if events := runner.take_events():
+        bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
 
 
 def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
@@ -184,6 +216,8 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
             continue
         old = known.get(number) or job.selection.record(number)
         records.append(replace(old, status="failed", error=error.code))
+    if not is_frames and part.chunk + 1 == len(job.chunks):
+        _end_events(bench, lease, job, part)
     stream = (part.segment, part.chunk) if is_frames else None
     counted = is_frames and job.is_counted(part.segment)
     for start in range(0, len(records), 500):

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cvpipe.engine import Summary, write_artefacts
+from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.ndjson import write_ndjson
@@ -31,7 +32,7 @@ from cvpipe.pipeline import part_of
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
-from cvpipe.work.planned import PlannedJob, all_records
+from cvpipe.work.planned import PlannedJob, all_events, all_records
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ TURN_SECONDS: Final = 60.0
 """After so much work the task makes way for others, and is no longer blamed for crashes before."""
 
 _RECORDS: Final = "frames.ndjson"
+_EVENTS: Final = "events.ndjson"
 _ANNOTATED: Final = "annotated.mp4"
 _NOTE: Final = "made.json"
 
@@ -112,6 +114,9 @@ class _Finishing:
         """Make what is missing, then end the job. Raises: _TurnOver, LeaseLost, Stopping."""
         if _RECORDS not in self._made.names:
             self._write_records()
+        if self._planned.spec.tells_events() and _EVENTS not in self._made.names:
+            write_ndjson(self._work / _EVENTS, all_events(self._bench.store, self._job_id))
+            self._note_made([_EVENTS])
         if self._job.annotate and not self._is_over(_ANNOTATED):
             self._annotate()
         if any(stage.scope == "job" for stage in self._planned.spec.make_stages()):
@@ -179,6 +184,7 @@ class _Finishing:
         from cvpipe.exports.annotated import write_annotated
 
         self._note_begun([_ANNOTATED])
+        facts = self._planned.index.facts
         write_annotated(
             self._work / _ANNOTATED,
             self._bench.decoders,
@@ -190,6 +196,8 @@ class _Finishing:
             parts=self._parts_of(_ANNOTATED),
             on_progress=lambda _done, _total: self._lease.check(),
             skeletons=skeletons_of(self._planned.spec, self._bench.settings.models_path),
+            shapes=shapes_of(self._planned.spec, (facts.display_width, facts.display_height)),
+            events=all_events(self._bench.store, self._job_id),
         )
         self._note_made([_ANNOTATED])
 

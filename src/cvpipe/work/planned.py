@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.engine import Chunk, frames_of
+from cvpipe.events import Event
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import PipelineSpec, Segment, Selection, parse_pipeline, select_frames
 from cvpipe.results import FrameRecord
@@ -95,6 +96,18 @@ class PlannedJob:
     def is_counted(self, segment: int) -> bool:
         """Progress is counted in the last segment that looks at frames."""
         return segment == self.last_frames_segment
+
+
+def all_events(store: Store, job_id: str) -> Iterator[Event]:
+    """Every event that a job has told of now, in order. Memory: one page of 1,000."""
+    after = None
+    while True:
+        page, _ = store.event_log(job_id, after=after, limit=_PAGE)
+        for _, event in page:
+            yield event
+        if len(page) < _PAGE:
+            return
+        after = page[-1][0]
 
 
 def all_records(store: Store, job_id: str, *, after: str | None = None) -> Iterator[FrameRecord]:

@@ -16,7 +16,8 @@ end
 for _, number in ipairs(redis.call('HKEYS', messages_key(job))) do drop(notify_task(job, number)) end
 redis.call('DEL', messages_key(job), bodies_key(job), key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
   leaving_key(job),
-  old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), key .. ':deliveries')
+  old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), log_key(job), old(log_key(job)),
+  key .. ':deliveries')
 local tenant = tenant_of(job)
 redis.call('ZREM', jobs_key(tenant), job)
 if redis.call('EXISTS', jobs_key(tenant)) == 0 then redis.call('SREM', P .. 'tenants', tenant) end

@@ -17,6 +17,7 @@ local function events_key(job) return P .. 'job:' .. job .. ':events' end
 local function done_key(job) return P .. 'job:' .. job .. ':done' end
 local function state_key(job, segment) return P .. 'job:' .. job .. ':state:' .. segment end
 local function chunk_key(job, segment, chunk) return P .. 'job:' .. job .. ':c:' .. segment .. ':' .. chunk end
+local function log_key(job) return P .. 'job:' .. job .. ':log' end
 local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
 local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
 local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
@@ -87,7 +88,7 @@ local function end_repair(job)
   local before = cjson.decode(get(key, 'before'))
   local whole = tonumber(get(key, 'chunks_done')) == plan.chunks
   if whole then
-    redis.call('DEL', old(gapped_key(job)), old(done_key(job)), old(frames_key(job)))
+    redis.call('DEL', old(gapped_key(job)), old(done_key(job)), old(frames_key(job)), old(log_key(job)))
   else
     for c = 0, plan.chunks - 1 do
       local stream = chunk_key(job, plan.frames, c)
@@ -96,6 +97,10 @@ local function end_repair(job)
     end
     for _, name in ipairs({ done_key(job), frames_key(job) }) do
       if redis.call('EXISTS', old(name)) == 1 then redis.call('RENAME', old(name), name) end
+    end
+    if plan.sequence then
+      redis.call('DEL', log_key(job))
+      if redis.call('EXISTS', old(log_key(job))) == 1 then redis.call('RENAME', old(log_key(job)), log_key(job)) end
     end
     redis.call('SUNIONSTORE', gapped_key(job), gapped_key(job), old(gapped_key(job)))
     redis.call('DEL', old(gapped_key(job)))

@@ -51,6 +51,7 @@ local function redo(job, request, grace)
     for c = 0, plan.chunks - 1 do redis.call('HDEL', done, plan.sequence .. ':' .. c) end
     redis.call('DEL', state_key(job, plan.sequence))
     if redis.call('EXISTS', frames_key(job)) == 1 then redis.call('RENAME', frames_key(job), old(frames_key(job))) end
+    if redis.call('EXISTS', log_key(job)) == 1 then redis.call('RENAME', log_key(job), old(log_key(job))) end
     if not again[0] then start(plan.sequence, 0) end
   end
   redis.call('HINCRBY', key, 'frames_done', 0 - counted) -- `-0` is no integer to Redis

@@ -1,0 +1,153 @@
+"""`line_zone`: which tracked objects cross a line, and in which direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from cvpipe.events import Event
+from cvpipe.results import FrameRecord
+from cvpipe.shapes import Anchor, Line, Shape, Units, check_names, check_points, in_pixels, meets, side
+from cvpipe.sightings import FORGET_SECONDS, Sighting, sightings
+from cvpipe.stages import SequenceStage, StageOptions, Tools
+
+
+class LineZoneOptions(StageOptions):
+    """Options of `line_zone`."""
+
+    type: Literal["line_zone"] = "line_zone"
+    of: str | None = Field(default=None, description="Name of the stage whose objects to count. Default: all objects.")
+    lines: tuple[Line, ...] = Field(min_length=1, max_length=32, description="Lines: `name`, `start`, `end`.")
+    units: Units = "pixels"
+    anchor: Anchor = Field(default="bottom_center", description="Point of a box that has to cross.")
+    margin: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Pixels beyond the line at which it is crossed: who trembles on the line is counted once.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_names(self.lines)
+        check_points((point for line in self.lines for point in (line.start, line.end)), self.units)
+        return self
+
+
+@dataclass(slots=True)
+class _Stand:
+    """Where a track was last seen clearly on one side of a line. time: when it was seen at all."""
+
+    point: npt.NDArray[np.float64]
+    is_right: bool
+    time: float
+
+
+class LineZone(SequenceStage[LineZoneOptions]):
+    """Count tracked objects that cross lines: in, out, and by class.
+
+    `in` is from the left to the right side of a line as one looks from its `start` to its `end`; `out` is back. The
+    value of a frame has for each line how many have crossed it up to there. Each crossing is an event, `line_crossed`.
+    """
+
+    Options = LineZoneOptions
+    event_kinds = ("line_crossed",)
+    needs_tracks = True
+    example = """
+    - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
+    - {type: track, of: cars}
+    - {type: line_zone, of: cars, units: relative, lines: [{name: gate, start: [0, 0.6], end: [1, 0.6]}]}
+    """
+
+    def __init__(self, options: LineZoneOptions) -> None:
+        super().__init__(options)
+        self._ends: dict[str, npt.NDArray[np.float64]] = {}
+        self._stands: dict[tuple[str, int], _Stand] = {}
+        self._counts: dict[str, dict[str, list[int]]] = {line.name: {} for line in options.lines}
+
+    @property
+    def finds_objects(self) -> bool:
+        """It counts those of others."""
+        return False
+
+    def references(self) -> tuple[str, ...]:
+        """The stage whose objects are counted."""
+        return () if self.options.of is None else (self.options.of,)
+
+    def shapes(self) -> Sequence[Shape]:
+        """The lines."""
+        options = self.options
+        return [
+            Shape(self.name, line.name, _corners(in_pixels((line.start, line.end), options.units, self.size)), False)
+            for line in options.lines
+        ]
+
+    def open(self, tools: Tools) -> None:  # noqa: ARG002 - nothing but arithmetic
+        """Place the lines in the picture."""
+        options = self.options
+        self._ends = {line.name: in_pixels((line.start, line.end), options.units, self.size) for line in options.lines}
+
+    def update(self, record: FrameRecord) -> FrameRecord:
+        """The record with the counts up to it."""
+        if not self.looked(record):
+            return record
+        for seen in sightings(record, self.options.of, anchor=self.options.anchor):
+            for line, ends in self._ends.items():
+                self._follow(line, ends, seen)
+        self._stands = {key: stand for key, stand in self._stands.items() if record.time - stand.time <= FORGET_SECONDS}
+        return replace(record, values={**record.values, self.name: self._told_counts()})
+
+    def state(self) -> Mapping[str, Any]:
+        """Where each track stands, and the counts."""
+        stands = [
+            [line, track, *stand.point.tolist(), stand.is_right, stand.time]
+            for (line, track), stand in self._stands.items()
+        ]
+        return {"stands": stands, "counts": self._counts}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state` returned."""
+        self._stands = {
+            (line, track): _Stand(np.array([x, y]), is_right, time)
+            for line, track, x, y, is_right, time in state["stands"]
+        }
+        self._counts = {line: {label: list(n) for label, n in of.items()} for line, of in state["counts"].items()}
+
+    def _follow(self, line: str, ends: npt.NDArray[np.float64], seen: Sighting) -> None:
+        start, end = ends
+        key = (line, seen.track)
+        before = self._stands.get(key)
+        beyond = side(seen.point, start, end)
+        if before is not None:
+            before.time = seen.moment.time
+        if abs(beyond) <= self.options.margin:
+            return
+        is_right = beyond > 0
+        if before is not None and before.is_right != is_right and meets(before.point, seen.point, start, end):
+            self._count(line, "in" if is_right else "out", seen)
+        self._stands[key] = _Stand(seen.point, is_right, seen.moment.time)
+
+    def _count(self, line: str, direction: str, seen: Sighting) -> None:
+        self._counts[line].setdefault(seen.label, [0, 0])[direction == "out"] += 1
+        moment = seen.moment
+        values = {"line": line, "direction": direction}
+        self.tell(Event("line_crossed", self.name, moment, moment, moment, (seen.row,), values))
+
+    def _told_counts(self) -> dict[str, Any]:
+        return {
+            line: {
+                "in": sum(n for n, _ in by_label.values()),
+                "out": sum(n for _, n in by_label.values()),
+                "by_class": {label: {"in": n, "out": m} for label, (n, m) in sorted(by_label.items())},
+            }
+            for line, by_label in self._counts.items()
+        }
+
+
+def _corners(points: npt.NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(x), float(y)) for x, y in points)
