@@ -57,7 +57,7 @@ class Undistort(Reshaper[UndistortOptions]):
 
     Options = UndistortOptions
     example = """
-    - {type: undistort, fx: 300, fy: 300, cx: 160, cy: 90, coefficients: [-0.1]}
+    - {type: undistort, fx: 300, fy: 300, cx: 160, cy: 90, coefficients: [-0.1], width: 320, height: 180}
     - {type: edges}
     """
 
