@@ -58,6 +58,12 @@ def model(task: str) -> None:
     tasks.model(resources.bench, task)
 
 
+@dramatiq.actor(queue_name=queue_name("media"))
+def camera(task: str) -> None:
+    """Find a camera's lens in the video of a chessboard."""
+    tasks.camera(resources.bench, task)
+
+
 @dramatiq.actor(queue_name=queue_name("notify"))
 def notify(task: str) -> None:
     """Deliver a webhook."""

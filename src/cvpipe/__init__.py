@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cvpipe import errors
+    from cvpipe.camera import CameraSpec
+    from cvpipe.cameras import Camera
     from cvpipe.client import AsyncClient, Client, Video
     from cvpipe.errors import (
         ApiError,
@@ -29,6 +31,8 @@ __version__: Final = "0.1.0"
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "Camera",
+    "CameraSpec",
     "Client",
     "CvpipeError",
     "Event",
@@ -52,6 +56,8 @@ __all__ = [
 _HOME: Final = {
     "ApiError": "cvpipe.errors",
     "AsyncClient": "cvpipe.client",
+    "Camera": "cvpipe.cameras",
+    "CameraSpec": "cvpipe.camera",
     "Client": "cvpipe.client",
     "CvpipeError": "cvpipe.errors",
     "Event": "cvpipe.events",

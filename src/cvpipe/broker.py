@@ -43,6 +43,7 @@ ACTOR_OF_TASK: Final = {
     "notify": "notify",
     "media": "media",
     "model": "model",
+    "camera": "camera",
 }
 _MAX_PRIORITY: Final = 10
 _BELL: Final = "cvpipe:bell:"

@@ -16,14 +16,15 @@ from cvpipe.geometry.pitches import PitchKind
 from cvpipe.geometry.pose import LENS_PARAMETERS
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]*$"
-MAX_MARKS: Final = 500
-MAX_VIEWS: Final = 500
+MAX_MARKS: Final = 2000
+MAX_VIEWS: Final = 100
 
-Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, ge=-1e7, le=1e7, allow_inf_nan=False)]
 Pixel = tuple[Number, Number]
-Latitude = Annotated[float, Field(ge=-89, le=89, allow_inf_nan=False)]
-Longitude = Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Latitude = Annotated[float, Field(strict=True, ge=-89, le=89, allow_inf_nan=False)]
+Longitude = Annotated[float, Field(strict=True, ge=-180, le=180, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, ge=0.01, le=1e6, allow_inf_nan=False)]
+Deviation = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -48,7 +49,7 @@ class LensSpec(_Part):
     coefficients: list[Number] = Field(
         default_factory=list, max_length=5, description="k1, k2, p1, p2, k3; those left out are 0."
     )
-    deviations: list[Annotated[float, Field(ge=0, le=1e6)]] = Field(
+    deviations: list[Deviation] = Field(
         default_factory=list,
         max_length=LENS_PARAMETERS,
         description="Standard deviations of fx, fy, cx, cy, k1, k2, p1, p2, k3; those left out are 0: exact.",
@@ -84,7 +85,7 @@ class LineSpec(_Part):
     line: str | tuple[tuple[Number, Number], tuple[Number, Number]] = Field(
         description="Name of a straight line of the `pitch`, or two points of the ground on it, in metres."
     )
-    pixels: list[Pixel] = Field(min_length=1, max_length=MAX_MARKS, description="Two or more say where it is.")
+    pixels: list[Pixel] = Field(min_length=1, description="Two or more say where it is.")
 
 
 class PoseSpec(_Part):
@@ -98,8 +99,10 @@ class PoseSpec(_Part):
     rotation: tuple[Number, Number, Number] | None = Field(
         default=None, description="Instead of `looks_at`: OpenCV's `rvec`, from world to camera."
     )
-    position_deviation: float = Field(default=0.0, ge=0, le=1e3, description="Standard deviation, metres.")
-    angle_deviation: float = Field(default=0.0, ge=0, le=45, description="Standard deviation about each axis, degrees.")
+    position_deviation: float = Field(default=0.0, strict=True, ge=0, le=1e3, description="Standard deviation, metres.")
+    angle_deviation: float = Field(
+        default=0.0, strict=True, ge=0, le=45, description="Standard deviation about each axis, degrees."
+    )
 
     @model_validator(mode="after")
     def _one_direction(self) -> Self:
@@ -113,28 +116,31 @@ class PoseSpec(_Part):
 class ViewSpec(_Part):
     """What is known of the picture of a panning camera at one time."""
 
-    at: float = Field(ge=0, le=1e7, description="Seconds since the first frame.")
-    points: list[PointSpec] = Field(default_factory=list, max_length=MAX_MARKS)
-    lines: list[LineSpec] = Field(default_factory=list, max_length=MAX_MARKS)
+    at: float = Field(strict=True, ge=0, le=1e7, description="Seconds since the first frame.")
+    points: list[PointSpec] = Field(default_factory=list)
+    lines: list[LineSpec] = Field(default_factory=list)
 
 
 class ChessboardSpec(_Part):
     """A video of a chessboard, from which the lens is calibrated."""
 
     video: str = Field(pattern=r"^[0-9a-f]{64}$", description="Its id, as `PUT /v1/videos` gave it.")
-    columns: int = Field(ge=3, le=50, description="Inner corners in a row: one less than squares.")
-    rows: int = Field(ge=3, le=50, description="Inner corners in a column.")
+    columns: int = Field(strict=True, ge=3, le=50, description="Inner corners in a row: one less than squares.")
+    rows: int = Field(strict=True, ge=3, le=50, description="Inner corners in a column.")
 
 
 class CameraSpec(_Part):
     """A camera: how to come from its pixels to places on the ground."""
 
     name: str = Field(default="camera", max_length=64, pattern=NAME)
-    version: int | None = Field(default=None, ge=1, description="Set by the service.")
+    version: int | None = Field(default=None, strict=True, ge=1, description="Set by the service.")
     description: str = Field(default="", max_length=2000)
-    width: int | None = Field(default=None, ge=16, le=65536, description="Of the pictures that pixels were counted in.")
+    width: int | None = Field(
+        default=None, strict=True, ge=16, le=65536, description="Of the pictures that pixels were counted in."
+    )
     height: int | None = Field(
         default=None,
+        strict=True,
         ge=16,
         le=65536,
         description="With both, a video of another size is fine; without, it is taken to be of the same size.",
@@ -144,14 +150,16 @@ class CameraSpec(_Part):
     chessboard: ChessboardSpec | None = Field(
         default=None, description="A worker finds the `lens` in it; a service only. Gone once that is done."
     )
-    points: list[PointSpec] = Field(default_factory=list, max_length=MAX_MARKS)
-    lines: list[LineSpec] = Field(default_factory=list, max_length=MAX_MARKS)
+    points: list[PointSpec] = Field(default_factory=list)
+    lines: list[LineSpec] = Field(default_factory=list)
     pose: PoseSpec | None = Field(default=None, description="Instead of points and lines.")
-    views: list[ViewSpec] = Field(
-        default_factory=list, max_length=MAX_VIEWS, description="Instead of points and lines, for one that pans."
-    )
+    views: list[ViewSpec] = Field(default_factory=list, description="Instead of points and lines, for one that pans.")
     pixel_deviation: float = Field(
-        default=1.0, gt=0, le=100, description="How exactly points and lines were clicked: standard deviation, pixels."
+        default=1.0,
+        strict=True,
+        ge=0.001,
+        le=100,
+        description="How exactly points and lines were clicked: standard deviation, pixels.",
     )
 
     @field_validator("pitch", mode="before")
@@ -173,6 +181,13 @@ class CameraSpec(_Part):
             raise ValueError("a `pose` needs a `lens`")
         if not given and self.lens is None and self.chessboard is None:
             raise ValueError("give `points`, `lines`, `views`, or a `lens` and a `pose`")
+        known = [(self.points, self.lines), *((view.points, view.lines) for view in self.views)]
+        marks = sum(len(points) + sum(len(line.pixels) for line in lines) for points, lines in known)
+        if marks > MAX_MARKS or len(self.views) > MAX_VIEWS:
+            raise ValueError(
+                f"a camera has at most {MAX_MARKS} points and pixels on lines and {MAX_VIEWS} views; got {marks} and "
+                f"{len(self.views)}"
+            )
         times = [view.at for view in self.views]
         if sorted(set(times)) != times:
             raise ValueError("`views` must be in order of their times")
@@ -224,8 +239,10 @@ def _inline(value: Any) -> Any:
         raise ValueError(_first_mistake(error)) from None
 
 
-CameraRef = Annotated[str | CameraSpec | None, BeforeValidator(_inline, json_schema_input_type=str | CameraSpec | None)]
-"""A camera by its name, or written out."""
+CameraRef = Annotated[
+    str | CameraSpec | None, BeforeValidator(_inline, json_schema_input_type=str | dict[str, Any] | None)
+]
+"""A camera by its name, or written out as `CameraSpec` has it; the schema of a pipeline is large enough without."""
 
 
 def _first_mistake(error: ValidationError) -> str:

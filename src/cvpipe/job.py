@@ -180,7 +180,8 @@ class JobRequest(BaseModel):
     )
     camera: CameraRef = Field(
         default=None,
-        description="The camera that recorded the video, for stages that name none: its name or itself.",
+        description="The camera that recorded the video, for stages that name none: its name, or itself as "
+        "`POST /v1/cameras` takes it.",
         examples=["main-stand"],
     )
     webhook: WebhookTarget | None = None

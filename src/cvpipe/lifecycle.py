@@ -14,6 +14,7 @@ from typing import Any
 
 from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
+from cvpipe.calibration import calibrate
 from cvpipe.camera import CameraSpec
 from cvpipe.errors import AddressRefused, Conflict, InvalidPipeline, InvalidRequest, NotFound
 from cvpipe.inference.cards import find_card
@@ -26,7 +27,7 @@ from cvpipe.pipeline.cards import check_cards
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
-from cvpipe.store import Store
+from cvpipe.store import Store, StoredCamera
 from cvpipe.tenants import owned
 from cvpipe.video import VideoIndex
 
@@ -92,7 +93,12 @@ class Lifecycle:
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
-        spec = with_cameras(self._with_versions(spec), self._find_camera, default=request.camera, field="pipeline")
+        spec = with_cameras(
+            self._with_versions(spec),
+            lambda name: self._find_camera(tenant, name),
+            default=request.camera,
+            field="pipeline",
+        )
         doc["pipeline"] = spec.model_dump(mode="json")
         job_id, verdict, rings = self._store.submit(
             owned(tenant, new_id()),
@@ -145,9 +151,33 @@ class Lifecycle:
             fixed.append(stage.options.model_copy(update=newest) if newest else stage.options)
         return spec.model_copy(update={"stages": tuple(fixed)})
 
-    def _find_camera(self, name: str) -> CameraSpec:
-        """Raises: NotFound."""
-        raise NotFound(f"there is no camera {name!r}")
+    def put_camera(self, tenant: str, spec: CameraSpec, *, create: bool) -> tuple[StoredCamera, bool]:
+        """Keep a camera, once it is calibrated or a worker is told to; returns it, and whether it is a new version.
+
+        create: there must be no other of its name. Raises: InvalidRequest, NotFound (the chessboard's video), Conflict.
+        """
+        if spec.chessboard is not None:
+            try:
+                self._store.video(owned(tenant, spec.chessboard.video))
+            except NotFound as error:
+                raise NotFound(error.message, field="chessboard.video") from None
+        elif spec.sees_ground:
+            calibrate(spec)
+        version, is_new, rings = self._store.put_camera(tenant, spec, create=create)
+        self._bell.ring(rings)
+        return self._store.camera(owned(tenant, spec.name), version), is_new
+
+    def _find_camera(self, tenant: str, ref: str) -> CameraSpec:
+        """The camera `name` or `name@version`. Raises: NotFound, Conflict."""
+        name, _, version = ref.partition("@")
+        if version and not (version.isascii() and version.isdecimal()):
+            raise NotFound(f"there is no camera {ref!r}; versions are numbers, as in {name}@2")
+        stored = self._store.camera(owned(tenant, name), int(version) if version else None)
+        if stored.state == "calibrating":
+            raise Conflict(f"camera {name!r} is being calibrated; wait until it is `ready`")
+        if stored.error is not None:
+            raise Conflict(f"camera {name!r} has no lens: {stored.error.message}")
+        return stored.spec
 
     def _check_queues(self, spec: PipelineSpec) -> None:
         """A queue that nobody listens to would keep a job waiting for ever."""

@@ -14,6 +14,7 @@ import pytest
 from tests.cli.clips import make_clip
 from tests.cli.conftest import Cvpipe, Done
 from tests.picturenetworks import write_small_models
+from tests.test_camera import pitch_camera
 from tests.test_embedded import ENV, Up
 
 
@@ -242,3 +243,12 @@ def test_what_looks_alike_is_found(at: Cvpipe, clip: Path, tmp_path: Path) -> No
     assert [line.split()[1] for line in shown[1:]] == [str(row["frame"]) for row in rows]
     wrong = at("jobs", "search", job["id"], "--like", "4:0")
     assert (wrong.code, "no embedding at 4:0" in wrong.err) == (2, True)
+
+
+def test_a_camera_is_given_to_the_service(at: Cvpipe, tmp_path: Path) -> None:
+    (tmp_path / "west.json").write_text(json.dumps({k: v for k, v in pitch_camera().items() if k != "name"}))
+    assert at("cameras", "add", tmp_path / "west.json").out.startswith("west@1 is ready, known by points\n")
+    assert at("cameras", "ls").out.splitlines()[1].split() == ["west", "1", "ready", "points", "0.00", "pixels"]
+    assert at("cameras", "show", "west@1", "--json").json["version"] == 1
+    assert at("cameras", "rm", "west").code == 0
+    assert at("cameras", "show", "west").code == 2

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from cvpipe.api import (
+    cameras,
     catalogue,
     deliveries,
     docs,
@@ -102,6 +103,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         search,
         events,
         exports,
+        cameras,
         catalogue,
         models,
         keys,

@@ -36,6 +36,7 @@ TAGS: Final = [
     {"name": "videos", "description": "Recorded files, known by their sha256."},
     {"name": "jobs", "description": "One pipeline on one video."},
     {"name": "results", "description": "What a job has found: live, by time, and as files."},
+    {"name": "cameras", "description": "How pixels become places on the ground."},
     {"name": "catalogue", "description": "What pipelines can be made of."},
     {"name": "keys", "description": "Who may do what, in the name of which tenant."},
     {"name": "health", "description": "For supervisors and load balancers."},

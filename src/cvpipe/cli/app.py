@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from cvpipe.cli import (
     api,
+    cameras,
     doctor,
     jobs,
     keys,
@@ -28,7 +29,7 @@ from cvpipe.cli import (
 _PANELS = {
     "On this machine": (run.run, video.app, stages.app, pipelines.app, models.app, doctor.doctor, version.version),
     "The service": (up.up, api.api, worker.worker, sweep.sweep, keys.app),
-    "A running service": (jobs.app, videos.app),
+    "A running service": (jobs.app, videos.app, cameras.app),
 }
 
 

@@ -76,6 +76,9 @@ def submit(
     starts_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the first frame was taken: 2026-01-01T10:00:00Z.")
     ] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="The camera that recorded it, for stages that name none: a name, or a file.")
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Submitting again with it gives the same job.")] = None,
     wait_for_it: Annotated[bool, typer.Option("--wait", help="Wait; the exit code tells how it ended.")] = False,
     timeout: Timeout = None,
@@ -102,6 +105,7 @@ def submit(
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
             starts_at=starts_at,
+            camera=Path(camera) if camera is not None and _is_file_name(camera) else camera,
             idempotency_key=idempotency_key,
         )
         if wait_for_it:

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 import anyio
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.cameras import Camera
+from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -94,6 +95,7 @@ class AsyncClient:
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         starts_at: datetime | str | None = None,
+        camera: CameraLike | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """See `Client.submit`."""
@@ -109,6 +111,7 @@ class AsyncClient:
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
                 starts_at=starts_at,
+                camera=camera,
                 idempotency_key=idempotency_key,
             )
         )
@@ -231,6 +234,22 @@ class AsyncClient:
     ) -> Path:
         """See `Client.download`."""
         return await self._run(self._calls.download(job, name, dest, on_progress))
+
+    async def add_camera(self, camera: CameraLike, *, replace: bool = False) -> Camera:
+        """See `Client.add_camera`."""
+        return await self._run(self._calls.add_camera(camera, replace=replace))
+
+    async def camera(self, ref: str) -> Camera:
+        """See `Client.camera`."""
+        return await self._run(self._calls.camera(ref))
+
+    async def cameras(self) -> list[Camera]:
+        """See `Client.cameras`."""
+        return await self._run(self._calls.cameras())
+
+    async def remove_camera(self, name: str) -> None:
+        """See `Client.remove_camera`."""
+        await self._run(self._calls.remove_camera(name))
 
     async def stages(self) -> list[dict[str, Any]]:
         """See `Client.stages`."""

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 
 import httpx
 
-from cvpipe.client.calls import Calls, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.cameras import Camera
+from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -107,6 +108,7 @@ class Client:
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         starts_at: datetime | str | None = None,
+        camera: CameraLike | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """Have a video understood. Returns at once, with the job as it stands; `wait` and `frames` follow it.
@@ -117,7 +119,8 @@ class Client:
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
         `annotated.mp4`. chunk_seconds: about how long a unit of work is. starts_at: when the first
-        frame was recorded, with its zone. idempotency_key: submits with an equal key
+        frame was recorded, with its zone. camera: for stages that name none: a name, a mapping, or the path of a
+        file. idempotency_key: submits with an equal key
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
 
@@ -135,6 +138,7 @@ class Client:
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
                 starts_at=starts_at,
+                camera=camera,
                 idempotency_key=idempotency_key,
             )
         )
@@ -274,6 +278,27 @@ class Client:
         on_progress: called with the bytes received and the size, 0 where the service does not tell it.
         """
         return self._run(self._calls.download(job, name, dest, on_progress))
+
+    def add_camera(self, camera: CameraLike, *, replace: bool = False) -> Camera:
+        """Keep a camera on the service; returns it with how well its marks fit.
+
+        camera: a mapping, a `CameraSpec`, or the `pathlib.Path` of a YAML or JSON file. replace: make a new version
+        where there is another one of its name, which is otherwise an ApiError (`conflict`). One with a `chessboard` is
+        `calibrating` until a worker has found its lens.
+        """
+        return self._run(self._calls.add_camera(camera, replace=replace))
+
+    def camera(self, ref: str) -> Camera:
+        """A camera: `name`, its newest version, or `name@version`. Raises: ApiError (`not_found`)."""
+        return self._run(self._calls.camera(ref))
+
+    def cameras(self) -> list[Camera]:
+        """All cameras that the service knows, by name."""
+        return self._run(self._calls.cameras())
+
+    def remove_camera(self, name: str) -> None:
+        """Remove a camera with all its versions; jobs keep theirs. Raises: ApiError (`not_found`)."""
+        self._run(self._calls.remove_camera(name))
 
     def stages(self) -> list[dict[str, Any]]:
         """The stages that pipelines can use, with the JSON Schema of their options."""

@@ -15,6 +15,8 @@ import httpx
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cvpipe.camera import read_camera
+from cvpipe.cameras import Camera
 from cvpipe.client.answers import check, document, listed, malformed, read_as
 from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
 from cvpipe.client.video import Video
@@ -29,6 +31,7 @@ WebhookLike: TypeAlias = str | Mapping[str, Any] | WebhookTarget
 MessageLike: TypeAlias = str | Message
 JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
+CameraLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 
 EVENTS_A_PAGE: Final = 500
 _NOT_FOUND: Final = 404
@@ -95,6 +98,7 @@ class Calls:
         annotate: bool | None,
         chunk_seconds: float | None,
         starts_at: datetime | str | None,
+        camera: CameraLike | None,
         idempotency_key: str | None,
     ) -> Call[Job]:
         """Make a job; with a key, so that a second try after a lost answer comes to the first one's job."""
@@ -109,6 +113,7 @@ class Calls:
             "annotate": annotate,
             "chunk_seconds": chunk_seconds,
             "starts_at": starts_at,
+            "camera": read_camera_like(camera),
         }
         body = _validated({name: value for name, value in given.items() if value is not None})
         headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
@@ -242,10 +247,53 @@ class Calls:
             part.unlink(missing_ok=True)
         return target
 
+    def add_camera(self, camera: CameraLike, *, replace: bool) -> Call[Camera]:
+        """Keep a camera; sent again, the same one is no new version, so that a retry does no harm."""
+        body = read_camera_like(camera)
+        if not isinstance(body, dict) or not isinstance(body.get("name"), str):
+            raise InvalidRequest("give the camera itself, with a `name`, or the path of its file", field="camera")
+        if replace:
+            ask = Ask("PUT", f"/v1/cameras/{quote(body['name'], safe='')}", json=body)
+        else:
+            ask = Ask("POST", "/v1/cameras", json=body)
+        response = yield from self.take(ask)
+        return read_as(Camera, document(response), response=response)
+
+    def camera(self, ref: str) -> Call[Camera]:
+        """One camera."""
+        response = yield from self.take(Ask("GET", f"/v1/cameras/{quote(ref, safe='@')}"))
+        return read_as(Camera, document(response), response=response)
+
+    def cameras(self) -> Call[list[Camera]]:
+        """All cameras."""
+        response = yield from self.take(Ask("GET", "/v1/cameras"))
+        return [
+            read_as(Camera, row, response=response) for row in listed(document(response), "cameras", response=response)
+        ]
+
+    def remove_camera(self, name: str) -> Call[None]:
+        """Remove a camera; one that a lost attempt removed counts as removed."""
+        doubt = Doubt()
+        response = yield from self.take(Ask("DELETE", f"/v1/cameras/{quote(name, safe='')}"), doubt=doubt)
+        if response.status_code == _NOT_FOUND and doubt.lost_answers:
+            return
+        check(response)
+
     def listing(self, noun: str) -> Call[list[dict[str, Any]]]:
         """All of `stages`, `pipelines` or `models`."""
         response = yield from self.take(Ask("GET", f"/v1/{noun}"))
         return listed(document(response), noun, response=response)
+
+
+def read_camera_like(camera: CameraLike | None) -> str | dict[str, Any] | None:
+    """A camera as it is sent: its name, or all of it. Raises: InvalidRequest."""
+    if camera is None or isinstance(camera, str):
+        return camera
+    if isinstance(camera, PurePath):
+        camera = read_camera(Path(camera), field="camera")
+    if isinstance(camera, BaseModel):
+        return camera.model_dump(mode="json", exclude_none=True, exclude={"version"})
+    return dict(camera)
 
 
 def _read_pipeline(pipeline: PipelineLike) -> str | dict[str, Any]:

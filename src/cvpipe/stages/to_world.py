@@ -30,7 +30,8 @@ class ToWorldOptions(StageOptions):
 
     type: Literal["to_world"] = "to_world"
     camera: CameraRef = Field(
-        default=None, description="Name of a camera, or the camera itself. Default: the one that the job names."
+        default=None,
+        description="Name of a camera, or the camera itself, as `POST /v1/cameras` takes it. Default: the job's.",
     )
     of: str | None = Field(default=None, description="Name of the stage whose objects to place. Default: all objects.")
     point: Literal["foot", "keypoints", "centre"] = Field(

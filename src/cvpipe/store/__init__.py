@@ -10,6 +10,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from cvpipe.store.cameras import Cameras, StoredCamera
 from cvpipe.store.jobs import Jobs
 from cvpipe.store.keys import Keys
 from cvpipe.store.media import Media
@@ -19,11 +20,11 @@ from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.videos import Videos
 from cvpipe.store.workers import Workers, WorkerState
 
-__all__ = ["Claim", "Ring", "Store", "WorkerState", "make_first_key"]
+__all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Videos, Media, Messages, Workers, Keys):
-    """Jobs, tasks, records, events, videos and API keys in Redis (or Valkey). Thread-safe."""
+class Store(Jobs, Tasks, Records, Videos, Media, Messages, Workers, Keys, Cameras):
+    """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod
     def connect(cls, url: str) -> Store:

@@ -38,6 +38,8 @@ _SCRIPTS: Final = (
     "delete_job",
     "sweep",
     "note",
+    "put_camera",
+    "end_camera",
     "add_use",
     "put_key",
     "revoke_key",

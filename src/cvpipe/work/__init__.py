@@ -4,6 +4,7 @@ Every function may be called for any task at any time, any number of times: the 
 """
 
 from cvpipe.work.bench import Bench
+from cvpipe.work.camera import camera
 from cvpipe.work.chunks import work
 from cvpipe.work.finish import finish
 from cvpipe.work.ingest import ingest
@@ -12,4 +13,4 @@ from cvpipe.work.model import model
 from cvpipe.work.notify import notify
 from cvpipe.work.sweep import sweep
 
-__all__ = ["Bench", "finish", "ingest", "media", "model", "notify", "sweep", "work"]
+__all__ = ["Bench", "camera", "finish", "ingest", "media", "model", "notify", "sweep", "work"]

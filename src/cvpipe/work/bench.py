@@ -251,7 +251,7 @@ def _give_up(bench: Bench, lease: Lease, error: JobError, on_given_up: OnGivenUp
             raise
         except Exception as worse:
             log.exception("giving up failed too %s", fields(task=task))
-            if task.startswith(("probe:", "media:", "model:")):
+            if task.startswith(("probe:", "media:", "model:", "camera:")):
                 return  # it belongs to no job; its lease runs out, and it is tried again
             job_id = task.split(":")[1]
             failed = bench.store.end_job(lease.claim, job_id, JobState.failed, error=_reason(worse), exports=[])

@@ -26,6 +26,8 @@ local function messages_key(job) return P .. 'job:' .. job .. ':messages' end
 local function bodies_key(job) return P .. 'job:' .. job .. ':bodies' end
 local function receiver_key(origin) return P .. 'receiver:' .. origin end
 local function old(key) return key .. ':old' end -- what a repair goes on from
+local function camera_key(camera) return P .. 'camera:' .. camera end -- `<tenant>/<name>` too
+local function cameras_key(tenant) return P .. 'cameras:' .. tenant end
 local function task_key(task) return P .. 'task:' .. task end
 -- In `due` beside tasks: when the sweeper must look at a job by itself. No message is ever sent for it.
 local function clock(job) return 'clock:' .. job end
