@@ -1,5 +1,6 @@
 """Pipelines: what is accepted, how mistakes are told, and the plan that comes out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ EDGES = {"type": "edges"}
 DETECT = {"type": "detect", "model": "m"}
 TRACK = {"type": "track"}
 SCENES = {"type": "scenes"}
+CROPS = {"type": "crops", "of": "detect"}
+READ = {"type": "read_text", "of": "crops"}
 
 
 def make_pipeline(*stages: dict[str, Any]) -> dict[str, Any]:
@@ -249,6 +252,22 @@ def test_yaml_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
             [EDGES, {**DETECT, "queue": "gpu-b"}], [("frames", "cpu", (0,)), ("frames", "gpu-b", (1,))], id="own queue"
         ),
         pytest.param([{"type": "decimate", "fps": 1}], [("frames", "cpu", ())], id="nothing to look at"),
+        pytest.param(
+            [DETECT, TRACK, CROPS, READ],
+            [
+                ("frames", "gpu", (0,)),
+                ("sequence", "sequence", (1,)),
+                ("picks", "crops", (2,)),
+                ("crops", "crops", (2, 3)),
+                ("tracks", "crops", (3,)),
+            ],
+            id="crops",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 5, "queue": "gpu-b"}],
+            [("frames", "gpu", (0,)), ("picks", "gpu-b", (1,)), ("crops", "gpu-b", (1,)), ("tracks", "gpu-b", ())],
+            id="crops on a queue of their own, of objects without tracks",
+        ),
     ],
 )
 def test_neighbours_on_one_queue_are_fused(stages: list[Any], expected: list[Any]) -> None:
@@ -354,3 +373,59 @@ def test_a_stage_that_makes_a_file_is_in_no_segment_and_may_come_last() -> None:
 def test_a_pipeline_made_in_python_is_checked_the_same() -> None:
     with pytest.raises(ValueError, match="two stages"):
         PipelineSpec(name="p", stages=[DecimateOptions(fps=1), DecimateOptions(fps=2)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        pytest.param(
+            [DETECT, CROPS],
+            "stage 2 (crops) chooses the best of each track of 'detect', which has none: put a stage `track` before it",
+            id="no tracks",
+        ),
+        pytest.param(
+            [DETECT, {**TRACK, "of": "detect"}, {**DETECT, "name": "other"}],
+            "looks at pixels; put it before the stages that look at the sequence",
+            id="pixels behind a sequence",
+        ),
+        pytest.param(
+            [DETECT, TRACK, CROPS, EDGES],
+            "stage 4 (edges) looks at whole frames; put it before 'crops', or give it crops to look at (`of: crops`)",
+            id="whole frames behind crops",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 2}, TRACK],
+            "stage 3 (track) looks at the sequence; put it before 'crops'",
+            id="a sequence behind crops",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 2}, {**CROPS, "name": "again", "of": "crops", "every": 2}],
+            "can't make crops of the crops of 'crops'",
+            id="crops of crops",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 2}, {**READ, "queue": "cpu"}],
+            "runs where the crops of 'crops' are made: leave `queue` out, or give both the same",
+            id="another queue",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 2}, {"type": "depth", "of": "crops", "model": "m"}],
+            "can't look at crops",
+            id="a stage that needs the whole frame",
+        ),
+        pytest.param(
+            [DETECT, {**CROPS, "every": 2, "align": "rotated"}, {"type": "parse", "of": "crops", "model": "m"}],
+            "tells masks in pixels of the frame, but the crops of 'crops' are turned",
+            id="masks on turned crops",
+        ),
+        pytest.param([DETECT, {**CROPS, "every": 2, "best": 2}], "give `best` or `every`, not both", id="two choices"),
+        pytest.param(
+            [DETECT, SCENES, {**CROPS, "every": 2}, {"type": "caption", "of": "crops", "per": "scene", "model": "m"}],
+            "which know nothing of scenes",
+            id="scenes",
+        ),
+    ],
+)
+def test_crops_that_do_not_fit_are_told_with_what_to_do(stages: list[Any], words: str) -> None:
+    with pytest.raises(InvalidPipeline, match=re.escape(words)):
+        parse_pipeline(make_pipeline(*stages))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cvpipe.events import Event
     from cvpipe.job import Job, JobState, Progress, TimeRange, WebhookTarget
     from cvpipe.results import FrameRecord, Objects
+    from cvpipe.tracks import TrackRecord
     from cvpipe.webhooks import verify_webhook
 
 __version__: Final = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "Objects",
     "Progress",
     "TimeRange",
+    "TrackRecord",
     "Unavailable",
     "Video",
     "WaitTimeout",
@@ -69,6 +71,7 @@ _HOME: Final = {
     "Objects": "cvpipe.results",
     "Progress": "cvpipe.job",
     "TimeRange": "cvpipe.job",
+    "TrackRecord": "cvpipe.tracks",
     "Unavailable": "cvpipe.errors",
     "Video": "cvpipe.client",
     "WaitTimeout": "cvpipe.errors",

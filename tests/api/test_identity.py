@@ -34,6 +34,7 @@ GUARDED = [name for name, (_, _, operation) in OPERATIONS.items() if "security" 
 OPEN = {"getHealth", "getReadiness"}
 ABOUT_ONE = ("{job_id}", "{video_id}", "{addition_id}")
 MINE, THEIRS = "mine", "theirs"
+CROP = "best-f000012-o0.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,8 @@ class House:
         export = self.service.settings.data_dir / "jobs" / tenant / job / "frames.ndjson"
         export.parent.mkdir(parents=True)
         export.write_bytes(b"{}\n")
+        (export.parent / "crops").mkdir()
+        (export.parent / "crops" / CROP).write_bytes(b"a picture")
         worker_end = worker.claim(self.store, f"finish:{name}")
         self.store.end_job(worker_end, name, worker.JobState.succeeded, error=None, exports=["frames.ndjson"])
         return {"job_id": job, "video_id": video, "addition_id": addition}
@@ -92,7 +95,7 @@ class House:
         """Ask for an operation in a way that is right in everything but perhaps the key."""
         method, path, operation = OPERATIONS[operation_id]
         params: dict[str, Any] = {}
-        known = {**have, "number": "0", "format": "jpg", "name": "frames.ndjson", "ref": "drawn-street"}
+        known = {**have, "number": "0", "format": "jpg", "name": "frames.ndjson", "file": CROP, "ref": "drawn-street"}
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", known[parameter["name"]])

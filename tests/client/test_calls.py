@@ -559,6 +559,31 @@ def test_pictures_come_as_the_bytes_of_their_files(connect: Connect) -> None:
     ]
 
 
+def test_tracks_come_page_by_page_and_crops_as_the_bytes_of_their_files(connect: Connect) -> None:
+    at = {"frame": 3, "time": 0.3}
+    row = {"stage": "cars", "track": 7, "label": "car", "score": 0.5, "frames": 2, "first": at, "last": at,
+           "values": {}, "crops": []}  # fmt: skip
+    rows = [{**row, "track": number} for number in range(502)]
+    script = Script(
+        httpx.Response(200, json={"tracks": rows[:500], "next": "500", "complete": False}),
+        httpx.Response(200, json={"tracks": rows[500:], "next": None, "complete": True}),
+        httpx.Response(200, content=b"a picture"),
+    )
+    one = connect(script)
+    assert [track.to_dict() for track in one.tracks("job_1")] == rows
+    assert one.crop("job_1", "best-f000003-o0.jpg") == b"a picture"
+    assert [request.url.raw_path.decode() for request in script.asked] == [
+        "/v1/jobs/job_1/tracks?limit=500",
+        "/v1/jobs/job_1/tracks?limit=500&cursor=500",
+        "/v1/jobs/job_1/crops/best-f000003-o0.jpg",
+    ]
+
+
+def test_an_answer_without_tracks_is_none(connect: Connect) -> None:
+    with pytest.raises(ApiError, match="but not with tracks"):
+        list(connect(Script(httpx.Response(200, json={"tracks": [{"track": 7}], "next": None}))).tracks("job_1"))
+
+
 def test_a_clip_that_is_not_made_yet_is_asked_for_again_and_saved_whole(connect: Connect, tmp_path: Path) -> None:
     script = Script(problem(503, "unavailable"), httpx.Response(200, content=b"a clip"))
     assert connect(script).clip(VIDEO, 1, 2, tmp_path / "c.mp4") == tmp_path / "c.mp4"

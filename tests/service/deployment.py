@@ -58,7 +58,7 @@ class Deployment:
         assert child.poll() is None, self.logs()
 
     def worker(
-        self, *, queues: str = "ingest,cpu,gpu,sequence,finish,notify", threads: int = 1
+        self, *, queues: str = "ingest,cpu,gpu,sequence,crops,finish,notify", threads: int = 1
     ) -> subprocess.Popen[bytes]:
         """Start a worker."""
         return self.start("worker", "--queues", queues, "--threads", str(threads))

@@ -13,8 +13,10 @@ import pytest
 
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.inference import OnnxTools
+from cvpipe.picks import Pick
 from cvpipe.results import Found, FrameRecord, Objects
 from cvpipe.stages import (
+    CropStage,
     FrameStage,
     JobStage,
     Reshaper,
@@ -72,6 +74,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "template": [{"image": CROSS, "score": 0.3}],
     "colours": [{"bins": 4}, {"of": "things"}],
     "to_world": [{"camera": CAMERA}, {"camera": CAMERA, "distances": "all", "of": "things"}],
+    "crops": [{"of": "things"}, {"of": "things", "every": 2, "square": True}],
     "caption": [{"model": "vit-gpt2"}, {"model": "vit-gpt2", "of": "things", "beams": 2}],
 }
 SOURCE = View.of(320, 180)
@@ -231,6 +234,27 @@ def test_tiles_cover_the_picture_and_one_result_comes_of_theirs(
     assert merged.added is not None
     assert merged.added.to_dicts() == one.to_dicts()
     assert not merged.skip
+
+
+@pytest.mark.parametrize(("kind", "options"), stages_of(CropStage))
+def test_what_is_picked_is_there_and_can_be_cut_out(kind: str, options: dict[str, Any], tools: OnnxTools) -> None:
+    stage = open_stage(kind, options, tools)
+    frames = make_frames(SOURCE, 6)
+    for frame in frames:
+        found = make_objects(frame.number)
+        tracked = replace(found, track=np.array([1, 2], np.int32))
+        stage.consider(FrameRecord(frame.number, frame.pts, frame.time, objects=tracked), SOURCE.source)
+    picks = stage.picks()
+    assert picks == sorted(picks, key=lambda pick: pick.order)
+    assert [Pick.from_dict(pick.to_dict()) for pick in picks] == picks
+    for pick in picks:
+        assert pick.stage == "it"
+        for shot in pick.shots:
+            cutting = stage.cut(frames[shot.record.frame].image, shot)
+            assert cutting.image.shape == cutting.view.shape
+            assert cutting.view.source == SOURCE.source
+            assert 0 < shot.merit < 1
+            assert 0 <= cutting.sharpness < 1
 
 
 @pytest.mark.parametrize(("kind", "options"), stages_of(JobStage))

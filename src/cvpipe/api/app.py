@@ -31,6 +31,7 @@ from cvpipe.api import (
     models,
     problems,
     search,
+    tracks,
     videos,
 )
 from cvpipe.api.resources import open_resources
@@ -100,6 +101,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         deliveries,
         frames,
         eventlog,
+        tracks,
         search,
         events,
         exports,

@@ -44,6 +44,7 @@ from cvpipe.embeddings import Match
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
+from cvpipe.tracks import TrackRecord
 from cvpipe.webhooks import verify_webhook
 
 T = TypeVar("T")
@@ -164,6 +165,20 @@ class AsyncClient:
                 yield event
             if cursor is None:
                 return
+
+    async def tracks(self, job: JobLike) -> AsyncIterator[TrackRecord]:
+        """See `Client.tracks`."""
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._run(self._calls.tracks_page(job, cursor))
+            for track in page:
+                yield track
+            if cursor is None:
+                return
+
+    async def crop(self, job: JobLike, file: str) -> bytes:
+        """See `Client.crop`."""
+        return await self._run(self._calls.crop(job, file))
 
     async def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
         """See `Client.search`."""

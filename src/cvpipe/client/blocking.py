@@ -44,6 +44,7 @@ from cvpipe.embeddings import Match
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
 from cvpipe.results import FrameRecord
+from cvpipe.tracks import TrackRecord
 from cvpipe.webhooks import verify_webhook
 
 T = TypeVar("T")
@@ -199,6 +200,22 @@ class Client:
             yield from page
             if cursor is None:
                 return
+
+    def tracks(self, job: JobLike) -> Iterator[TrackRecord]:
+        """What the job knows of each thing that was followed, and what its crops say together, in order of beginning.
+
+        They are there once the crops of the whole job are done, for pipelines with a stage `crops`: `wait` first.
+        """
+        cursor: str | None = None
+        while True:
+            page, cursor = self._run(self._calls.tracks_page(job, cursor))
+            yield from page
+            if cursor is None:
+                return
+
+    def crop(self, job: JobLike, file: str) -> bytes:
+        """The picture of a crop (`track.crops` names them), as the bytes of a JPEG. Raises: ApiError (`not_found`)."""
+        return self._run(self._calls.crop(job, file))
 
     def search(self, job: JobLike, like: str, *, stage: str | None = None, top: int | None = None) -> list[Match]:
         """What else in the job looks like one of its frames or objects, by cosine of embeddings, the best first.

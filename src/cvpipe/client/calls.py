@@ -24,6 +24,7 @@ from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, Unavailable, explain
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobRequest, JobState, Message, TimeRange, WebhookTarget
+from cvpipe.tracks import TrackRecord
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 RangeLike: TypeAlias = TimeRange | tuple[float, float | None]
@@ -36,6 +37,7 @@ CameraLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 EVENTS_A_PAGE: Final = 500
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
+_TRACKS_A_PAGE: Final = 500
 
 
 def id_of(thing: JobLike | VideoLike) -> str:
@@ -175,6 +177,27 @@ class Calls:
         given = {key: value for key, value in params.items() if value is not None}
         path = f"/v1/videos/{quote(id_of(video), safe='')}/{name}"
         response = yield from self.take(Ask("GET", path, given, headers={"accept": "image/*"}))
+        check(response)
+        return response.content
+
+    def tracks_page(self, job: JobLike, cursor: str | None) -> Call[tuple[list[TrackRecord], str | None]]:
+        """Some tracks, and the cursor of the next page where there are more now."""
+        params: dict[str, str | int] = {"limit": _TRACKS_A_PAGE, **({} if cursor is None else {"cursor": cursor})}
+        response = yield from self.take(Ask("GET", job_path(job, "tracks"), params))
+        body = document(response)
+        rows = listed(body, "tracks", response=response)
+        try:
+            tracks = [TrackRecord.from_dict(row) for row in rows]
+        except (KeyError, TypeError) as error:
+            raise malformed(response, "tracks") from error
+        following = body.get("next")
+        if not (following is None or isinstance(following, str)):
+            raise malformed(response, "the cursor of the next page")
+        return tracks, following if len(tracks) == _TRACKS_A_PAGE else None
+
+    def crop(self, job: JobLike, file: str) -> Call[bytes]:
+        """The picture of a crop, as the bytes of its file."""
+        response = yield from self.take(Ask("GET", job_path(job, "crops", file), headers={"accept": "image/*"}))
         check(response)
         return response.content
 

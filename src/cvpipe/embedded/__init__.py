@@ -30,7 +30,7 @@ from cvpipe.settings import Settings
 
 __all__ = ["Running", "run_service"]
 
-COMPUTE_QUEUES: Final = ("cpu", "gpu")
+COMPUTE_QUEUES: Final = ("cpu", "gpu", "crops")
 FLOW_QUEUES: Final = ("ingest", "sequence", "finish")
 NOTIFY_QUEUES: Final = ("notify",)
 MEDIA_QUEUES: Final = ("media",)

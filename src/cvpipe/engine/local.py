@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cvpipe import gaps
 from cvpipe.engine.artefacts import write_artefacts
 from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
+from cvpipe.engine.closely import Closely
 from cvpipe.engine.digest import sha256_of
 from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.frames import FramesRunner, open_runners
@@ -87,6 +88,8 @@ def run_local(
             "job.json",
             "annotated.mp4",
             "events.ndjson",
+            "crops.ndjson",
+            "tracks.ndjson",
             *_artefacts(pipeline),
         ):  # of an earlier run into the same folder
             (out / old).unlink(missing_ok=True)
@@ -94,18 +97,24 @@ def run_local(
         summary, finder = Summary(pipeline, selection), gaps.GapFinder()
         log = NdjsonFile(out / "events.ndjson") if pipeline.tells_events() else None
         run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log)
+        closely = Closely.of(pipeline, tools, decoders, video, index)
 
         def counted() -> Iterator[FrameRecord]:
             for record in run.records(chunks, threads):
                 counts[record.status] += 1
                 summary.add(record)
                 finder.add(record)
+                if closely is not None:
+                    closely.picking.add(record)
                 yield record
 
+        exports = ["frames.ndjson", *([] if log is None else ["events.ndjson"])]
         with tools.holding(pipeline.models()), log or nullcontext():
             write_ndjson(out / "frames.ndjson", counted())
+            if closely is not None:
+                with working_for(Share(_ME)):
+                    exports += closely.write(out, chunks, threads)
         processed = time.time()
-        exports = ["frames.ndjson", *([] if log is None else ["events.ndjson"])]
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")

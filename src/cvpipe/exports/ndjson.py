@@ -1,4 +1,4 @@
-"""`frames.ndjson` and `events.ndjson`: one frame record, or one event, a line."""
+"""`frames.ndjson`, `events.ndjson`, `crops.ndjson`, `tracks.ndjson`: one record a line."""
 
 from __future__ import annotations
 

@@ -2,7 +2,18 @@
 
 from cvpipe.pipeline.cameras import FindCamera, with_cameras
 from cvpipe.pipeline.named import list_pipelines, load_pipeline
-from cvpipe.pipeline.plan import Segment, Sight, check_fit, gates_before, gates_of, job_stages, plan_segments, sights_of
+from cvpipe.pipeline.plan import (
+    Segment,
+    Sight,
+    check_fit,
+    crop_stages,
+    crop_view,
+    gates_before,
+    gates_of,
+    job_stages,
+    plan_segments,
+    sights_of,
+)
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
 
@@ -14,6 +25,8 @@ __all__ = [
     "Selection",
     "Sight",
     "check_fit",
+    "crop_stages",
+    "crop_view",
     "frames_in_range",
     "gates_before",
     "gates_of",

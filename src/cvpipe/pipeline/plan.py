@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cvpipe.errors import CvpipeError, InvalidPipeline
 from cvpipe.frames import View
 from cvpipe.pipeline.spec import PipelineSpec, sees_tiles
-from cvpipe.stages import FrameStage, JobStage, Reshaper, SequenceStage, Stage, Tiler, blaming
+from cvpipe.stages import CropStage, FrameStage, JobStage, Reshaper, SequenceStage, Stage, Tiler, blaming
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive stages that run in one actor.
+    """Stages that run in one actor.
 
+    kind: `frames`, a task for each chunk; `sequence`, the same, in order; `picks`, one task, which chooses crops from
+    all records; `crops`, a task for each chunk that has some; `tracks`, one task, which puts to the vote what was found
+    out about crops.
     stages: positions in the pipeline. queue: logical name of the queue its tasks go to.
     """
 
-    kind: Literal["frames", "sequence"]
+    kind: Literal["frames", "sequence", "picks", "crops", "tracks"]
     queue: str
     stages: tuple[int, ...]
 
 
 def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
-    """The segments of a pipeline, in order: one or more of frames, then at most one of sequence.
+    """The segments of a pipeline, in order: one or more of frames, at most one of sequence, three where it has crops.
 
     Stages without a queue of their own are fused with their neighbours: one decode serves them all.
     """
     made = spec.make_stages()
+    on_crops = crop_stages(made)
     groups: list[tuple[str | None, list[int]]] = []
     for number, stage in enumerate(made):
-        if not isinstance(stage, FrameStage):
+        if not isinstance(stage, FrameStage) or number in on_crops:
             continue
         queue = stage.options.queue
         if not groups or groups[-1][0] != queue:
@@ -49,13 +53,32 @@ def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
         queues = {made[number].options.queue for number in ordered} - {None}
         named = str(queues.pop()) if len(queues) == 1 else default_queue([type(made[n]) for n in ordered])
         segments.append(Segment("sequence", named, ordered))
+    if on_crops:
+        named = next((q for n in on_crops if (q := made[n].options.queue)), default_queue([type(made[on_crops[0]])]))
+        choosing = tuple(number for number in on_crops if isinstance(made[number], CropStage))
+        looking = tuple(number for number in on_crops if number not in choosing)
+        segments += [
+            Segment("picks", named, choosing), Segment("crops", named, on_crops), Segment("tracks", named, looking)
+        ]  # fmt: skip
     return tuple(segments)
+
+
+def crop_stages(made: Sequence[Stage[Any]]) -> tuple[int, ...]:
+    """Positions of the stages that choose crops, and of those that look at them."""
+    names = {stage.name for stage in made if isinstance(stage, CropStage)}
+    return tuple(
+        number
+        for number, stage in enumerate(made)
+        if isinstance(stage, CropStage) or (isinstance(stage, FrameStage) and not names.isdisjoint(stage.references()))
+    )
 
 
 def default_queue(kinds: Sequence[type[Stage[Any]]]) -> str:
     """The queue of a segment of these kinds of stages, none of which has a queue of its own."""
     if any(issubclass(kind, SequenceStage) for kind in kinds):
         return "sequence"
+    if any(issubclass(kind, CropStage) for kind in kinds):
+        return "crops"
     return "gpu" if any(kind.device == "gpu" for kind in kinds) else "cpu"
 
 
@@ -110,6 +133,15 @@ def job_stages(spec: PipelineSpec, width: int, height: int) -> list[tuple[JobSta
     """
     pictures = _pictures(spec.make_stages(), width, height)
     return [(stage, whole.views[0]) for stage, whole, _ in pictures if isinstance(stage, JobStage)]
+
+
+def crop_view(spec: PipelineSpec, width: int, height: int) -> View:
+    """What crops are cut from: the displayed source frame at full size, BGR, made whole where `deinterlace` says so."""
+    whole = View.of(width, height)
+    made = spec.make_stages()
+    first = next((number for number, stage in enumerate(made) if isinstance(stage, CropStage)), len(made))
+    seen = [sight.views[0] for _, sight, _ in _pictures(made[:first], width, height)]
+    return replace(whole, deinterlace=seen[-1].deinterlace) if seen else whole
 
 
 def check_fit(spec: PipelineSpec, width: int, height: int) -> None:

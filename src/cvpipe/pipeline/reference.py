@@ -19,7 +19,18 @@ import yaml
 
 from cvpipe.pipeline.plan import default_queue
 from cvpipe.pipeline.spec import PipelineSpec, parse_pipeline
-from cvpipe.stages import FrameStage, JobStage, Reshaper, Selector, SequenceStage, Stage, StageOptions, Tiler, discover
+from cvpipe.stages import (
+    CropStage,
+    FrameStage,
+    JobStage,
+    Reshaper,
+    Selector,
+    SequenceStage,
+    Stage,
+    StageOptions,
+    Tiler,
+    discover,
+)
 
 FILE: Final = Path("docs") / "stages.md"
 _OURS: Final = "cvpipe.stages"  # an installation's own are left out
@@ -90,7 +101,7 @@ def _scope(stage: type[Stage[Any]]) -> str:
 
 
 def _queue(stage: type[Stage[Any]]) -> str:
-    if issubclass(stage, FrameStage | SequenceStage):
+    if issubclass(stage, FrameStage | SequenceStage | CropStage):
         return f"`{default_queue([stage])}`"
     return "`finish`" if issubclass(stage, JobStage) else "-"
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, 
 
 from cvpipe import stages as stage_plugins
 from cvpipe.errors import InvalidPipeline, explain
-from cvpipe.stages import FrameStage, JobStage, Selector, SequenceStage, Stage, StageOptions, Tiler
+from cvpipe.pipeline.cropping import ill_cropped
+from cvpipe.stages import CropStage, FrameStage, JobStage, Selector, SequenceStage, Stage, StageOptions, Tiler
 
 MAX_STAGES = 32
 
@@ -100,6 +101,8 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                     f"{label} begins anew at cuts of {reference!r}, {what}{_choice(reference, finders, 'cuts', seen)}",
                     field=where,
                 )
+        if (wrong := ill_cropped(stage, seen)) is not None:
+            raise InvalidPipeline(f"{label} {wrong}", field=where)
         seen[option.name] = stage
     for number, stage in enumerate(seen.values()):
         later = list(seen.values())[number + 1 :]
@@ -129,7 +132,7 @@ def _check_neighbours(stage: Stage[Any], earlier: Mapping[str, Stage[Any]], *, w
 def _wrong_when(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> str | None:
     """What is wrong with a stage's `when`, as the end of a message."""
     is_about_objects = isinstance(stage, SequenceStage) or bool(stage.references())
-    if not isinstance(stage, FrameStage | SequenceStage | JobStage) or not (
+    if not isinstance(stage, FrameStage | SequenceStage | CropStage | JobStage) or not (
         isinstance(stage, FrameStage) or is_about_objects
     ):
         return "this stage looks at no objects and at no frame by itself; put it on one that does"
@@ -169,7 +172,13 @@ def _choice(word: str, finders: Sequence[str], what: str, earlier: Iterable[str]
 def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
     """Why a stage can't come after these, as the end of a sentence about it."""
     frame_stages = [s for s in earlier if isinstance(s, FrameStage)]
-    if not isinstance(stage, SequenceStage | JobStage) and any(isinstance(s, SequenceStage) for s in earlier):
+    crops = {s.name for s in earlier if isinstance(s, CropStage)}
+    if isinstance(stage, SequenceStage) and crops:
+        return f"looks at the sequence; put it before {min(crops)!r}, which makes crops of all there is"
+    is_last = isinstance(stage, JobStage | CropStage) or not crops.isdisjoint(stage.references())
+    if not is_last and crops:
+        return f"looks at whole frames; put it before {min(crops)!r}, or give it crops to look at (`of: {min(crops)}`)"
+    if not isinstance(stage, SequenceStage) and not is_last and any(isinstance(s, SequenceStage) for s in earlier):
         does = "chooses frames" if isinstance(stage, Selector) else "looks at pixels"
         return f"{does}; put it before the stages that look at the sequence"
     if isinstance(stage, Selector) and frame_stages:

@@ -13,6 +13,7 @@ model and a subclass of one of
   maybe at some frames before it too (`scenes`, `motion_gate`); a `NetworkStage` shows frames or objects to a network
   and has values to say (`classify`, `embed`); a `PictureStage` looks at each picture with OpenCV (`edges`, `lines`);
 - `SequenceStage` looks at records in order, without pixels (`track`);
+- `CropStage`    chooses objects from all records, and cuts them out for the stages that refer to it (`crops`);
 - `JobStage`     makes a file of the whole video (`normalise`).
 """
 
@@ -37,10 +38,13 @@ from cvpipe.conditions import Condition, condition_on_frames, condition_on_objec
 from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
 from cvpipe.events import Event
 from cvpipe.expressions import MAX_LENGTH
-from cvpipe.frames import Frame, Timeline, View
-from cvpipe.network import Network
+from cvpipe.footage import Footage as Footage
+from cvpipe.frames import Frame, Image, Timeline, View
+from cvpipe.picks import Cutting, Pick, Shot
 from cvpipe.results import Found, FrameRecord, Objects
 from cvpipe.shapes import Shape
+from cvpipe.tools import Tools as Tools  # stages take it from here, with the rest of what they are made of
+from cvpipe.votes import Ballot, Verdict, vote_equal
 
 if TYPE_CHECKING:
     from cvpipe.subjects import Subjects
@@ -71,52 +75,6 @@ class StageOptions(BaseModel):
         description='Look only at objects for which this is true: `label in ["car", "truck"] and score > 0.5`; a stage '
         'that looks at whole frames: only at such frames, `"person" in labels`. Default: at all.',
     )
-
-
-class Tools(Protocol):
-    """What stages get handed instead of importing it: opened once per worker process, shared by its threads."""
-
-    @property
-    def cv2(self) -> Any:
-        """OpenCV."""
-        ...
-
-    @property
-    def linear_sum_assignment(self) -> Any:
-        """SciPy's optimal assignment: cost (n, m) -> (rows, columns)."""
-        ...
-
-    def network(self, model: str) -> Network:
-        """The network of the model card `name` or `name@version`, loaded once and shared.
-
-        Raises: NotFound, InvalidModel.
-        """
-        ...
-
-    def card(self, model: str) -> Any:
-        """The model card `name` or `name@version` (`cvpipe.inference.cards.ModelCard`).
-
-        Raises: NotFound, InvalidModel.
-        """
-        ...
-
-    def captioner(self, model: str) -> Any:
-        """The captioning networks of a model card (`cvpipe.inference.captioning.Captioner`), loaded once and shared.
-
-        Raises: NotFound, InvalidModel.
-        """
-        ...
-
-    def used_models(self) -> dict[str, str]:
-        """sha256 of the file of every network loaded so far, by `name@version`."""
-        ...
-
-    def ocr(self, *, detector: str | None = None, recogniser: str | None = None, angle: str | None = None) -> Any:
-        """Reads text (`cvpipe.inference.ocr.TextReader`), with the networks of these model cards or with its own.
-
-        Raises: NotFound, InvalidModel.
-        """
-        ...
 
 
 OptionsT = TypeVar("OptionsT", bound=StageOptions)
@@ -230,6 +188,10 @@ class FrameStage(Stage[OptionsT]):
     """
 
     scope = "frame"
+    tells_masks: ClassVar[bool] = False
+    """Whether what it finds out about an object has masks in it."""
+    sees_crops: ClassVar[bool] = True
+    """Whether it can look at crops, each as if it were a frame with one object."""
     skips: ClassVar[bool] = False
     """Whether it may return `Found.skip`; its value is then a mapping with `skipped: true`, for stages that run
     elsewhere."""
@@ -279,6 +241,13 @@ class FrameStage(Stage[OptionsT]):
         What comes next is the beginning of a chunk, or what follows a frame that was damaged or that an earlier stage
         had skipped.
         """
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict | None:
+        """What the crops of one track say together, where this stage looks at crops; None: they say nothing as one.
+
+        Default: the value that has most of the weight.
+        """
+        return vote_equal(ballots)
 
 
 class PictureStage(FrameStage[OptionsT]):
@@ -416,16 +385,47 @@ class SequenceStage(Stage[OptionsT]):
         return told
 
 
-class Footage(Protocol):
-    """The part of a video that a job looks at, as earlier steps show it, for a stage that makes a file of it."""
+class CropStage(Stage[OptionsT]):
+    """Chooses objects from the records of a whole job, and cuts them out of their frames.
 
-    def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
-        """Write a copy at a constant rate (H.264 in MP4), and beside it which source frame each of its frames shows.
+    The frame stages that refer to it are shown these crops: each is a frame of its own with one object, to which they
+    add what they find out.
+    """
 
-        path: `NAME.mp4`; the mapping is `NAME.map.ndjson`. max_side: longest side in pixels at most.
-        Raises: VideoError.
+    scope = "crop"
+
+    @property
+    def finds_objects(self) -> bool:
+        """Those that it chooses."""
+        return True
+
+    @property
+    def needs_tracks(self) -> bool:
+        """Whether what it refers to must have a `track`."""
+        return False
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether its pictures may lie askew in their frames: masks on them can't be told in pixels of the frame."""
+        return False
+
+    @abstractmethod
+    def consider(self, record: FrameRecord, frame: tuple[int, int]) -> None:
+        """Take the next record, in order; the choice must depend on nothing but all of them.
+
+        frame: width and height of the displayed source frame, in pixels.
         """
-        ...
+
+    @abstractmethod
+    def picks(self) -> list[Pick]:
+        """What is to be cut out, once all records have come."""
+
+    @abstractmethod
+    def cut(self, image: Image, shot: Shot) -> Cutting | None:
+        """The object's picture; None where nothing of it is on the frame.
+
+        image: the displayed source frame, (height, width, 3) BGR, read-only, valid during the call only.
+        """
 
 
 class JobStage(Stage[OptionsT]):

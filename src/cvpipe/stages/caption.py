@@ -16,6 +16,7 @@ from cvpipe.models import family
 from cvpipe.results import Found, FrameRecord, Objects
 from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import STAGE_OF_TASK, Grow, ModelRef, Of, Subjects
+from cvpipe.votes import Ballot, Verdict, vote_texts
 
 _SLACK = 1e-9  # of an interval: 0.3 s is the third tenth of a second, whatever binary fractions say
 
@@ -145,6 +146,10 @@ class Caption(NetworkStage[CaptionOptions]):
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"text", "score"}` of each frame or object."""
         return self._subjects.values(frames, found, self._read)
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict:
+        """The sentence that is most like all others, word by word."""
+        return vote_texts(ballots, by_word=True)
 
     def _read(self, outputs: Sequence[Any], crops: Sequence[Crop]) -> list[dict[str, Any]]:  # noqa: ARG002 - where it is plays no part
         return [{"text": said.text, "score": round(said.score, 4)} for said in outputs]

@@ -14,6 +14,7 @@ from cvpipe.models import Outputs, VectorFamily
 from cvpipe.results import Found, Objects
 from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
+from cvpipe.votes import Ballot, Verdict, vote_labels
 
 
 class ClassifyOptions(StageOptions):
@@ -58,6 +59,10 @@ class Classify(NetworkStage[ClassifyOptions]):
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"top": [{"label", "score"}, ...]}` of each frame or object, the likeliest first."""
         return self._subjects.values(frames, found, self._read)
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict:
+        """The label with most of the scores."""
+        return vote_labels(ballots)
 
     def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[dict[str, Any]]:  # noqa: ARG002 - where it is plays no part
         card = self._subjects.network.card

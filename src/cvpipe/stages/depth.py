@@ -35,6 +35,7 @@ class Depth(NetworkStage[DepthOptions]):
     """Estimate depth: its least, median and greatest value on a frame, and the median in each box of another stage."""
 
     Options = DepthOptions
+    sees_crops = False
     example = """
     - {type: detect, name: cars, model: yolox-nano, classes: [car]}
     - {type: depth, of: cars, model: depth-anything-small}

@@ -12,6 +12,7 @@ from cvpipe.models import Outputs, VectorFamily
 from cvpipe.results import Found, Objects
 from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
+from cvpipe.votes import Ballot, Verdict, vote_vectors
 
 
 class EmbedOptions(StageOptions):
@@ -44,6 +45,10 @@ class Embed(NetworkStage[EmbedOptions]):
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"vector", "size"}` of each frame or object: base64 of little-endian float16, of length 1."""
         return self._subjects.values(frames, found, self._read)
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict:
+        """The mean direction."""
+        return vote_vectors(ballots)
 
     def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[dict[str, Any]]:  # noqa: ARG002 - where it is plays no part
         return [to_value(vector) for vector in self._family.decode(outputs, self._subjects.network.card)]

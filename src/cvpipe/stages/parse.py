@@ -13,6 +13,7 @@ from cvpipe.models import MapFamily, Outputs
 from cvpipe.results import Found, Objects
 from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.subjects import Grow, LabelMaps, ModelRef, Of, Subjects, family_for
+from cvpipe.votes import Ballot, Verdict, vote_parts
 
 
 class ParseOptions(StageOptions):
@@ -40,6 +41,7 @@ class Parse(NetworkStage[ParseOptions]):
     """Tell the parts of people and clothes apart: a mask for each part, of the frame or of each person."""
 
     Options = ParseOptions
+    tells_masks = True
     example = """
     - {type: detect, name: people, model: yolox-nano, classes: [person]}
     - {type: parse, of: people, model: skin-clothes-hair, parts: [hair, clothes]}
@@ -60,6 +62,10 @@ class Parse(NetworkStage[ParseOptions]):
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """The value `{"parts": [{"label", "area", "mask"}, ...]}` of each frame or object, the largest first."""
         return self._subjects.values(frames, found, self._read)
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict:
+        """The parts that most of the crops show."""
+        return vote_parts(ballots)
 
     def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[dict[str, Any]]:
         return [{"parts": rows} for rows in self._maps.read(outputs, crops)]

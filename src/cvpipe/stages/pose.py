@@ -17,6 +17,7 @@ from cvpipe.results import Found, Objects, rounded_points
 from cvpipe.stages import NetworkStage, StageOptions, Tools
 from cvpipe.stages.detect import Detect, DetectOptions
 from cvpipe.subjects import Grow, ModelRef, Of, Subjects, family_for
+from cvpipe.votes import Ballot, Verdict
 
 
 class PoseOptions(StageOptions):
@@ -97,6 +98,10 @@ class Pose(NetworkStage[PoseOptions]):
             Found(objects=replace(objects, keypoints=tuple(points)))
             for objects, points in zip(found, keypoints, strict=True)
         ]
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict | None:  # noqa: ARG002 - a pose is of a moment
+        """Nothing: keypoints are of their moment; each crop keeps its own."""
+        return None
 
     def _read(self, outputs: Sequence[Outputs], crops: Sequence[Crop]) -> list[Floats]:
         """(k, 3) for each crop, in pixels of the displayed source frame."""

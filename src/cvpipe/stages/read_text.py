@@ -15,6 +15,7 @@ from cvpipe.frames import Frame, Image
 from cvpipe.models import family
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.votes import Ballot, Verdict, vote_texts
 
 _MARGIN = 0.05  # of an object's size, on each side: boxes are rarely generous
 _MIN_CROP_SIDE = 192  # the detector misses text that fills a smaller picture
@@ -116,6 +117,10 @@ class ReadText(FrameStage[ReadTextOptions]):
             Found(objects=self._labelled(frame, objects, self.options.of))
             for frame, objects in zip(frames, found, strict=True)
         ]
+
+    def vote(self, ballots: Sequence[Ballot]) -> Verdict:
+        """The text that is most like all others, character by character."""
+        return vote_texts(ballots)
 
     def _cards(self) -> dict[str, str | None]:
         options = self.options

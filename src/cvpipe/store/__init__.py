@@ -17,13 +17,14 @@ from cvpipe.store.media import Media
 from cvpipe.store.messages import Messages
 from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
+from cvpipe.store.tracks import Tracks
 from cvpipe.store.videos import Videos
 from cvpipe.store.workers import Workers, WorkerState
 
 __all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Videos, Media, Messages, Workers, Keys, Cameras):
+class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Workers, Keys, Cameras):
     """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

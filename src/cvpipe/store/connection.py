@@ -27,6 +27,7 @@ _SCRIPTS: Final = (
     "drop",
     "plan",
     "append",
+    "keep_picks",
     "finish_chunk",
     "end_job",
     "cancel",
@@ -167,6 +168,16 @@ def log_key(job_id: str) -> str:
 def chunk_key(job_id: str, segment: int, chunk: int) -> str:
     """Stream: the records that a segment has written of a chunk."""
     return f"{job_key(job_id)}:c:{segment}:{chunk}"
+
+
+def picks_key(job_id: str, segment: int, chunk: int) -> str:
+    """String: what a segment of crops is to make of a chunk (MessagePack)."""
+    return f"{job_key(job_id)}:picks:{segment}:{chunk}"
+
+
+def tracks_key(job_id: str) -> str:
+    """Stream: what a job says of its tracks, in the order in which they begin."""
+    return f"{job_key(job_id)}:tracks"
 
 
 def old_key(key: str) -> str:

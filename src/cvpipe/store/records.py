@@ -45,13 +45,15 @@ class Records(Connection):
         if plan is None:
             return [], over
         segments = json.loads(plan)
-        if segments[-1]["kind"] == "sequence":
+        kinds = [segment["kind"] for segment in segments]
+        if "sequence" in kinds:
             streams = [(frames_key(job_id), False)]
         else:
             chunks_read, done = json.loads(chunks), {key.decode() for key in done_raw}
-            whole = {n for n in range(len(chunks_read)) if f"{len(segments) - 1}:{n}" in done}
+            last = max(n for n, kind in enumerate(kinds) if kind == "frames")
+            whole = {n for n in range(len(chunks_read)) if f"{last}:{n}" in done}
             may_hold = _chunks_between(chunks_read, start=start, stop=stop, after=after)
-            streams = [(chunk_key(job_id, len(segments) - 1, n), n in whole) for n in may_hold]
+            streams = [(chunk_key(job_id, last, n), n in whole) for n in may_hold]
         found: list[tuple[str, FrameRecord]] = []
         for key, complete in streams:
             for entry_id, record in self._between(key, start=start, stop=stop, after=after, page=limit + 1):

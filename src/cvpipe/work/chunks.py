@@ -22,6 +22,7 @@ from cvpipe.results import FrameRecord
 from cvpipe.stages import FrameStage
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.crops import RUN
 from cvpipe.work.planned import Part, PlannedJob
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,10 @@ def work(bench: Bench, task: str) -> None:
         segment = job.segments[part.segment]
         if segment.kind == "frames":
             bench.bell.ring(_run_frames(bench, lease, job, part, segment))
-        else:
+        elif segment.kind == "sequence":
             bench.bell.ring(_run_sequence(bench, lease, job, part))
+        else:
+            bench.bell.ring(RUN[segment.kind](bench, lease, job, part, segment))
 
 
 class _Appender:
@@ -202,6 +205,8 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
     A chunk that was being repaired keeps what was good before.
     """
     job = PlannedJob.load(bench, part.job)
+    if job.segments[part.segment].kind not in ("frames", "sequence"):  # the records are whole: what is missing is less
+        return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error)
     is_frames = job.segments[part.segment].kind == "frames"
     old_records = bench.store.old_records(part.job, job.last_frames_segment, part.chunk) if is_frames else []
     good = {record.frame: record for record in old_records if record.status == "ok"}

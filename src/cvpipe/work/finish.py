@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,8 @@ from cvpipe.engine import Summary, write_artefacts
 from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
-from cvpipe.exports.ndjson import write_ndjson
+from cvpipe.exports.crops import remove_others
+from cvpipe.exports.ndjson import Row, write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
 from cvpipe.gaps import Gap, GapFinder, missing
 from cvpipe.job import Job, JobError, JobState
@@ -32,6 +33,7 @@ from cvpipe.pipeline import part_of
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops
 from cvpipe.work.planned import PlannedJob, all_events, all_records
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ TURN_SECONDS: Final = 60.0
 
 _RECORDS: Final = "frames.ndjson"
 _EVENTS: Final = "events.ndjson"
+_CROPS: Final = ("crops.ndjson", "tracks.ndjson")
 _ANNOTATED: Final = "annotated.mp4"
 _NOTE: Final = "made.json"
 
@@ -117,6 +120,8 @@ class _Finishing:
         if self._planned.spec.tells_events() and _EVENTS not in self._made.names:
             write_ndjson(self._work / _EVENTS, all_events(self._bench.store, self._job_id))
             self._note_made([_EVENTS])
+        if has_crops(self._planned) and _CROPS[-1] not in self._made.names:
+            self._write_crops()
         if self._job.annotate and not self._is_over(_ANNOTATED):
             self._annotate()
         if any(stage.scope == "job" for stage in self._planned.spec.make_stages()):
@@ -180,6 +185,18 @@ class _Finishing:
         )
         self._note_made([_RECORDS])
 
+    def _write_crops(self) -> None:
+        crops = all_crops(self._bench, self._planned, self._job_id)
+        write_ndjson(self._work / _CROPS[0], self._checked(crops))
+        write_ndjson(self._work / _CROPS[1], self._checked(all_tracks(self._bench, self._job_id)))
+        remove_others(crops_folder(self._bench, self._job_id), all_crops(self._bench, self._planned, self._job_id))
+        self._note_made(_CROPS)
+
+    def _checked(self, lines: Iterable[Row]) -> Iterator[Row]:
+        for line in lines:
+            self._lease.check()
+            yield line
+
     def _annotate(self) -> None:
         from cvpipe.exports.annotated import write_annotated
 
@@ -221,7 +238,7 @@ class _Finishing:
         error = job.error or self._why_gaps() or self._why_files()
         failed = job.progress.chunks_failed
         state = JobState.succeeded
-        if failed or made.gaps or made.failed:
+        if failed or made.gaps or made.failed or job.error is not None:  # the latter of crops that were given up
             state = JobState.failed if failed and failed == job.progress.chunks_total else JobState.succeeded_with_gaps
         rings = self._bench.store.end_job(
             self._lease.claim,

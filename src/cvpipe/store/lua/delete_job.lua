@@ -9,7 +9,7 @@ if plan then
   for s = 0, #cjson.decode(plan) - 1 do
     redis.call('DEL', state_key(job, s))
     for c = 0, tonumber(get(key, 'chunks_total')) - 1 do
-      redis.call('DEL', chunk_key(job, s, c), old(chunk_key(job, s, c)))
+      redis.call('DEL', chunk_key(job, s, c), old(chunk_key(job, s, c)), picks_key(job, s, c))
     end
   end
 end
@@ -17,6 +17,7 @@ for _, number in ipairs(redis.call('HKEYS', messages_key(job))) do drop(notify_t
 redis.call('DEL', messages_key(job), bodies_key(job), key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
   leaving_key(job),
   old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), log_key(job), old(log_key(job)),
+  tracks_key(job), old(tracks_key(job)),
   key .. ':deliveries')
 local tenant = tenant_of(job)
 redis.call('ZREM', jobs_key(tenant), job)

@@ -28,6 +28,8 @@ local function receiver_key(origin) return P .. 'receiver:' .. origin end
 local function old(key) return key .. ':old' end -- what a repair goes on from
 local function camera_key(camera) return P .. 'camera:' .. camera end -- `<tenant>/<name>` too
 local function cameras_key(tenant) return P .. 'cameras:' .. tenant end
+local function picks_key(job, segment, chunk) return P .. 'job:' .. job .. ':picks:' .. segment .. ':' .. chunk end
+local function tracks_key(job) return P .. 'job:' .. job .. ':tracks' end
 local function task_key(task) return P .. 'task:' .. task end
 -- In `due` beside tasks: when the sweeper must look at a job by itself. No message is ever sent for it.
 local function clock(job) return 'clock:' .. job end
@@ -64,14 +66,31 @@ local function extend(task, lease)
   redis.call('ZADD', DUE, until_ms, task)
 end
 
--- What there is to know of a job's plan: {segments, chunks, number of the last frames segment, of the sequence or nil}.
+-- What there is to know of a job's plan: {segments, chunks, number of the last frames segment, of the sequence or nil,
+-- of the segment whose chunks make the job's records}.
 local function plan_of(job)
   local raw = get(job_key(job), 'plan')
   if not raw then return nil end
   local segments = cjson.decode(raw)
-  local plan = { segments = segments, chunks = tonumber(get(job_key(job), 'chunks_total')), frames = #segments - 1 }
-  if segments[#segments]['kind'] == 'sequence' then plan.frames, plan.sequence = #segments - 2, #segments - 1 end
+  local plan = { segments = segments, chunks = tonumber(get(job_key(job), 'chunks_total')) }
+  for n, segment in ipairs(segments) do
+    if segment['kind'] == 'frames' then plan.frames = n - 1 end
+    if segment['kind'] == 'sequence' then plan.sequence = n - 1 end
+  end
+  plan.records = plan.sequence or plan.frames
   return plan
+end
+
+-- What segments behind the records have left: what they found out is told by then, or is made anew.
+local function drop_later(job, plan)
+  for s = plan.records + 1, #plan.segments - 1 do
+    redis.call('DEL', state_key(job, s))
+    redis.call('HDEL', job_key(job), 'left:' .. s)
+    for c = 0, plan.chunks - 1 do
+      redis.call('DEL', picks_key(job, s, c), chunk_key(job, s, c))
+      redis.call('HDEL', done_key(job), s .. ':' .. c)
+    end
+  end
 end
 
 -- The records that a sequence was made from are kept as long as a repair may need them.
@@ -88,16 +107,20 @@ local function end_repair(job)
   local key, plan = job_key(job), plan_of(job)
   if not get(key, 'before') then return nil end
   local before = cjson.decode(get(key, 'before'))
+  local last = #plan.segments - 1
   local whole = tonumber(get(key, 'chunks_done')) == plan.chunks
+    and (last == plan.records or get(key, 'left:' .. last) == '0')
   if whole then
-    redis.call('DEL', old(gapped_key(job)), old(done_key(job)), old(frames_key(job)), old(log_key(job)))
+    redis.call('DEL', old(gapped_key(job)), old(done_key(job)), old(frames_key(job)), old(log_key(job)),
+      old(tracks_key(job)))
   else
     for c = 0, plan.chunks - 1 do
       local stream = chunk_key(job, plan.frames, c)
       if redis.call('EXISTS', old(stream)) == 1 then redis.call('RENAME', old(stream), stream) end
       for s = 0, plan.frames - 1 do redis.call('DEL', chunk_key(job, s, c)) end
     end
-    for _, name in ipairs({ done_key(job), frames_key(job) }) do
+    redis.call('DEL', tracks_key(job))
+    for _, name in ipairs({ done_key(job), frames_key(job), tracks_key(job) }) do
       if redis.call('EXISTS', old(name)) == 1 then redis.call('RENAME', old(name), name) end
     end
     if plan.sequence then
@@ -189,6 +212,8 @@ local function transition(job, state, grace)
     for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
     end_repair(job)
     redis.call('DEL', leaving_key(job))
+    local plan = plan_of(job)
+    if plan and state ~= 'failed' then drop_later(job, plan) end
     -- What failed may be tried again.
     if state == 'canceled' or (state ~= 'failed' and redis.call('SCARD', gapped_key(job)) == 0) then drop_inputs(job) end
   end

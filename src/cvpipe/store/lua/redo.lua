@@ -54,6 +54,8 @@ local function redo(job, request, grace)
     if redis.call('EXISTS', log_key(job)) == 1 then redis.call('RENAME', log_key(job), old(log_key(job))) end
     if not again[0] then start(plan.sequence, 0) end
   end
+  drop_later(job, plan) -- crops are chosen from all records: they are made anew
+  if redis.call('EXISTS', tracks_key(job)) == 1 then redis.call('RENAME', tracks_key(job), old(tracks_key(job))) end
   redis.call('HINCRBY', key, 'frames_done', 0 - counted) -- `-0` is no integer to Redis
   redis.call('HSET', key, 'chunks_done', left, 'chunks_failed', 0, 'progress_at', 0)
   redis.call('HSET', key, 'frames_before', get(key, 'frames_done'))

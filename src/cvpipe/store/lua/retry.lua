@@ -22,11 +22,16 @@ end
 local function is_done(s, c) return redis.call('HEXISTS', done, s .. ':' .. c) == 1 end
 if not plan then
   make('ingest:' .. job, 'ingest')
+elseif all_done and plan.records < #plan.segments - 1 and get(key, 'left:' .. (#plan.segments - 1)) ~= '0' then
+  drop_later(job, plan) -- it failed among the crops: they are made anew
+  redis.call('DEL', tracks_key(job))
+  redis.call('HSET', key, 'left:' .. (plan.records + 1), 1)
+  make('chunk:' .. job .. ':' .. (plan.records + 1) .. ':0', plan.segments[plan.records + 2]['queue'])
 elseif all_done then
   make('finish:' .. job, 'finish')
 else
   for c = 0, plan.chunks - 1 do
-    for s = 0, #plan.segments - 1 do
+    for s = 0, plan.records do
       if not is_done(s, c) then
         if s ~= plan.sequence or c == 0 or is_done(s, c - 1) then
           make('chunk:' .. job .. ':' .. s .. ':' .. c, plan.segments[s + 1]['queue'])

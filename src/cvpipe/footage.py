@@ -1,0 +1,18 @@
+"""Footage: the part of a video that a job looks at, handed to stages that make a file of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Footage(Protocol):
+    """The part of a video that a job looks at, as earlier steps show it, for a stage that makes a file of it."""
+
+    def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
+        """Write a copy at a constant rate (H.264 in MP4), and beside it which source frame each of its frames shows.
+
+        path: `NAME.mp4`; the mapping is `NAME.map.ndjson`. max_side: longest side in pixels at most.
+        Raises: VideoError.
+        """
+        ...
