@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
@@ -12,13 +13,10 @@ from cvpipe.settings import Settings
 
 VIDEO = "0" * 64
 PATHS = create_app(Settings(data_dir=Path("/nonexistent"))).openapi()["paths"]
+IN_PATHS = {"video_id": VIDEO, "number": "1", "format": "png", "name": "frames.ndjson", "addition_id": "0" * 32}
+"""What stands in paths where any word will not do."""
 OPERATIONS = [
-    (
-        method,
-        path.format(
-            video_id=VIDEO, job_id="j1", number=1, format="png", name="frames.ndjson", ref="n", addition_id="0" * 32
-        ),
-    )
+    (method, re.sub(r"\{(\w+)\}", lambda found: IN_PATHS.get(found[1], "j1"), path))
     for path, operations in PATHS.items()
     for method in operations
 ]
