@@ -116,6 +116,12 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
             id="memory apart",
         ),
         pytest.param(
+            [{"type": "motion"}, SCENES],
+            "pipeline.stages.1",
+            "stage 2 (scenes) looks back at some earlier frames; put it before 'motion', which remembers all of them",
+            id="memory behind a long one",
+        ),
+        pytest.param(
             [{"type": "decimate", "fps": 5, "fsp": 1}],
             "pipeline.stages.0.fsp",
             "did you mean 'fps'",
@@ -209,6 +215,16 @@ def test_a_mistake_is_told_with_its_place_and_a_way_out(stages: list[Any], field
     assert caught.value.field is not None
     assert caught.value.field.startswith(field)
     assert words in caught.value.message
+
+
+def test_stages_that_remember_all_frames_have_a_segment_of_their_own_that_runs_in_order() -> None:
+    motion = {"type": "motion"}
+    stages = [EDGES, motion, {**motion, "name": "again"}, DETECT, TRACK]
+    segments = plan_segments(parse_pipeline(make_pipeline(*stages)))
+    assert [(s.kind, s.queue, s.stages, s.in_order) for s in segments] == [
+        ("frames", "cpu", (0,), False), ("frames", "cpu", (1, 2), True), ("frames", "gpu", (3,), False),
+        ("sequence", "sequence", (4,), True),
+    ]  # fmt: skip
 
 
 def test_a_mistake_in_a_stage_is_one_line_that_counts_stages_as_people_do() -> None:

@@ -17,6 +17,7 @@ from tests.service.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
+MOTION = {"type": "motion", "learn": 3, "min_area": 100}
 TRACK = {"type": "track"}
 EDGES = {"type": "edges"}
 
@@ -198,3 +199,20 @@ def test_a_gate_behind_a_chunk_that_was_repaired_says_what_it_says_of_one_that_n
     assert records == expected
     assert records[-len(behind) :] == behind
     assert 0 < mended.summary["motion_gate"]["skipped"] < 50
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_remembers_all_frames_is_after_a_repair_as_if_nothing_had_ever_failed(
+    deployment: Deployment, tmp_path: Path, assets: Path
+) -> None:
+    with deployment.client() as client:
+        job = client.wait(submit(client, tmp_path, assets, MOTION, TRACK), timeout_seconds=60)
+        assert failed_frames(client, job) == list(range(25, 30)), deployment.logs()
+        (tmp_path / "mended").touch()
+        client.repair(job)
+        mended = client.wait(job, timeout_seconds=60)
+        clean = client.wait(submit(client, tmp_path, assets, MOTION, TRACK), timeout_seconds=60)
+        records, expected = ([record.to_json() for record in client.frames(j)] for j in (mended, clean))
+    assert (mended.state, clean.state) == ("succeeded", "succeeded"), deployment.logs()
+    assert records == expected
+    assert sum("moving" in line for line in records) == 50

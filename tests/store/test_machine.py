@@ -28,7 +28,15 @@ from cvpipe.errors import Conflict, LeaseLost, NotFound
 from cvpipe.job import ENDS, FINAL, TRANSITIONS, JobError, JobState
 from cvpipe.results import FrameRecord
 from cvpipe.store import Claim, Ring, Store
-from tests.store.test_store import FRAMES_ONLY, TWO_OF_FRAMES, WITH_SEQUENCE, make_doc, make_record
+from tests.store.test_store import (
+    BEHIND_FRAMES,
+    FRAMES_ONLY,
+    IN_ORDER,
+    TWO_OF_FRAMES,
+    WITH_SEQUENCE,
+    make_doc,
+    make_record,
+)
 
 CHUNK_FRAMES: Final = 4
 REASON: Final = JobError(code="internal", message="x")
@@ -98,6 +106,9 @@ class ModelJob:
         """Number of the last segment that looks at frames."""
         return self.last if self.sequence is None else self.last - 1
 
+    def is_in_order(self, segment: int) -> bool:
+        return segment == self.sequence or self.segments[segment].get("in_order", False)
+
     @property
     def is_whole(self) -> bool:
         return self.planned and all((self.last, chunk) in self.done for chunk in range(self.chunks))
@@ -117,7 +128,7 @@ class ModelJob:
             segment = next((s for s in range(self.last + 1) if (s, chunk) not in self.done), None)
             if segment is None:
                 continue
-            if segment == self.sequence and chunk > 0 and (segment, chunk - 1) not in self.done:
+            if self.is_in_order(segment) and chunk > 0 and (segment, chunk - 1) not in self.done:
                 continue
             found.add(f"chunk:{self.id}:{segment}:{chunk}")
         return found
@@ -149,6 +160,8 @@ class ModelJob:
     def redo(self) -> None:
         self.before = (self.state, dict(self.done), set(self.gapped))
         again = self.gapped | {c for c in range(self.chunks) if (self.frames, c) not in self.done}
+        if any(self.is_in_order(segment) for segment in range(self.frames + 1)):
+            again = set(range(self.chunks))
         self.done = {
             (s, c): mark
             for (s, c), mark in self.done.items()
@@ -182,7 +195,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(
         target=messages,
-        segments=st.sampled_from([FRAMES_ONLY, WITH_SEQUENCE, TWO_OF_FRAMES]),
+        segments=st.sampled_from([FRAMES_ONLY, WITH_SEQUENCE, TWO_OF_FRAMES, IN_ORDER, BEHIND_FRAMES]),
         chunks=st.integers(1, 3),
         damaged=st.frozensets(st.integers(0, 11), max_size=2),
         twice=st.booleans(),
@@ -413,20 +426,19 @@ class Protocol(RuleBasedStateMachine):
             if any(record.status != "ok" for record in part):
                 job.gapped.add(chunk)
         if not worker.records:
-            state = {"last": chunk} if segment == job.sequence else None
+            state = {"last": chunk} if job.is_in_order(segment) else None
             self.store.finish_chunk(worker.claim, job.id, segment, chunk, state=state)
             self.finish_chunk(worker, segment, chunk, "ok")
 
     def records(self, job: ModelJob, segment: int, chunk: int) -> list[FrameRecord]:
         """What is left to be written of a chunk, as `cvpipe.work` finds it."""
+        if job.is_in_order(segment) and chunk == 0:
+            assert self.store.sequence_state(job.id, segment) is None
+        elif job.is_in_order(segment) and job.done[segment, chunk - 1] == "ok":
+            assert self.store.sequence_state(job.id, segment) == {"last": chunk - 1}
         if segment == job.sequence:
             found = self.store.chunk_records(job.id, segment - 1, chunk)
             assert [record.frame for record in found] == self.numbers(chunk)
-            before = (segment, chunk - 1) in job.done and job.done[segment, chunk - 1] == "ok"
-            if chunk == 0:
-                assert self.store.sequence_state(job.id, segment) is None
-            elif before:
-                assert self.store.sequence_state(job.id, segment) == {"last": chunk - 1}
             return found
         kept = {r.frame: r for r in self.store.old_records(job.id, job.frames, chunk) if r.status == "ok"}
         last = self.store.last_frame(job.id, segment, chunk)

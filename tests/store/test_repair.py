@@ -14,6 +14,7 @@ from cvpipe.job import JobError, JobState
 from cvpipe.store import Store
 from tests.store.test_store import (
     FRAMES_ONLY,
+    IN_ORDER,
     TWO_OF_FRAMES,
     WITH_SEQUENCE,
     claim,
@@ -61,7 +62,7 @@ def with_gaps(store: Store, segments: list[dict[str, Any]] = FRAMES_ONLY, **doc:
     if segments is WITH_SEQUENCE:
         for chunk in range(3):
             run_damaged(store, job, 1, chunk, 13, stream=False)
-    if segments is TWO_OF_FRAMES:
+    elif len(segments) == 2:
         for chunk in range(3):
             run_damaged(store, job, 1, chunk, 13)
     end(store, job)
@@ -148,6 +149,32 @@ def test_a_chunk_of_two_frames_segments_goes_through_both_again(store: Store) ->
     assert len(store.old_records(job, 1, 1)) == 10
     assert run_damaged(store, job, 1, 1) == [f"finish:{job}"]
     assert store.old_records(job, 1, 1) == []
+
+
+@pytest.mark.parametrize("segments", [IN_ORDER, [*FRAMES_ONLY, *IN_ORDER]], ids=["first", "second"])
+def test_frames_in_order_are_repaired_over_all_chunks_from_a_fresh_state(
+    store: Store, segments: list[dict[str, Any]]
+) -> None:
+    job = with_gaps(store, segments)
+    last = len(segments) - 1
+    rings = store.repair(job)
+    first = [f"chunk:{job}:0:0"] if last == 0 else [f"chunk:{job}:0:{c}" for c in range(3)]
+    assert sorted(ring.task for ring in rings) == first
+    assert store.sequence_state(job, last) is None
+    assert [len(store.old_records(job, last, chunk)) for chunk in range(3)] == [10, 10, 10]
+    assert store.job(job).progress.frames_done == 0
+    before = store.job(job)
+    store.cancel(job)
+    assert [record.frame for _, record in store.frames(job)[0]] == list(range(30))
+    assert (store.job(job).state, before.state) == (JobState.succeeded_with_gaps, JobState.queued)
+    store.repair(job)
+    for chunk in range(3):
+        for segment in range(last + 1):
+            told = run_damaged(store, job, segment, chunk)
+    assert told == [f"finish:{job}"]
+    end(store, job, JobState.succeeded)
+    assert statuses(store, job) == []
+    assert store.client.keys("cvpipe:*:old") == []
 
 
 def test_chunks_that_were_given_up_make_a_failed_job_repairable(store: Store) -> None:

@@ -13,6 +13,8 @@ from cvpipe.store import Claim, Store
 
 FRAMES_ONLY = [{"kind": "frames", "queue": "cpu", "stages": [0]}]
 WITH_SEQUENCE = [*FRAMES_ONLY, {"kind": "sequence", "queue": "sequence", "stages": [1]}]
+IN_ORDER = [{"kind": "frames", "queue": "cpu", "stages": [0], "in_order": True}]
+BEHIND_FRAMES = [*FRAMES_ONLY, {**IN_ORDER[0], "stages": [1]}, {"kind": "frames", "queue": "gpu", "stages": [2]}]
 TWO_OF_FRAMES = [*FRAMES_ONLY, {"kind": "frames", "queue": "gpu-b", "stages": [1]}]
 
 
@@ -173,6 +175,29 @@ def test_the_sequence_runs_in_chunk_order_and_joins_the_streams(store: Store) ->
     assert len(store.chunk_records(job, 0, 0)) == 10  # a repair would need them
     store.end_job(claim(store, f"finish:{job}"), job, JobState.succeeded, error=None, exports=[])
     assert store.chunk_records(job, 0, 0) == []
+
+
+def test_frames_in_order_start_with_the_first_chunk_and_go_on_one_by_one(store: Store) -> None:
+    job = planned(store, IN_ORDER, chunks=3)
+    assert store.claim(f"chunk:{job}:0:1", lease_seconds=30) == "gone"
+    assert run_chunk(store, job, 0, 0) == [f"chunk:{job}:0:1"]
+    assert run_chunk(store, job, 0, 1) == [f"chunk:{job}:0:2"]
+    assert run_chunk(store, job, 0, 2) == [f"finish:{job}"]
+
+
+def test_frames_in_order_wait_for_the_segment_before_and_let_the_one_behind_go_on(store: Store) -> None:
+    job = planned(store, BEHIND_FRAMES, chunks=3)
+    assert run_chunk(store, job, 0, 2) == []
+    assert run_chunk(store, job, 0, 0) == [f"chunk:{job}:1:0"]
+    held = claim(store, f"chunk:{job}:1:0")
+    rings = store.finish_chunk(held, job, 1, 0, state={"file": "0"})
+    assert [ring.task for ring in rings] == [f"chunk:{job}:2:0"]
+    assert store.sequence_state(job, 1) == {"file": "0"}
+    assert run_chunk(store, job, 0, 1) == [f"chunk:{job}:1:1"]
+    error = JobError(code="x", message="given up")
+    rings = store.finish_chunk(claim(store, f"chunk:{job}:1:1"), job, 1, 1, failed=error)
+    assert sorted(ring.task for ring in rings) == [f"chunk:{job}:1:2", f"chunk:{job}:2:1"]
+    assert store.sequence_state(job, 1) == {"file": "0"}  # the next goes on from the last state that there is
 
 
 def test_a_second_segment_of_frames_starts_chunk_by_chunk(store: Store) -> None:

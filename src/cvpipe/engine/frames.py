@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from cvpipe.stages import FrameStage, Tools, blaming, is_true
 
 if TYPE_CHECKING:
     from cvpipe.video import Decoded, Decoders, VideoIndex
+
+
+States = Mapping[str, Mapping[str, npt.NDArray[Any]]]
+"""Arrays by stage and name."""
 
 
 class FramesRunner:
@@ -41,14 +45,21 @@ class FramesRunner:
         numbers: npt.NDArray[np.int64],
         *,
         upstream: Mapping[int, FrameRecord] | None = None,
+        states: States | None = None,
     ) -> Iterator[FrameRecord]:
         """The records of the frames `numbers`, in order.
 
         selection: all frames that the job looks at. numbers: consecutive ones of them, a chunk or the rest of one.
-        upstream: records of an earlier segment by frame number, to be added to.
+        upstream: records of an earlier segment by frame number, to be added to. states: what stages that remember all
+        frames know of those before, as `states` told; default: there are none before.
         Raises: VideoError, DecoderUnavailable, StageFailed.
         """
         known = upstream or {}
+        for stage in self._remembering:
+            with blaming(stage):
+                stage.begin()
+                if states is not None:
+                    stage.restore(states[stage.name])
         if not self._numbers or not len(numbers):
             yield from (known.get(n) or selection.record(n) for n in numbers.tolist())
             return
@@ -72,6 +83,15 @@ class FramesRunner:
                     for item in batch:
                         item.release()
                 yield from (look.record for look in looks if look.position >= 0)
+
+    def states(self) -> States:
+        """What stages that remember all frames know after the last one, by stage name; once `run` is through."""
+        return {stage.name: stage.state() for stage in self._remembering}
+
+    @property
+    def _remembering(self) -> list[FrameStage[Any]]:
+        stages = [self._made[number] for number in self._numbers]
+        return [stage for stage in stages if isinstance(stage, FrameStage) and stage.remembers_all]
 
     def _posts(self, index: VideoIndex) -> list[Post]:
         facts = index.facts

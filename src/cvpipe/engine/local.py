@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
 from cvpipe.engine.closely import Closely
 from cvpipe.engine.digest import sha256_of
 from cvpipe.engine.drawings import shapes_of
-from cvpipe.engine.frames import FramesRunner, open_runners
+from cvpipe.engine.frames import FramesRunner, States, open_runners
 from cvpipe.engine.sequence import SequenceRunner
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.engine.summary import Summary
@@ -150,8 +151,35 @@ def _artefacts(pipeline: PipelineSpec) -> list[str]:
 
 
 @dataclass
+class _Turns:
+    """A frames segment whose chunks run in order, whichever threads they are on: one runner, and its state."""
+
+    runner: FramesRunner
+    stop: threading.Event
+    _next: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _states: States | None = None
+
+    def run(self, chunk: int, work: Callable[[FramesRunner, States | None], list[FrameRecord]]) -> list[FrameRecord]:
+        """Wait for a chunk's turn, then work on it. Nothing where the run is being stopped."""
+        with self._changed:
+            while self._next != chunk:
+                if self.stop.is_set():
+                    return []
+                self._changed.wait(0.1)
+        records = work(self.runner, self._states)
+        with self._changed:
+            self._states, self._next = self.runner.states(), chunk + 1
+            self._changed.notify_all()
+        return records
+
+
+@dataclass
 class _LocalRun:
-    """A pipeline on a video in this process: frames segments chunk-parallel, then the sequence segment in order."""
+    """A pipeline on a video in this process: frames segments chunk-parallel, then the sequence segment in order.
+
+    Frames segments in order are passed by one chunk after another, while others are at what comes before and behind.
+    """
 
     spec: PipelineSpec
     tools: Tools
@@ -166,10 +194,15 @@ class _LocalRun:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _mine: threading.local = field(default_factory=threading.local)
+    _turns: list[_Turns | None] = field(default_factory=list)
 
     def records(self, chunks: Sequence[Chunk], threads: int) -> Iterator[FrameRecord]:
         """All records in order. Memory: records of at most 2 x threads + 1 chunks; pixels stay in the rings."""
         segments = plan_segments(self.spec)
+        self._turns = [
+            _Turns(runner, self._stop) if segment.in_order else None
+            for segment, runner in zip(segments, self.spare[0], strict=False)  # a sequence has no frames runner
+        ]
         ordered = [SequenceRunner(self.spec, s, self.tools, size=self.size) for s in segments if s.kind == "sequence"]
         pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="chunk")
         pending: deque[Future[list[FrameRecord]]] = deque()
@@ -204,20 +237,33 @@ class _LocalRun:
 
     def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
         with working_for(Share(_ME)):
-            return self._records_of(frames_of(chunk, self.selection.numbers))
+            inside = frames_of(chunk, self.selection.numbers)
+            records: list[FrameRecord] = []
+            runners = self._runners()
+            for number, runner in enumerate(runners):
+                known = {record.frame: record for record in records} if number else None
+                work = partial(self._run_segment, inside, known, is_last=number + 1 == len(runners))
+                turns = self._turns[number]
+                records = work(runner, None) if turns is None else turns.run(chunk.number, work)
+            return records
 
-    def _records_of(self, inside: npt.NDArray[np.int64]) -> list[FrameRecord]:
+    def _run_segment(
+        self,
+        inside: npt.NDArray[np.int64],
+        known: dict[int, FrameRecord] | None,
+        runner: FramesRunner,
+        states: States | None,
+        *,
+        is_last: bool,
+    ) -> list[FrameRecord]:
         records: list[FrameRecord] = []
-        upstream: dict[int, FrameRecord] | None = None
-        for runner in (runners := self._runners()):
-            records = []
-            for record in runner.run(self.decoders, self.video, self.index, self.selection, inside, upstream=upstream):
-                if self._stop.is_set():
-                    return records
-                records.append(record)
-                if runner is runners[-1]:
-                    self._count()
-            upstream = {record.frame: record for record in records}
+        found = runner.run(self.decoders, self.video, self.index, self.selection, inside, upstream=known, states=states)
+        for record in found:
+            if self._stop.is_set():
+                return records
+            records.append(record)
+            if is_last:
+                self._count()
         return records
 
     def _runners(self) -> list[FramesRunner]:

@@ -2,7 +2,8 @@
 
 The result of a frame must not depend on where chunks begin. A stage that looks back over `memory` frames is therefore
 shown as many before the chunk, and begins anew after every frame that it is not shown (a damaged one, one that an
-earlier stage had skipped): what it knows is then always of consecutive frames, wherever it began.
+earlier stage had skipped): what it knows is then always of consecutive frames, wherever it began. A stage that
+remembers all frames is shown the chunks in order, and goes on behind such frames as if they were not there.
 """
 
 from __future__ import annotations

@@ -16,43 +16,46 @@ from cvpipe.stages import CropStage, FrameStage, JobStage, Reshaper, SequenceSta
 class Segment:
     """Stages that run in one actor.
 
-    kind: `frames`, a task for each chunk; `sequence`, the same, in order; `picks`, one task, which chooses crops from
+    kind: `frames`, a task for each chunk; `sequence`, the same; `picks`, one task, which chooses crops from
     all records; `crops`, a task for each chunk that has some; `tracks`, one task, which puts to the vote what was found
     out about crops.
-    stages: positions in the pipeline. queue: logical name of the queue its tasks go to.
+    stages: positions in the pipeline. queue: logical name of the queue its tasks go to. in_order: its chunks run one
+    after another, and each is handed the state after the last.
     """
 
     kind: Literal["frames", "sequence", "picks", "crops", "tracks"]
     queue: str
     stages: tuple[int, ...]
+    in_order: bool = False
 
 
 def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
     """The segments of a pipeline, in order: one or more of frames, at most one of sequence, three where it has crops.
 
-    Stages without a queue of their own are fused with their neighbours: one decode serves them all.
+    Stages without a queue of their own are fused with their neighbours: one decode serves them all. Those that remember
+    all frames are kept apart, so that the chunks of the others need not wait for one another.
     """
     made = spec.make_stages()
     on_crops = crop_stages(made)
-    groups: list[tuple[str | None, list[int]]] = []
+    groups: list[tuple[tuple[str | None, bool], list[int]]] = []
     for number, stage in enumerate(made):
         if not isinstance(stage, FrameStage) or number in on_crops:
             continue
-        queue = stage.options.queue
-        if not groups or groups[-1][0] != queue:
-            groups.append((queue, []))
+        kind = (stage.options.queue, stage.remembers_all)
+        if not groups or groups[-1][0] != kind:
+            groups.append((kind, []))
         groups[-1][1].append(number)
     if not groups:
-        groups.append((None, []))
+        groups.append(((None, False), []))
     segments = [
-        Segment("frames", queue or default_queue([type(made[n]) for n in numbers]), tuple(numbers))
-        for queue, numbers in groups
+        Segment("frames", queue or default_queue([type(made[n]) for n in numbers]), tuple(numbers), in_order)
+        for (queue, in_order), numbers in groups
     ]
     ordered = tuple(number for number, stage in enumerate(made) if isinstance(stage, SequenceStage))
     if ordered:
         queues = {made[number].options.queue for number in ordered} - {None}
         named = str(queues.pop()) if len(queues) == 1 else default_queue([type(made[n]) for n in ordered])
-        segments.append(Segment("sequence", named, ordered))
+        segments.append(Segment("sequence", named, ordered, in_order=True))
     if on_crops:
         named = next((q for n in on_crops if (q := made[n].options.queue)), default_queue([type(made[on_crops[0]])]))
         choosing = tuple(number for number in on_crops if isinstance(made[number], CropStage))

@@ -12,7 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, TypeAdapter, 
 from cvpipe import stages as stage_plugins
 from cvpipe.errors import InvalidPipeline, explain
 from cvpipe.pipeline.cropping import ill_cropped
-from cvpipe.stages import CropStage, FrameStage, JobStage, Selector, SequenceStage, Stage, StageOptions, Tiler
+from cvpipe.stages import (
+    CropStage,
+    FrameStage,
+    JobStage,
+    Selector,
+    SequenceStage,
+    Stage,
+    StageOptions,
+    Tiler,
+    looks_back,
+)
 
 MAX_STAGES = 32
 
@@ -188,6 +198,9 @@ def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
         if other is not None:
             return f"cuts the picture into tiles, which {other!r} has done already; leave one of them out"
     if isinstance(stage, FrameStage) and stage.memory:
+        slow = next((s.name for s in frame_stages if s.remembers_all), None)
+        if slow is not None:
+            return f"looks back at some earlier frames; put it before {slow!r}, which remembers all of them"
         other = next((s.name for s in frame_stages if s.options.queue != stage.options.queue), None)
         if other is not None:
             return (
@@ -210,7 +223,7 @@ def sees_tiles(stage: Stage[Any]) -> bool:
 
     Those that look back at earlier frames, or at what other stages found, get the whole frame.
     """
-    return isinstance(stage, FrameStage) and not stage.memory and not stage.references()
+    return isinstance(stage, FrameStage) and not looks_back(stage) and not stage.references()
 
 
 def hint(word: str, known: Iterable[str]) -> str:

@@ -10,8 +10,9 @@ model and a subclass of one of
 - `Reshaper`     changes the picture that later stages see (`resize`, `channels`, `crop`);
 - `Tiler`        lets later stages see a frame in several pictures, and merges what they find (`tiles`);
 - `FrameStage`   looks at pixels, and at what earlier stages found on the same frame (`edges`, `detect`, `read_text`),
-  maybe at some frames before it too (`scenes`, `motion_gate`); a `NetworkStage` shows frames or objects to a network
-  and has values to say (`classify`, `embed`); a `PictureStage` looks at each picture with OpenCV (`edges`, `lines`);
+  maybe at some frames before it too (`scenes`, `motion_gate`), or at all of them (`motion`); a `NetworkStage` shows
+  frames or objects to a network and has values to say (`classify`, `embed`); a `PictureStage` looks at each picture
+  with OpenCV (`edges`, `lines`);
 - `SequenceStage` looks at records in order, without pixels (`track`);
 - `CropStage`    chooses objects from all records, and cuts them out for the stages that refer to it (`crops`);
 - `JobStage`     makes a file of the whole video (`normalise`).
@@ -184,7 +185,8 @@ class FrameStage(Stage[OptionsT]):
     """Looks at the pixels of a frame, and at what earlier stages found on it (crops).
 
     A stage that looks at pixels over time says with `memory` how many frames back it needs: it is told to `begin` at
-    each chunk and gets so many of the frames before the chunk first.
+    each chunk and gets so many of the frames before the chunk first. One whose results depend on all frames before
+    (`remembers_all`) gets them in order: chunks wait for one another, and each is told the `state` after the last.
     """
 
     scope = "frame"
@@ -197,6 +199,8 @@ class FrameStage(Stage[OptionsT]):
     elsewhere."""
     tallies: ClassVar[tuple[str, ...]] = ()
     """True-or-false entries of its values that the finished job reports: on how many frames, and as a share."""
+    remembers_all: ClassVar[bool] = False
+    """Whether the result for a frame depends on all frames that it was shown before (design: `memory: all`)."""
 
     @property
     def finds_objects(self) -> bool:
@@ -236,10 +240,10 @@ class FrameStage(Stage[OptionsT]):
         return True
 
     def begin(self) -> None:
-        """Forget all frames seen. For stages with a `memory`.
+        """Forget all frames seen. For stages with a `memory`, and those that remember all.
 
         What comes next is the beginning of a chunk, or what follows a frame that was damaged or that an earlier stage
-        had skipped.
+        had skipped; for one that remembers all, the first frame of the job.
         """
 
     def vote(self, ballots: Sequence[Ballot]) -> Verdict | None:
@@ -248,6 +252,13 @@ class FrameStage(Stage[OptionsT]):
         Default: the value that has most of the weight.
         """
         return vote_equal(ballots)
+
+    def state(self) -> Mapping[str, npt.NDArray[Any]]:
+        """What `restore` needs to go on behind the last frame: arrays of plain types. For stages that remember all."""
+        return {}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a state that `state` returned, maybe in another process."""
 
 
 class PictureStage(FrameStage[OptionsT]):
@@ -463,6 +474,11 @@ def refuse_idle(options: StageOptions, choice: str, options_of: Mapping[str, Seq
     for name in {name for names in options_of.values() for name in names} - {*options_of[chosen]}:
         if name in options.model_fields_set and getattr(options, name) != type(options).model_fields[name].default:
             raise ValueError(f"`{name}` does nothing with `{choice}: {chosen}`")
+
+
+def looks_back(stage: Stage[Any]) -> bool:
+    """Whether what a stage says of a frame depends on the pixels of frames before it."""
+    return isinstance(stage, FrameStage) and (stage.remembers_all or stage.memory > 0)
 
 
 def is_true(record: FrameRecord, stage: str, entry: str) -> bool:

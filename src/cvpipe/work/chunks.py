@@ -19,10 +19,11 @@ from cvpipe.job import JobError
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
 from cvpipe.results import FrameRecord
-from cvpipe.stages import FrameStage
+from cvpipe.stages import looks_back
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import RUN
+from cvpipe.work.memories import Memories, forget_if_canceled
 from cvpipe.work.planned import Part, PlannedJob
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,20 @@ def work(bench: Bench, task: str) -> None:
 
     with leased(bench, task, on_given_up=give_up) as lease:
         if lease is None:
+            forget_if_canceled(bench, part.job)
             return
         job = PlannedJob.load(bench, part.job)
         segment = job.segments[part.segment]
-        if segment.kind == "frames":
-            bench.bell.ring(_run_frames(bench, lease, job, part, segment))
-        elif segment.kind == "sequence":
-            bench.bell.ring(_run_sequence(bench, lease, job, part))
-        else:
-            bench.bell.ring(RUN[segment.kind](bench, lease, job, part, segment))
+        try:
+            if segment.kind == "frames":
+                bench.bell.ring(_run_frames(bench, lease, job, part, segment))
+            elif segment.kind == "sequence":
+                bench.bell.ring(_run_sequence(bench, lease, job, part))
+            else:
+                bench.bell.ring(RUN[segment.kind](bench, lease, job, part, segment))
+        except LeaseLost:
+            forget_if_canceled(bench, part.job)
+            raise
 
 
 class _Appender:
@@ -128,18 +134,27 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
     if not job.is_counted(part.segment) and kept:
         numbers = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
         kept = {}
-    last = bench.store.last_frame(part.job, part.segment, part.chunk)
-    numbers = numbers[numbers > last]  # after a crash: go on behind what is written
+    if not segment.in_order:  # else what follows depends on all of the chunk; what is written is not written twice
+        last = bench.store.last_frame(part.job, part.segment, part.chunk)
+        numbers = numbers[numbers > last]  # after a crash: go on behind what is written
     upstream = None
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
     again = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
     counted = job.is_counted(part.segment)
+    memories = Memories(bench, part) if segment.in_order else None
+    states = None if memories is None else memories.load()
     with bench.working_for(part.job, priority=job.doc["priority"], lease=lease):
         runner = bench.runner(job.spec, segment)
         with bench.holding(job.spec, segment):
             found = runner.run(
-                bench.decoders, job.file(bench, lease), job.index, job.selection, again, upstream=upstream
+                bench.decoders,
+                job.file(bench, lease),
+                job.index,
+                job.selection,
+                again,
+                upstream=upstream,
+                states=states,
             )
             with _Appender(
                 bench,
@@ -151,7 +166,11 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
             ) as appender:
                 for number in numbers.tolist():
                     appender.add(kept[number] if number in kept else next(found))
-    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+                next(found, None)  # it is through
+    if memories is None:
+        return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+    with memories.saving(runner.states(), lease.claim.token) as state:
+        return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=state)
 
 
 def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
@@ -160,7 +179,7 @@ def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
     Where a stage looks back over frames, the records next to a gap were made without it: then all are made anew.
     """
     old = bench.store.old_records(part.job, job.last_frames_segment, part.chunk)
-    if not old or any(isinstance(stage, FrameStage) and stage.memory for stage in job.spec.make_stages()):
+    if not old or any(map(looks_back, job.spec.make_stages())):
         return {}
     return {record.frame: record for record in old if record.status == "ok"}
 

@@ -34,6 +34,7 @@ from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops
+from cvpipe.work.memories import forget
 from cvpipe.work.planned import PlannedJob, all_events, all_records
 
 log = logging.getLogger(__name__)
@@ -309,6 +310,7 @@ def _give_up_file(bench: Bench, job_id: str, error: JobError) -> bool:
 
 
 def _remove_workspace(bench: Bench, job_id: str) -> None:
+    forget(bench, job_id)
     shutil.rmtree(_workspace(bench, job_id), ignore_errors=True)
 
 

@@ -40,7 +40,10 @@ def ingest(bench: Bench, task: str) -> None:
         if not len(numbers):
             raise nothing_left(index, time_range_of(doc))
         chunks = plan_chunks(index, numbers, doc["chunk_seconds"])
-        segments = [{"kind": s.kind, "queue": s.queue, "stages": list(s.stages)} for s in plan_segments(spec)]
+        segments = [
+            {"kind": s.kind, "queue": s.queue, "stages": list(s.stages), "in_order": s.in_order}
+            for s in plan_segments(spec)
+        ]
         rings = bench.store.plan(
             lease.claim,
             name,

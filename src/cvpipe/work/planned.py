@@ -68,7 +68,7 @@ class PlannedJob:
             doc=doc,
             spec=spec,
             time_range=time_range,
-            segments=[Segment(s["kind"], s["queue"], tuple(s["stages"])) for s in segments],
+            segments=[Segment(s["kind"], s["queue"], tuple(s["stages"]), s.get("in_order", False)) for s in segments],
             chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(chunks)],
             video=video,
             index=index,

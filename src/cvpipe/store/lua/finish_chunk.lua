@@ -1,4 +1,4 @@
--- ARGV: job, segment, chunk, token, status (ok/failed), state (of sequences and picks), error (json), grace ms
+-- ARGV: job, segment, chunk, token, status (ok/failed), state (of segments in order and picks), error (json), grace ms
 -- Marks the chunk done and makes known what it was the last condition of. Completion is counted here and nowhere else.
 local job, segment, chunk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local task = 'chunk:' .. job .. ':' .. segment .. ':' .. chunk
@@ -57,10 +57,10 @@ if segment > made.records then
   return rings(tasks)
 end
 local following = segment < made.records and plan[segment + 2]
-if following and (following['kind'] == 'frames' or chunk == 0 or is_done(segment + 1, chunk - 1)) then
+if following and (not in_order(following) or chunk == 0 or is_done(segment + 1, chunk - 1)) then
   start(segment + 1, chunk)
 end
-if plan[segment + 1]['kind'] == 'sequence' and chunk + 1 < total and is_done(segment - 1, chunk + 1) then
+if in_order(plan[segment + 1]) and chunk + 1 < total and (segment == 0 or is_done(segment - 1, chunk + 1)) then
   start(segment, chunk + 1)
 end
 if not following then

@@ -7,7 +7,7 @@ redis.call('HSET', job_key(job), 'plan', ARGV[4], 'chunks', ARGV[5], 'chunks_tot
   'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8], 'wall_clock', ARGV[9])
 drop(task)
 local plan, priority, tasks = cjson.decode(ARGV[4]), get(job_key(job), 'priority'), {}
-for chunk = 0, #chunks - 1 do
+for chunk = 0, in_order(plan[1]) and 0 or #chunks - 1 do
   local name = 'chunk:' .. job .. ':0:' .. chunk
   put(name, job, plan[1]['queue'], priority, grace)
   table.insert(tasks, name)

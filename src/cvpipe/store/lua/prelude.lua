@@ -93,6 +93,9 @@ local function drop_later(job, plan)
   end
 end
 
+-- Whether chunks of a segment run one after another, each with the state after the last.
+local function in_order(segment) return segment['kind'] == 'sequence' or segment['in_order'] == true end
+
 -- The records that a sequence was made from are kept as long as a repair may need them.
 local function drop_inputs(job)
   local plan = plan_of(job)

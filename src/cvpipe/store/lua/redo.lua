@@ -1,7 +1,7 @@
 -- Put before `repair` and `retry`.
 -- Runs the frames that have no results again. Each chunk that holds such frames, or was never finished, puts its records
 -- aside and gets its first task anew: the task takes the good ones back, and computes the rest. A sequence runs anew over
--- all records. What was put aside is dropped chunk by chunk, and all that is left of it at the end; `end_repair` puts it
+-- all records, and where a segment of frames is in order all chunks do: each follows from the ones before. What was put aside is dropped chunk by chunk, and all that is left of it at the end; `end_repair` puts it
 -- back where not all chunks were done. Returns rings; the job has a plan, and is `succeeded_with_gaps` or `failed`.
 local function redo(job, request, grace)
   local key, done, plan = job_key(job), done_key(job), plan_of(job)
@@ -9,6 +9,13 @@ local function redo(job, request, grace)
   for _, c in ipairs(redis.call('SMEMBERS', gapped_key(job))) do again[tonumber(c)] = true end
   for c = 0, plan.chunks - 1 do
     if redis.call('HEXISTS', done, plan.frames .. ':' .. c) == 0 then again[c] = true end
+  end
+
+  for s = 0, plan.frames do
+    if in_order(plan.segments[s + 1]) then
+      redis.call('DEL', state_key(job, s))
+      for c = 0, plan.chunks - 1 do again[c] = true end
+    end
   end
 
   local before = { state = get(key, 'state') }
@@ -41,7 +48,7 @@ local function redo(job, request, grace)
         redis.call('HDEL', done, s .. ':' .. c)
         redis.call('DEL', chunk_key(job, s, c))
       end
-      start(0, c)
+      if c == 0 or not in_order(plan.segments[1]) then start(0, c) end
     else
       left = left + 1
     end

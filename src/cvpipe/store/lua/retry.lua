@@ -33,7 +33,7 @@ else
   for c = 0, plan.chunks - 1 do
     for s = 0, plan.records do
       if not is_done(s, c) then
-        if s ~= plan.sequence or c == 0 or is_done(s, c - 1) then
+        if not in_order(plan.segments[s + 1]) or c == 0 or is_done(s, c - 1) then
           make('chunk:' .. job .. ':' .. s .. ':' .. c, plan.segments[s + 1]['queue'])
         end
         break
