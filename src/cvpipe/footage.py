@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+
+from cvpipe.results import FrameRecord
 
 
 class Footage(Protocol):
@@ -15,4 +18,8 @@ class Footage(Protocol):
         path: `NAME.mp4`; the mapping is `NAME.map.ndjson`. max_side: longest side in pixels at most.
         Raises: VideoError.
         """
+        ...
+
+    def records(self) -> Iterator[FrameRecord]:
+        """All records of the job, in order."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,9 @@ def test_a_stage_that_makes_files_names_them_and_makes_no_others(
         def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
             path.write_bytes(b"")
             path.with_suffix(".map.ndjson").write_text("")
+
+        def records(self) -> Iterator[FrameRecord]:
+            yield FrameRecord(0, 0, 0.0, objects=make_objects(0))
 
     stage = open_stage(kind, options, tools)
     stage.make(Footage(), tmp_path)

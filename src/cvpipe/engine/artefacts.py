@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cvpipe.frames import View
 from cvpipe.pipeline import PipelineSpec, job_stages
+from cvpipe.results import FrameRecord
 from cvpipe.stages import blaming
 
 if TYPE_CHECKING:
     from cvpipe.exports.parts import Parts
     from cvpipe.video import Decoders, VideoIndex
+
+RECORDS: Final = "frames.ndjson"
 
 OnProgress = Callable[[int, int], None]
 
@@ -29,6 +33,14 @@ class LocalFootage:
     view: View
     on_progress: OnProgress | None = None
     parts_of: Callable[[str], Parts] | None = None
+    records_file: Path | None = None
+
+    def records(self) -> Iterator[FrameRecord]:
+        """All records of the job, from the file that was written of them."""
+        assert self.records_file is not None
+        with self.records_file.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield FrameRecord.from_dict(json.loads(line))
 
     def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
         """Write a copy at a constant rate, and beside it which source frame each of its frames shows."""
@@ -64,6 +76,7 @@ def write_artefacts(
 ) -> list[str]:
     """Make the files of all job stages of a pipeline in a folder; returns their names.
 
+    The records lie in the folder, as `frames.ndjson`.
     part: numbers of the frames that the video is taken to consist of. on_progress gets (frames done, frames in all) of
     each file. parts_of: how to make the video of a name in parts. is_made: whether the file of a name is there from
     an earlier run, or not to be made. on_begin and on_made get the names of the files of each stage, before they are
@@ -77,6 +90,7 @@ def write_artefacts(
             continue
         on_begin(stage.files())
         with blaming(stage):
-            stage.make(LocalFootage(decoders, video, index, part, view, on_progress, parts_of), folder)
+            footage = LocalFootage(decoders, video, index, part, view, on_progress, parts_of, folder / RECORDS)
+            stage.make(footage, folder)
         on_made(stage.files())
     return names

@@ -134,8 +134,13 @@ def job_stages(spec: PipelineSpec, width: int, height: int) -> list[tuple[JobSta
 
     width, height: of the displayed source frame, in pixels. Raises: StageFailed, InvalidPipeline.
     """
-    pictures = _pictures(spec.make_stages(), width, height)
-    return [(stage, whole.views[0]) for stage, whole, _ in pictures if isinstance(stage, JobStage)]
+    made = spec.make_stages()
+    found = []
+    for stage, whole, _ in _pictures(made, width, height):
+        if isinstance(stage, JobStage):
+            stage.meet({other.name: other for other in made[: made.index(stage)]})
+            found.append((stage, whole.views[0]))
+    return found
 
 
 def crop_view(spec: PipelineSpec, width: int, height: int) -> View:
