@@ -1,8 +1,10 @@
 """The doorbell on a real RabbitMQ: what it declares, and an ack that comes too late."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dramatiq
 import pika
@@ -28,6 +30,14 @@ def messages_in(url: str, queue: str) -> int:
         return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
     finally:
         connection.close()
+
+
+def publish(url: str, queue: str, bodies: list[bytes], *, priority: int = 0) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    for body in bodies:
+        channel.basic_publish("", queue, body, pika.BasicProperties(priority=priority))
+    connection.close()
 
 
 def take_all(broker: dramatiq.Broker) -> list[str]:
@@ -105,6 +115,54 @@ def test_a_channel_closed_during_a_task_is_opened_again_and_every_task_is_seen(b
         time.sleep(0.05)
     worker.stop(timeout=5000)
     assert set(seen) == {"chunk:j:0:0", "chunk:j:0:1", "chunk:j:0:2"}
+
+
+GOOD: dict[str, Any] = {
+    "queue_name": "cvpipe.v1.cpu", "actor_name": "work", "args": ["chunk:t/j:0:0"], "kwargs": {}, "options": {},
+    "message_id": "m", "message_timestamp": 1,
+}  # fmt: skip
+
+
+def test_messages_that_name_no_task_are_dropped_and_let_the_next_one_pass(
+    rabbitmq_url: str, broker: dramatiq.Broker
+) -> None:
+    tasks: list[Any] = [None, 7, {}, "", "chunk", "chunk:t/j:a:b", "chunk:t/j:0:-1", "finish:", "eval:t/j", "finish:\0"]
+    said: list[Any] = [[], "x", {**GOOD, "args": []}, {"args": {}}, *({**GOOD, "args": [task]} for task in tasks)]
+    bodies = [b"", b"\xff{", b"[" * 100_000, *(json.dumps(body).encode() for body in said)]
+    bell = Bell(broker)
+    bell.ring([Ring("chunk:t/j:0:0", "cpu", 0)])
+    bell.close()
+    publish(rabbitmq_url, "cvpipe.v1.cpu", bodies, priority=9)
+    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=2000)
+    assert [next(consumer) for _ in bodies] == [None] * len(bodies)
+    message = next(consumer)
+    assert message is not None
+    assert message.args == ("chunk:t/j:0:0",)
+    consumer.ack(message)
+    consumer.close()
+    assert messages_in(rabbitmq_url, "cvpipe.v1.cpu") == 0
+
+
+def test_nothing_is_taken_from_a_message_but_the_name_of_its_task(rabbitmq_url: str, broker: dramatiq.Broker) -> None:
+    lies: list[dict[str, Any]] = [
+        {"queue_name": 9}, {"queue_name": "cvpipe.v1.gpu"}, {"actor_name": "__import__"}, {"kwargs": {"more": 1}},
+        {"options": {"eta": "now"}}, {"options": {"eta": 9e15}}, {"message_id": None}, {"more": 1},
+    ]  # fmt: skip
+    bell = Bell(broker)
+    bell.ring([Ring(GOOD["args"][0], "cpu", 0)])
+    bell.close()
+    bodies = [json.dumps({**GOOD, **lie}).encode() for lie in lies]
+    publish(rabbitmq_url, "cvpipe.v1.cpu", [*bodies, json.dumps({"args": GOOD["args"]}).encode()])
+    consumer = broker.consume(queue_name("cpu"), prefetch=1, timeout=2000)
+    for _ in range(len(lies) + 2):
+        message = next(consumer)
+        assert message is not None
+        assert (message.queue_name, message.actor_name, message.args, message.kwargs) == (
+            "cvpipe.v1.cpu", "work", ("chunk:t/j:0:0",), {},
+        )  # fmt: skip
+        assert "eta" not in message.options
+        consumer.ack(message)
+    consumer.close()
 
 
 def test_ringing_never_waits_for_a_broker_that_is_down(rabbitmq: RabbitMQServer) -> None:

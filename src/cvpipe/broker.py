@@ -6,11 +6,13 @@ costs time, never work, and none of Dramatiq's retry, time-limit, delay, group o
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
+import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -26,6 +28,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
 from cvpipe.errors import InvalidRequest
+from cvpipe.log import fields
 from cvpipe.store import Ring
 
 log = logging.getLogger(__name__)
@@ -55,12 +58,35 @@ def queue_name(logical: str) -> str:
     return logical if logical.startswith(QUEUE_PREFIX) else QUEUE_PREFIX + logical
 
 
+#: What a message may name. A chunk's task is taken apart before it is looked for in the store.
+_TASK: Final = re.compile(
+    rf"chunk:[!-9;-~]{{1,200}}:\d{{1,9}}:\d{{1,9}}|(?!chunk)({'|'.join(ACTOR_OF_TASK)}):[!-~]{{1,400}}"
+)
+
+
 class _Consumer(_RabbitmqConsumer):
-    """A consumer that acknowledges only what itself was delivered.
+    """A consumer that acknowledges only what itself was delivered, and takes nothing from a message but a task's name.
 
     Dramatiq acknowledges by delivery tag on whichever consumer is current. After a reconnect tags start again at 1, so
-    the ack of a task from before would settle another message, which is then lost.
+    the ack of a task from before would settle another message, which is then lost. And it believes what messages say:
+    one with fields left out came back for ever and let none behind it pass, one that named another queue ended the
+    thread that it met.
     """
+
+    def __init__(self, broker: _Rabbit, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, timeout)
+        self.iterator = self._readable(self.iterator)
+
+    def _readable(self, deliveries: Iterator[Any]) -> Iterator[Any]:
+        for method, properties, body in deliveries:
+            if method is None:
+                yield method, properties, body
+            elif (task := _task_in(body)) is None:
+                log.warning("dropped a message that names no task %s", fields(queue=self.queue_name, size=len(body)))
+                self._nack(method.delivery_tag)
+                yield None, None, None
+            else:
+                yield method, properties, _message(Ring(task, self.queue_name, 0)).encode()
 
     def __next__(self) -> Any:
         message = super().__next__()
@@ -272,6 +298,15 @@ class Bell:
             except queue.Empty:
                 return True
         return True
+
+
+def _task_in(body: bytes) -> str | None:
+    """The task that a message is about; None where it is about none."""
+    try:
+        task = json.loads(body)["args"][0]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return task if isinstance(task, str) and _TASK.fullmatch(task) else None
 
 
 def _message(ring: Ring) -> dramatiq.Message[Any]:

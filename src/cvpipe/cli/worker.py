@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cvpipe.work import Bench
+
+_log = logging.getLogger(__name__)
 
 _STOP_MS = 4000  # running tasks hand back what they hold within a second
 _IDLE_MS = 250  # how long an idle thread sleeps at most, and so how long a stop takes at least
@@ -54,7 +57,7 @@ def worker(
 
 
 def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:
-    from dramatiq.worker import Worker
+    from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 
     import actors
     from cvpipe import work
@@ -85,6 +88,16 @@ def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:
         finally:
             stop.set()
 
+    def end_with_a_thread(died: threading.ExceptHookArgs) -> None:
+        nonlocal code
+        if isinstance(died.thread, ConsumerThread | WorkerThread):
+            code = ExitCode.internal
+            _log.critical("the worker ends: one of its threads has died", exc_info=died.exc_value)
+            stop.set()  # it would live on and take nothing; whoever started it starts it again
+        else:
+            threading.__excepthook__(died)
+
+    threading.excepthook = end_with_a_thread
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, ask_to_stop)
     running = Worker(actors.broker, queues=wanted, worker_timeout=_IDLE_MS, worker_threads=threads)
