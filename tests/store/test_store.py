@@ -1,7 +1,7 @@
 """The protocol of tasks and records, on a real Redis."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from cvpipe.errors import Conflict, LeaseLost, NotFound, StoreUnavailable
 from cvpipe.job import ENDS, JobError, JobState
 from cvpipe.results import FrameRecord, Objects
-from cvpipe.store import Claim, Store
+from cvpipe.store import Claim, Store, WorkerState
 
 FRAMES_ONLY = [{"kind": "frames", "queue": "cpu", "stages": [0]}]
 WITH_SEQUENCE = [*FRAMES_ONLY, {"kind": "sequence", "queue": "sequence", "stages": [1]}]
@@ -412,6 +412,38 @@ def test_a_job_that_comes_while_pages_are_read_shifts_none(store: Store) -> None
 def test_a_store_that_does_not_answer_says_so() -> None:
     with pytest.raises(StoreUnavailable, match="does not answer"):
         Store.connect("redis://127.0.0.1:1/0")
+
+
+def test_a_store_that_is_full_is_unavailable_and_works_again_when_it_has_room(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY)
+    held = claim(store, f"chunk:{job}:0:0")
+    worker = WorkerState("w", ["cpu"], None)
+    asked: list[Callable[[], Any]] = [
+        lambda: submit(store, "t/j2"),
+        lambda: store.append(held, job, (0, 0), [make_record(0)], lease_seconds=30, counted=True),
+        lambda: store.finish_chunk(held, job, 0, 0),
+        lambda: store.release(held),
+        lambda: store.put_worker(worker, keep_seconds=5),
+    ]
+    store.client.config_set("maxmemory", 1)
+    try:
+        for ask in asked:
+            with pytest.raises(StoreUnavailable, match="refuses to write"):
+                ask()
+    finally:
+        store.client.config_set("maxmemory", 0)
+    for ask in asked:
+        ask()
+    assert [record.frame for record in store.chunk_records(job, 0, 0)] == [0]
+
+
+def test_a_store_that_is_a_replica_is_unavailable(store: Store) -> None:
+    store.client.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(StoreUnavailable, match="refuses to write"):
+            submit(store)
+    finally:
+        store.client.replicaof("NO", "ONE")
 
 
 def test_a_store_that_may_evict_is_refused(redis_url: str) -> None:

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any, Final, TypeVar, cast
 
 import redis
+import redis.exceptions
 
 from cvpipe.errors import StoreUnavailable
 from cvpipe.job import FINAL, TRANSITIONS
@@ -50,6 +51,7 @@ _SCRIPTS: Final = (
     "receiver_enter",
     "receiver_leave",
 )
+_REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 
 #: What is put between the prelude and a script.
 _SHARED: Final = {"repair": "redo", "retry": "redo"}
@@ -65,7 +67,8 @@ def guarded(method: F) -> F:
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise StoreUnavailable(f"Redis does not answer ({error}); is it running?") from error
         except redis.ResponseError as error:
-            if str(error).startswith(("OOM", "MISCONF", "LOADING", "READONLY")):
+            # Where redis-py has a class for it, the word is left out of the message.
+            if isinstance(error, _REFUSALS) or "MISCONF" in str(error):
                 raise StoreUnavailable(f"Redis refuses to write: {error}") from error
             raise
 
