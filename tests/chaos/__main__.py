@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos import report
-from tests.chaos.faults import Fault, processes
+from tests.chaos.faults import Fault, disks, lines, messages, processes, servers
 from tests.chaos.run import Laboratory
 
-FAULTS: tuple[Fault, ...] = processes.FAULTS
+FAULTS: tuple[Fault, ...] = (
+    *processes.FAULTS, *servers.FAULTS, *lines.FAULTS, *messages.FAULTS, *disks.FAULTS
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="cvpipe-chaos-") as name:
         folder = given.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"seed {given.seed}, {given.minutes:g} minutes, {given.workers} workers, {given.clients} clients")
+        disk = "" if disks.give_own_disk(folder / "data") else "; the data have no disk of their own"
+        _say(f"seed {given.seed}, {given.minutes:g} minutes, {given.workers} workers, {given.clients} clients{disk}")
         with Laboratory(folder, given.seed, workers=given.workers, say=_say) as laboratory:
             outcome = laboratory.break_for(given.minutes * 60, faults, clients=given.clients)
         for line in report.table(outcome):

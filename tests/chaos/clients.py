@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ _CANCELED = 0.05
 _FOLLOWED_LIVE = 0.2
 _RETRY_SECONDS = 0.5
 _LOOK_SECONDS = 20.0
+_LIVE_SECONDS = 20.0
 _FIRST_SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 
@@ -134,12 +136,12 @@ class _Errand:
             time.sleep(self._rng.uniform(0, 2))
             self._history.add(self._who, "canceling", job=job.id)
             self._persist(lambda: self._client.cancel(job.id))
-        live = self._live(job) if self._rng.random() < _FOLLOWED_LIVE else None
+        live = _Live(self._all._cluster, job) if self._rng.random() < _FOLLOWED_LIVE else None
         while self._all.has_time:
             done = self._persist(lambda: self._client.wait(job.id, timeout_seconds=_LOOK_SECONDS))
             if done is None:
                 continue
-            facts = {} if live is None else {"live": live, "began": began}
+            facts = {} if live is None else {"live": live.digest(), "began": began}
             self._history.add(self._who, "told", job=job.id, state=done.state.value, **facts)
             if not done.progress.chunks_failed:
                 return
@@ -157,14 +159,24 @@ class _Errand:
             time.sleep(_RETRY_SECONDS)
             return None
 
-    def _live(self, job: Job) -> str | None:
-        """Digest of the records as they came while the job ran; None where the connection was away for too long."""
+
+class _Live:
+    """Follows the records of a job while it runs, in a thread of its own."""
+
+    def __init__(self, cluster: Cluster, job: Job) -> None:
+        self._cluster, self._job = cluster, job
+        self._digest: str | None = None
+        self._thread = threading.Thread(target=self._follow, name=f"live {job.id}", daemon=True)
+        self._thread.start()
+
+    def digest(self) -> str | None:
+        """Of the records as they came, once the job is over; None where the connection was away for too long."""
+        self._thread.join(_LIVE_SECONDS)
+        return self._digest
+
+    def _follow(self) -> None:
         digest = sha256()
-        try:
-            for record in self._client.frames(job.id):
+        with suppress(CvpipeError), self._cluster.client() as client:
+            for record in client.frames(self._job.id):
                 digest.update(record.to_json().encode() + b"\n")
-        except CvpipeError as error:
-            if not is_passing(error):
-                raise
-            return None
-        return digest.hexdigest()
+            self._digest = digest.hexdigest()

@@ -86,6 +86,7 @@ class Cluster:
             "DATA_DIR": self.data,
             "PORT": self.port,
             "DEVICE": "cpu",
+            "OUTSIDE_LOOPBACK": "true",
             "LEASE_SECONDS": LEASE_SECONDS,
             "RING_AGAIN_SECONDS": 1,
             "SWEEP_SECONDS": 0.25,

@@ -93,6 +93,8 @@ class Laboratory:
     def _judge(self, began: float, defects: list[str]) -> Outcome:
         await_rest(self.cluster, patience_seconds=_PATIENCE_SECONDS)
         found = collect(self.cluster)
+        if not found:
+            defects = [*defects, "no job was done: this run has proved nothing"]
         self._await_webhooks({evidence.job.id for evidence in found})
         return Outcome(
             self.history,
