@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: How soon a worker knows that a job was canceled or paused.
 _LOOK_SECONDS: Final = 0.4
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE_SECONDS: Final = 2.0
+
 MAX_CRASHES = 3
 MAX_FAILURES = 3
 
@@ -182,6 +186,13 @@ class Lease:
                 log.warning("can't renew the lease of %s now: %s", self.task, error)
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """It says that a disk, or its owner's share of it, has no room; or what it was raised for does."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
 OnGivenUp = Callable[[Lease, JobError], Sequence[Ring]]
 
 
@@ -192,7 +203,12 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
     An exception hands the task back, to be tried again after a while. After three crashes or three failures, or at once
     for what trying again can't cure, `on_given_up` is called instead; it must commit an end. None: never given up.
     """
-    claim = bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
+    try:
+        claim = bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
+    except StoreUnavailable as unavailable:
+        log.warning("the sweeper will ring again for a task: %s %s", unavailable, fields(task=task))
+        yield None
+        return
     if isinstance(claim, str):
         log.debug("task not to be had %s", fields(task=task, why=claim))
         yield None
@@ -215,6 +231,12 @@ def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterato
         with suppress(Unavailable):
             bench.bell.ring(bench.store.release(claim, delay_seconds=1))
     except Exception as error:
+        if is_disk_full(error):
+            # Nor is this: it is tried again until somebody has made room.
+            log.warning("task handed back: %s %s", error, fields(task=task))
+            with suppress(Unavailable):
+                bench.bell.ring(bench.store.release(claim, delay_seconds=_NO_SPACE_SECONDS))
+            return
         if not isinstance(error, CvpipeError) or isinstance(error, StageFailed):
             log.exception("task raised %s", fields(task=task))
         _retry(bench, lease, error, on_given_up)
