@@ -11,13 +11,18 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import moments, recovery, report
+from tests.chaos.cluster import LEASE_SECONDS
 from tests.chaos.faults import Fault, disks, lines, messages, processes, servers
-from tests.chaos.run import Laboratory
+from tests.chaos.run import Laboratory, Outcome
 
 FAULTS: tuple[Fault, ...] = (
     *processes.FAULTS, *servers.FAULTS, *lines.FAULTS, *messages.FAULTS, *disks.FAULTS
 )  # fmt: skip
+
+SINGLE = ("kill worker", "kill decoders", "freeze worker", "kill Redis", "kill RabbitMQ", "kill sweeper", "cut lines",
+          "close all connections", "delete queues", "purge queues")  # fmt: skip
+"""Faults after each of which the time is taken until work goes on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,16 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--only", action="append", metavar="KIND", choices=[fault.kind for fault in FAULTS])
+    parser.add_argument("--after-accept", type=int, default=0, metavar="N", help="then kill after N answers of 202")
+    parser.add_argument("--after-done", type=int, default=0, metavar="N", help="then kill after N ends were told")
+    parser.add_argument(
+        "--single", type=int, default=0, metavar="N", help="then time the recovery from N single faults"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER")
     given = parser.parse_args(arguments)
-    faults = [fault for fault in FAULTS if not given.only or fault.kind in given.only]
     with tempfile.TemporaryDirectory(prefix="cvpipe-chaos-") as name:
         folder = given.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         disk = "" if disks.give_own_disk(folder / "data") else "; the data have no disk of their own"
         _say(f"seed {given.seed}, {given.minutes:g} minutes, {given.workers} workers, {given.clients} clients{disk}")
         with Laboratory(folder, given.seed, workers=given.workers, say=_say) as laboratory:
-            outcome = laboratory.break_for(given.minutes * 60, faults, clients=given.clients)
+            outcome = _break(laboratory, given)
         for line in report.table(outcome):
             _say(line)
         if outcome.is_red:
@@ -46,9 +55,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(outcome.is_red)
 
 
+def _break(laboratory: Laboratory, given: argparse.Namespace) -> Outcome:
+    faults = [fault for fault in FAULTS if not given.only or fault.kind in given.only]
+    outcome = Outcome(laboratory.history)
+    if given.minutes:
+        outcome = laboratory.break_for(given.minutes * 60, faults, clients=given.clients)
+    if given.single:
+        outcome.recoveries = recovery.measure(laboratory, [f for f in faults if f.kind in SINGLE], given.single)
+        slow = recovery.percentile([seconds for _, seconds in outcome.recoveries], 0.95)
+        if slow > LEASE_SECONDS + 5:
+            outcome.defects.append(f"after 5 % of single faults work stood still for {slow:.1f} s or longer")
+    if given.after_accept:
+        outcome.defects += moments.kill_after_accept(laboratory, given.after_accept)
+        _say(f"killed after {given.after_accept} were accepted")
+    if given.after_done:
+        outcome.defects += moments.kill_after_done(laboratory, given.after_done)
+        _say(f"killed after {given.after_done} were over")
+    return outcome
+
+
 def _command(given: argparse.Namespace) -> list[str]:
     words = ["python", "-m", "tests.chaos", "--seed", str(given.seed), "--minutes", f"{given.minutes:g}"]
     words += ["--workers", str(given.workers), "--clients", str(given.clients)]
+    for name in ("after_accept", "after_done", "single"):
+        if count := getattr(given, name):
+            words += [f"--{name.replace('_', '-')}", str(count)]
     return words + [word for kind in given.only or () for word in ("--only", kind)]
 
 

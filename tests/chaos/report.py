@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.chaos.checker import KINDS, Violation
 from tests.chaos.history import History
+from tests.chaos.recovery import percentile
 from tests.chaos.run import Outcome
 
 _SHOWN_VIOLATIONS = 10
@@ -24,8 +25,19 @@ def table(outcome: Outcome) -> Iterator[str]:
     jobs = ", ".join(f"{count} {state}" for state, count in sorted(outcome.jobs.items()))
     yield f"\n{sum(outcome.jobs.values())} jobs ({jobs}), {outcome.frames} frames, {outcome.repairs} repairs"
     yield f"{outcome.seconds:.0f} s"
+    if outcome.recoveries:
+        yield from _recovery_table(outcome.recoveries)
     counts = Counter(violation.kind for violation in outcome.violations)
     yield ", ".join(f"{counts[kind]} {kind}" for kind in KINDS)
+
+
+def _recovery_table(recoveries: Sequence[tuple[str, float]]) -> Iterator[str]:
+    yield f"\n{'after a single fault':<28} {'times':>6} {'median':>8} {'95 %':>8} {'longest':>8}"
+    kinds = sorted({kind for kind, _ in recoveries})
+    for name, of in [*((kind, [kind]) for kind in kinds), ("all", kinds)]:
+        seconds = [value for kind, value in recoveries if kind in of]
+        shares = " ".join(f"{percentile(seconds, share):>6.1f} s" for share in (0.5, 0.95, 1.0))
+        yield f"{name:<28} {len(seconds):>6} {shares}"
 
 
 def complaints(outcome: Outcome, command: Sequence[str]) -> Iterator[str]:
