@@ -126,7 +126,19 @@ GOOD: dict[str, Any] = {
 def test_messages_that_name_no_task_are_dropped_and_let_the_next_one_pass(
     rabbitmq_url: str, broker: dramatiq.Broker
 ) -> None:
-    tasks: list[Any] = [None, 7, {}, "", "chunk", "chunk:t/j:a:b", "chunk:t/j:0:-1", "finish:", "eval:t/j", "finish:\0"]
+    tasks: list[Any] = [
+        None,
+        7,
+        {},
+        "",
+        "chunk",
+        "chunk:t/j:a:b",
+        "chunk:t/j:0:-1",
+        "finish:",
+        "notify:t/j",
+        "eval:t/j",
+        "finish:\0",
+    ]
     said: list[Any] = [[], "x", {**GOOD, "args": []}, {"args": {}}, *({**GOOD, "args": [task]} for task in tasks)]
     bodies = [b"", b"\xff{", b"[" * 100_000, *(json.dumps(body).encode() for body in said)]
     bell = Bell(broker)

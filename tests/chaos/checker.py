@@ -83,8 +83,9 @@ def check_events(evidence: Evidence) -> list[Violation]:
     kinds = [str(event["type"]) for event in evidence.events]
     states = [kind.removeprefix("job.") for kind in kinds if kind.startswith("job.")]
     ends = [state for state in states if JobState(state).is_final]
-    if job.state.is_final and len(ends) != 1 + job.repairs:
-        wrong.append(f"{len(ends)} ends ({', '.join(ends)}) and {job.repairs} repairs")
+    if job.state.is_final and len(ends) != 1 + job.repairs + job.retries:
+        again = f"{job.repairs} repairs, {job.retries} retries"
+        wrong.append(f"{len(ends)} ends ({', '.join(ends)}) and {again}")
     if not states or states[0] != "queued":
         wrong.append(f"it begins with {states[:1]}")
     wrong += [f"{two} after {one}" for one, two in pairwise(states) if not _may_follow(one, two)]
@@ -146,7 +147,7 @@ def _check_told(
         if job not in jobs or _is_undone(entry, undone):
             continue
         evidence, state = jobs[job], entry.facts["state"]
-        if state != evidence.job.state and not evidence.job.repairs:
+        if state != evidence.job.state and not (evidence.job.repairs or evidence.job.retries):
             wrong.append(Violation("wrong", job, f"a client was told {state}, now it is {evidence.job.state}"))
         live = entry.facts.get("live")
         began = entry.facts.get("began", entry.at)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cvpipe import Client
 from cvpipe.errors import ApiError, CvpipeError, Unavailable, WaitTimeout
-from cvpipe.job import Job
+from cvpipe.job import Job, JobState
 from tests.chaos.cluster import Cluster
 from tests.chaos.history import History
 from tests.chaos.receiver import Receiver
@@ -33,6 +33,16 @@ def is_passing(error: CvpipeError) -> bool:
     if isinstance(error, ApiError):
         return error.status >= _FIRST_SERVER_ERROR or error.status == _TOO_MANY_REQUESTS
     return isinstance(error, Unavailable | WaitTimeout)
+
+
+def was_given_up(job: Job) -> bool:
+    """All or a part of a job that is over was given up."""
+    return job.state.is_final and (job.state is JobState.failed or job.progress.chunks_failed > 0)
+
+
+def try_again(client: Client, job: Job) -> Job:
+    """What a user does then."""
+    return client.retry(job.id) if job.state is JobState.failed else client.repair(job.id)
 
 
 class Clients:
@@ -143,11 +153,11 @@ class _Errand:
                 continue
             facts = {} if live is None else {"live": live.digest(), "began": began}
             self._history.add(self._who, "told", job=job.id, state=done.state.value, **facts)
-            if not done.progress.chunks_failed:
+            if not was_given_up(done):
                 return
             live = None
-            self._history.add(self._who, "note", job=job.id, repair=done.error.message if done.error else "")
-            self._persist(lambda: self._client.repair(job.id))
+            self._history.add(self._who, "note", job=job.id, given_up=str(done.error))
+            self._persist(lambda: try_again(self._client, done))
 
     def _persist(self, ask: Any) -> Job | None:
         """Ask until there is an answer; None where there is none in time, or where it is too late."""

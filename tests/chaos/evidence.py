@@ -16,7 +16,7 @@ from cvpipe import Client
 from cvpipe.errors import CvpipeError
 from cvpipe.job import Job
 from cvpipe.tenants import DEFAULT, owned
-from tests.chaos.clients import is_passing
+from tests.chaos.clients import is_passing, try_again, was_given_up
 from tests.chaos.cluster import Cluster
 from tests.chaos.recipes import Recipe
 
@@ -76,13 +76,13 @@ def await_rest(cluster: Cluster, *, patience_seconds: float) -> None:
             try:
                 jobs = list(client.jobs())
                 for job in jobs:
-                    if job.state.is_final and job.progress.chunks_failed:
-                        client.repair(job.id)
+                    if was_given_up(job):
+                        try_again(client, job)
             except CvpipeError as error:
                 if not is_passing(error):
                     raise
             else:
-                if all(job.state.is_final and not job.progress.chunks_failed for job in jobs):
+                if all(job.state.is_final and not was_given_up(job) for job in jobs):
                     return
             time.sleep(_LOOK_SECONDS)
 

@@ -102,7 +102,7 @@ class Laboratory:
             faults=self.history.faults(),
             jobs=Counter(evidence.job.state.value for evidence in found),
             frames=sum(len(evidence.records) for evidence in found),
-            repairs=sum(evidence.job.repairs for evidence in found),
+            repairs=sum(evidence.job.repairs + evidence.job.retries for evidence in found),
             seconds=time.monotonic() - began,
             violations=check(self.history, self.truths, found),
             defects=[*defects, *self.cluster.unexpected, *self.receiver.forged],

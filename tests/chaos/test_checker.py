@@ -77,7 +77,7 @@ def test_records_that_are_not_those_of_the_truth_are_told(records: tuple[str, ..
 @pytest.mark.parametrize(
     ("events", "text"),
     [
-        pytest.param([*EVENTS, EVENTS[-1]], "2 ends (succeeded, succeeded) and 0 repairs", id="two ends"),
+        pytest.param([*EVENTS, EVENTS[-1]], "2 ends (succeeded, succeeded) and 0 repairs, 0 retries", id="two ends"),
         pytest.param(EVENTS[:-1], "0 ends", id="no end"),
         pytest.param([*EVENTS, EVENTS[2]], "progress after the end", id="progress after the end"),
         pytest.param([*EVENTS[:2], EVENTS[3], EVENTS[2], EVENTS[4]], "progress from 5 back to 2", id="progress back"),

@@ -94,8 +94,8 @@ def _ring(scene: Scene, rng: Random, jobs: list[str]) -> int:
         name = owned(DEFAULT, rng.choice(jobs))
         part = f"{rng.randrange(2)}:{rng.randrange(_CHUNKS)}"
         chunk = Ring(f"chunk:{name}:{part}", rng.choice(["cpu", "gpu", "sequence"]), 9)
-        others = [Ring(f"{queue}:{name}", queue, 9) for queue in ("finish", "ingest", "notify")]
-        rings.append(rng.choice([chunk, chunk, *others]))
+        others = [Ring(f"{queue}:{name}", queue, 9) for queue in ("finish", "ingest")]
+        rings.append(rng.choice([chunk, chunk, *others, Ring(f"notify:{name}:{rng.randrange(3)}", "notify", 9)]))
     bell = Bell(make_broker(broker_url=scene.cluster.rabbitmq.url, redis_url=scene.cluster.redis.url))
     bell.ring(rings)
     bell.close()
