@@ -58,9 +58,11 @@ def queue_name(logical: str) -> str:
     return logical if logical.startswith(QUEUE_PREFIX) else QUEUE_PREFIX + logical
 
 
-#: What a message may name. A chunk's task is taken apart before it is looked for in the store.
+_PART: Final = "[!-9;-~]{1,200}"
+#: What a message may name. The tasks of chunks and of webhooks are taken apart before they are looked for in the store.
 _TASK: Final = re.compile(
-    rf"chunk:[!-9;-~]{{1,200}}:\d{{1,9}}:\d{{1,9}}|(?!chunk)({'|'.join(ACTOR_OF_TASK)}):[!-~]{{1,400}}"
+    rf"chunk:{_PART}:\d{{1,9}}:\d{{1,9}}|notify:{_PART}:{_PART}"
+    rf"|({'|'.join(sorted(ACTOR_OF_TASK.keys() - {'chunk', 'notify'}))}):[!-~]{{1,400}}"
 )
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -157,7 +158,7 @@ class _Errand:
                 return
             live = None
             self._history.add(self._who, "note", job=job.id, given_up=str(done.error))
-            self._persist(lambda: try_again(self._client, done))
+            self._persist(partial(try_again, self._client, done))
 
     def _persist(self, ask: Any) -> Job | None:
         """Ask until there is an answer; None where there is none in time, or where it is too late."""

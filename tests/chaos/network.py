@@ -73,12 +73,12 @@ class Line:
 
     async def _serve(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         if self.weather.cut:
-            near.transport.abort()
+            await _refuse(near)
             return
         try:
             far_reader, far = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:  # the server is down: so is the line
-            near.transport.abort()
+            await _refuse(near)
             return
         link = _Link(near, far)
         self._links.add(link)
@@ -90,8 +90,10 @@ class Line:
             link.reset()
         finally:
             self._links.discard(link)
-            near.close()
-            far.close()
+            for writer in (near, far):
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
     async def _carry(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
@@ -107,6 +109,12 @@ class Line:
         if writer.can_write_eof():
             with suppress(OSError):
                 writer.write_eof()
+
+
+async def _refuse(near: asyncio.StreamWriter) -> None:
+    near.transport.abort()
+    with suppress(OSError):
+        await near.wait_closed()
 
 
 class Network:

@@ -23,7 +23,8 @@ def table(outcome: Outcome) -> Iterator[str]:
         yield f"{kind:<28} {count:>6}"
     yield f"{'all':<28} {sum(outcome.faults.values()):>6}"
     jobs = ", ".join(f"{count} {state}" for state, count in sorted(outcome.jobs.items()))
-    yield f"\n{sum(outcome.jobs.values())} jobs ({jobs}), {outcome.frames} frames, {outcome.repairs} repairs and retries"
+    again = f"{outcome.repairs} repairs and retries"
+    yield f"\n{sum(outcome.jobs.values())} jobs ({jobs}), {outcome.frames} frames, {again}"
     yield f"{outcome.seconds:.0f} s"
     if outcome.recoveries:
         yield from _recovery_table(outcome.recoveries)
