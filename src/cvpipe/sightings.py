@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from cvpipe.events import Moment, participants
 from cvpipe.results import FrameRecord
 from cvpipe.shapes import anchors
+
+Followed = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Name of the stage whose tracked objects to look at. Default: all tracked objects.",
+    ),
+]
 
 FORGET_SECONDS = 120.0
 """A track unseen for so long does not come back: what a stage knows of it is forgotten."""

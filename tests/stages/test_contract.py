@@ -47,6 +47,12 @@ CAMERA: dict[str, Any] = {
 }
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "smooth": [{}],
+    "stationary": [{"seconds": 0, "owners": ["post"]}],
+    "direction": [{"expected": 270, "seconds": 0}],
+    "dwell": [{}],
+    "proximity": [{"distance": 400}],
+    "path_deviation": [{"path": [[0, 0], [10, 0]], "distance": 5, "seconds": 0}],
     "line_zone": [{"lines": [{"name": "a", "start": [100, 0], "end": [100, 180]}]}],
     "polygon_zone": [{"zones": [{"name": "a", "polygon": [[0, 0], [120, 0], [120, 180], [0, 180]], "most": 0}]}],
     "range": [{"from": 0.5, "to": 1}, {"from_frame": 7}],

@@ -396,6 +396,29 @@ class SequenceStage(Stage[OptionsT]):
         return told
 
 
+class FollowingStage(SequenceStage[OptionsT]):
+    """Follows the tracked objects of one stage, or of all: its options have `of`. Adds no objects."""
+
+    needs_tracks = True
+
+    @property
+    def finds_objects(self) -> bool:
+        """It follows those of others."""
+        return False
+
+    def references(self) -> tuple[str, ...]:
+        """The stage whose objects are followed."""
+        of = cast("_Following", self.options).of
+        return () if of is None else (of,)
+
+
+class _Following(Protocol):
+    """Options of a `FollowingStage`."""
+
+    @property
+    def of(self) -> str | None: ...
+
+
 class CropStage(Stage[OptionsT]):
     """Chooses objects from the records of a whole job, and cuts them out of their frames.
 

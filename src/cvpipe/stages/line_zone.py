@@ -13,15 +13,15 @@ from pydantic import Field, model_validator
 from cvpipe.events import Event
 from cvpipe.results import FrameRecord
 from cvpipe.shapes import Anchor, Line, Shape, Units, check_names, check_points, in_pixels, meets, side
-from cvpipe.sightings import FORGET_SECONDS, Sighting, sightings
-from cvpipe.stages import SequenceStage, StageOptions, Tools
+from cvpipe.sightings import FORGET_SECONDS, Followed, Sighting, sightings
+from cvpipe.stages import FollowingStage, StageOptions, Tools
 
 
 class LineZoneOptions(StageOptions):
     """Options of `line_zone`."""
 
     type: Literal["line_zone"] = "line_zone"
-    of: str | None = Field(default=None, description="Name of the stage whose objects to count. Default: all objects.")
+    of: Followed = None
     lines: tuple[Line, ...] = Field(min_length=1, max_length=32, description="Lines: `name`, `start`, `end`.")
     units: Units = "pixels"
     anchor: Anchor = Field(default="bottom_center", description="Point of a box that has to cross.")
@@ -48,7 +48,7 @@ class _Stand:
     time: float
 
 
-class LineZone(SequenceStage[LineZoneOptions]):
+class LineZone(FollowingStage[LineZoneOptions]):
     """Count tracked objects that cross lines: in, out, and by class.
 
     `in` is from the left to the right side of a line as one looks from its `start` to its `end`; `out` is back. The
@@ -57,7 +57,6 @@ class LineZone(SequenceStage[LineZoneOptions]):
 
     Options = LineZoneOptions
     event_kinds = ("line_crossed",)
-    needs_tracks = True
     example = """
     - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
     - {type: track, of: cars}
@@ -69,15 +68,6 @@ class LineZone(SequenceStage[LineZoneOptions]):
         self._ends: dict[str, npt.NDArray[np.float64]] = {}
         self._stands: dict[tuple[str, int], _Stand] = {}
         self._counts: dict[str, dict[str, list[int]]] = {line.name: {} for line in options.lines}
-
-    @property
-    def finds_objects(self) -> bool:
-        """It counts those of others."""
-        return False
-
-    def references(self) -> tuple[str, ...]:
-        """The stage whose objects are counted."""
-        return () if self.options.of is None else (self.options.of,)
 
     def shapes(self) -> Sequence[Shape]:
         """The lines."""
