@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from cvpipe.broker import Bell, make_broker
 from cvpipe.job import Job, JobRequest
+from cvpipe.keys import ANYBODY
 from cvpipe.lifecycle import Lifecycle
 from cvpipe.settings import Settings
 from cvpipe.store import Ring, Store
@@ -61,7 +62,7 @@ class Stepped:
 
     def run(self, request: dict[str, Any]) -> Job:
         """A whole job. Raises: AssertionError where it did not succeed."""
-        job, _ = self._lifecycle.submit(JobRequest.model_validate(request), tenant=DEFAULT)
+        job, _ = self._lifecycle.submit(JobRequest.model_validate(request), by=ANYBODY)
         while self._bell.tasks:
             tasks, self._bell.tasks = self._bell.tasks, []
             list(self._pool.map(lambda task: _DO[task.partition(":")[0]](self._bench, task), tasks))
@@ -105,7 +106,7 @@ def submitted(settings: Settings, request: dict[str, Any]) -> tuple[Job, float]:
     store = Store.connect(str(settings.redis_url))
     bell = Bell(make_broker(broker_url=None, redis_url=str(settings.redis_url)))
     started = time.perf_counter()
-    job, _ = Lifecycle(store, bell, settings).submit(JobRequest.model_validate(request), tenant=DEFAULT)
+    job, _ = Lifecycle(store, bell, settings).submit(JobRequest.model_validate(request), by=ANYBODY)
     while not (job := store.job(owned(DEFAULT, job.id))).state.is_final:
         time.sleep(0.02)
     seconds = time.perf_counter() - started

@@ -29,6 +29,7 @@ PACKAGE_OF = {
     "click": "typer",
     "cv2": "opencv-python-headless",
     "google": "onnx",
+    "h11": "uvicorn",
     "prometheus_client": "prometheus-client",
     "pydantic_core": "pydantic",
     "pydantic_settings": "pydantic-settings",

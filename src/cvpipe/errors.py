@@ -22,6 +22,8 @@ CvpipeError
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
+├── QuotaExceeded             the key has taken what it may for now
+├── OutOfSpace                there is no room for what was sent
 ├── VideoError                the video, not the caller or cvpipe, is at fault
 │   ├── MediaUnreadable       not a video, or damaged beyond reading
 │   ├── MediaTruncated        cut off before anything of it can be seen
@@ -239,6 +241,22 @@ class TooLarge(CvpipeError, ValueError):
     """The request is over a stated limit."""
 
     code, status = "too_large", 413
+
+
+class QuotaExceeded(CvpipeError):
+    """The key has taken what it may for now; `retry_after_seconds`: when to try again."""
+
+    code, status, retryable = "quota_exceeded", 429, True
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OutOfSpace(CvpipeError):
+    """There is no room for what was sent: the disk, or the key's part of it, is full."""
+
+    code, status = "out_of_space", 507
 
 
 class VideoError(CvpipeError, ValueError):

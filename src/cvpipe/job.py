@@ -98,6 +98,13 @@ class TimeRange(BaseModel):
         return self
 
 
+def seconds_of(whole: float, part: TimeRange | None) -> float:
+    """How much of a video that lasts `whole` seconds lies in a part of it, in seconds."""
+    if part is None:
+        return whole
+    return max(0.0, min(whole, whole if part.stop is None else part.stop) - part.start)
+
+
 WEBHOOK_EVENTS: Final = (*(f"job.{state}" for state in JobState), "job.progress", "job.first_object")
 """What a job's webhook can tell of."""
 ENDS: Final = tuple(f"job.{state}" for state in JobState if state.is_final)

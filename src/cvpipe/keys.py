@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cvpipe.errors import Forbidden, InvalidRequest
 from cvpipe.loopback import is_loopback, is_loopback_host
+from cvpipe.quotas import NO_QUOTAS, Quotas
 from cvpipe.scopes import Scope
 from cvpipe.settings import Settings
 from cvpipe.tenants import DEFAULT, PATTERN
@@ -37,6 +38,7 @@ class KeyRequest(BaseModel):
     scopes: frozenset[Scope] = Field(
         default=frozenset({Scope.submit, Scope.read}), min_length=1, description="What it may do."
     )
+    quotas: Quotas = Field(default=Quotas(), description="How much it may take.")
     expires_in_seconds: float | None = Field(
         default=None, gt=0, le=100 * 366 * 24 * 3600, description="Good for so long. Default: until it is revoked."
     )
@@ -49,6 +51,7 @@ class ApiKey(BaseModel):
     name: str
     tenant: str
     scopes: list[Scope]
+    quotas: Quotas = Quotas()
     created_at: float = Field(description="Seconds since the epoch, as all times of a key.")
     expires_at: float | None = None
     last_used_at: float | None = Field(default=None, description="To the minute.")
@@ -105,6 +108,7 @@ class Identity:
     tenant: str
     scopes: frozenset[Scope]
     key: str | None = None
+    quotas: Quotas = NO_QUOTAS
 
     def may(self, scope: Scope) -> bool:
         """Whether it may do what the scope is for."""

@@ -7,8 +7,8 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Collection
-from itertools import product
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,33 @@ from cvpipe import webhooks
 from cvpipe.broker import DEFAULT_QUEUES, Bell
 from cvpipe.calibration import calibrate
 from cvpipe.camera import CameraSpec
-from cvpipe.errors import AddressRefused, Conflict, InvalidPipeline, InvalidRequest, NotFound
+from cvpipe.errors import (
+    AddressRefused,
+    Conflict,
+    InvalidPipeline,
+    InvalidRequest,
+    NotFound,
+    OutOfSpace,
+    QuotaExceeded,
+)
 from cvpipe.inference.cards import find_card
-from cvpipe.job import Job, JobError, JobRequest, JobState, Message, WebhookTarget
-from cvpipe.media import Excerpt, find, media_task
+from cvpipe.job import Job, JobError, JobRequest, JobState, Message, WebhookTarget, seconds_of
+from cvpipe.keys import Identity
+from cvpipe.media import Excerpt, find, media_path, media_task
 from cvpipe.modelfiles import additions, named, remove
 from cvpipe.outside import Outside
 from cvpipe.pipeline import PipelineSpec, load_pipeline, with_cameras
 from cvpipe.pipeline.cards import check_cards
+from cvpipe.quotas import DAY_SECONDS
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
-from cvpipe.sources.upload import stored_path
+from cvpipe.sources.upload import check_free, stored_path, too_large
 from cvpipe.store import Store, StoredCamera
-from cvpipe.tenants import owned
+from cvpipe.tenants import owned, parted
 from cvpipe.video import VideoIndex
 
 _JOBS_PAGE = 200
+_JOB_AGAIN_SECONDS = 10  # some job of a key that has as many as it may is over sooner or later
 _NO_MODELS = frozenset({"name", "type", "queue", "of"})  # options that may be the same word as a model
 _MEDIA_PRIORITY = 9  # somebody is looking at a page and waits
 
@@ -48,17 +59,19 @@ class Lifecycle:
         self._settings = settings
         self._outside = Outside.of(settings)
 
-    def submit(self, request: JobRequest, *, tenant: str, idempotency_key: str | None = None) -> tuple[Job, bool]:
-        """Commit a tenant's job to the store, then ring. Returns it, and whether it is new (not known by its key).
+    def submit(self, request: JobRequest, *, by: Identity, idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """Commit a job of `by` to the store, then ring. Returns it, and whether it is new (not known by its key).
 
         Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), AddressRefused (webhook),
-        Conflict (key used for another request).
+        Conflict (key used for another request), QuotaExceeded.
         """
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
+        tenant = by.tenant
         spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
         check_cards(spec, self._settings.models_path, field="pipeline")
         self._check_queues(spec)
+        self._check_minutes(request, by)
         video = None
         if request.video is not None:
             video = owned(tenant, request.video)
@@ -108,7 +121,14 @@ class Lifecycle:
             progress_percent=webhook.progress_percent if webhook else 0,
             idempotency_key=idempotency_key,
             digest=digest,
+            key=by.key,
+            open_jobs=by.quotas.open_jobs,
         )
+        if verdict == "full":
+            raise QuotaExceeded(
+                f"the key may have {by.quotas.open_jobs} jobs that are not over, and has them",
+                retry_after_seconds=_JOB_AGAIN_SECONDS,
+            )
         if verdict == "other":
             raise Conflict("this Idempotency-Key was used for another request; use a new one", field="Idempotency-Key")
         self._bell.ring(rings)
@@ -136,6 +156,22 @@ class Lifecycle:
             except InvalidRequest as error:
                 field = "webhook.secret" if webhook.secret is not None else f"webhook.secrets.{number}"
                 raise InvalidRequest(error.message, field=field) from None
+
+    def _check_minutes(self, request: JobRequest, by: Identity) -> None:
+        """Raises: QuotaExceeded. A video that is not indexed yet counts once it is: it may go over what is left."""
+        quota = by.quotas.video_minutes_per_day
+        if quota is None or by.key is None:
+            return
+        length = 0.0
+        if request.video is not None:
+            with suppress(NotFound):  # which is told later
+                facts = self._store.video(owned(by.tenant, request.video))["facts"] or {}
+                length = seconds_of(facts.get("duration_seconds", 0.0), request.range)
+        used = self._store.video_seconds_today(by.key)
+        if used >= 60 * quota or used + length > 60 * quota:
+            wait = DAY_SECONDS - time.time() % DAY_SECONDS
+            message = f"the key may have {quota:g} minutes of video looked at a day; {used / 60:.1f} are used"
+            raise QuotaExceeded(f"{message}, and this video has {length / 60:.1f}", retry_after_seconds=wait)
 
     def _with_versions(self, spec: PipelineSpec) -> PipelineSpec:
         """The pipeline with each model named as `name@version`, so that a job keeps those it began with."""
@@ -231,8 +267,29 @@ class Lifecycle:
         self._store.delete_job(job_id)
         shutil.rmtree(job_folder(self._settings, job_id), ignore_errors=True)
 
-    def register_upload(self, video_id: str, *, size: int, filename: str | None = None) -> dict[str, Any]:
-        """Make a stored upload known and have it probed. The same file twice is the same video."""
+    def check_room(self, by: Identity, size: int = 0) -> int:
+        """How many bytes a video that `by` sends may have. size: of what is coming, where it is known.
+
+        Raises: TooLarge, OutOfSpace.
+        """
+        limit = min(self._settings.max_upload_bytes, by.quotas.upload_bytes or self._settings.max_upload_bytes)
+        if size > limit:
+            raise too_large(limit)
+        check_free(self._settings, size)
+        if by.quotas.stored_bytes is None or by.key is None:
+            return limit
+        left = by.quotas.stored_bytes - self._store.stored_bytes(by.key)
+        if left <= 0 or size > left:
+            raise OutOfSpace(f"the key may store {by.quotas.stored_bytes} bytes of videos; {max(left, 0)} are left")
+        return min(limit, left)
+
+    def register_upload(
+        self, video_id: str, *, size: int, filename: str | None = None, key: str | None = None
+    ) -> dict[str, Any]:
+        """Make a stored upload known and have it probed. The same file twice is the same video.
+
+        key: id of the API key that it came by.
+        """
         try:
             state = self._store.video(video_id)["state"]
         except NotFound:
@@ -244,12 +301,27 @@ class Lifecycle:
             if filename:
                 fields["filename"] = filename[:255]
             self._store.put_video(video_id, **fields)
+            if key is not None:
+                self._store.note_sender(video_id, key)
         self._bell.ring(self._store.put_task(f"probe:{video_id}", queue="ingest"))
         return self._store.video(video_id)
 
     def video(self, video_id: str) -> dict[str, Any]:
         """What is known of a video. Raises: NotFound."""
         return self._store.video(video_id)
+
+    def delete_video(self, video_id: str) -> None:
+        """Remove a video, its file and its pictures.
+
+        Raises: NotFound; Conflict while a job that isn't over looks at it.
+        """
+        tenant, sha256 = parted(video_id)
+        for job in _open_jobs(self._store, tenant):
+            if job.video == sha256:
+                raise Conflict(f"the job {job.id} looks at this video; cancel it, or wait for its end")
+        self._store.delete_video(video_id)
+        stored_path(self._settings.data_dir, video_id).unlink(missing_ok=True)
+        shutil.rmtree(media_path(self._settings.data_dir, video_id, ""), ignore_errors=True)
 
     def look_for(self, video_id: str, excerpt: Excerpt) -> Path | None:
         """The file of a picture or clip; None: it is being made, ask again.
@@ -324,16 +396,21 @@ class Refused(Exception):
 
 def check_unused(store: Store, refs: Collection[str]) -> None:
     """Raises: Conflict while a job that isn't over names one of the models `refs`, each `name@version`."""
+    for tenant in store.tenants():
+        for job in _open_jobs(store, tenant):
+            used = ", ".join(sorted(_words(job.pipeline).intersection(refs)))
+            if used:  # it may be another tenant's, so it is not named
+                raise Conflict(f"a job uses {used}; cancel it, or wait for its end")
+
+
+def _open_jobs(store: Store, tenant: str) -> Iterator[Job]:
+    """A tenant's jobs that aren't over; one that moves meanwhile may come twice."""
     # In the order in which a job goes through them; from `running` it may have come back to `paused` meanwhile.
-    states = (JobState.paused, JobState.queued, JobState.running, JobState.paused)
-    for tenant, state in product(store.tenants(), states):
+    for state in (JobState.paused, JobState.queued, JobState.running, JobState.paused):
         cursor: str | None = None
         while True:
             jobs, cursor = store.jobs(tenant, state=state, cursor=cursor, limit=_JOBS_PAGE)
-            for job in jobs:
-                used = ", ".join(sorted(_words(job.pipeline).intersection(refs)))
-                if used:  # it may be another tenant's, so it is not named
-                    raise Conflict(f"a job uses {used}; cancel it, or wait for its end")
+            yield from jobs
             if cursor is None:
                 break
 

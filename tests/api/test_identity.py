@@ -23,6 +23,7 @@ from cvpipe.tenants import owned
 from tests.api import worker
 from tests.api.conftest import Service
 from tests.servers import RedisServer
+from tests.test_camera import pitch_camera
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi" / "cvpipe.v1.yaml").read_text(encoding="utf-8"))
 OPERATIONS = {
@@ -34,6 +35,7 @@ GUARDED = [name for name, (_, _, operation) in OPERATIONS.items() if "security" 
 OPEN = {"getHealth", "getReadiness"}
 ABOUT_ONE = ("{job_id}", "{video_id}", "{addition_id}")
 MINE, THEIRS = "mine", "theirs"
+CAMERA = pitch_camera(name=MINE)
 CROP = "best-f000012-o0.jpg"
 
 
@@ -70,7 +72,10 @@ class House:
         """A video, a job that has ended with an export, and an addition: by the names of path parameters."""
         with self.client(self.key(Scope.admin, tenant=tenant)) as api:
             video = api.put("/v1/videos", content=b"a video").json()["id"]
-            job = api.post("/v1/jobs", json={"video": video, "pipeline": worker.PIPELINE}).json()["id"]
+            webhook = {"url": "http://receiver.example/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+            request = {"video": video, "pipeline": worker.PIPELINE, "webhook": webhook}
+            job = api.post("/v1/jobs", json=request).json()["id"]
+            assert api.put(f"/v1/cameras/{MINE}", json=CAMERA).status_code in (200, 201)
             addition = api.post("/v1/models", content=b"no network", params={"name": "net"}).json()["id"]
         name = owned(tenant, job)
         held = worker.claim(self.store, f"ingest:{name}")
@@ -89,13 +94,16 @@ class House:
         (export.parent / "crops" / CROP).write_bytes(b"a picture")
         worker_end = worker.claim(self.store, f"finish:{name}")
         self.store.end_job(worker_end, name, worker.JobState.succeeded, error=None, exports=["frames.ndjson"])
-        return {"job_id": job, "video_id": video, "addition_id": addition}
+        message = self.store.delivery_log(name).messages[0].id
+        return {"job_id": job, "video_id": video, "addition_id": addition, "message_id": message}
 
     def ask(self, operation_id: str, key: str | None, have: dict[str, str]) -> httpx.Response:
         """Ask for an operation in a way that is right in everything but perhaps the key."""
         method, path, operation = OPERATIONS[operation_id]
         params: dict[str, Any] = {}
         known = {**have, "number": "0", "format": "jpg", "name": "frames.ndjson", "file": CROP, "ref": "drawn-street"}
+        if "/cameras/" in path:
+            known["ref"] = MINE
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", known[parameter["name"]])
@@ -108,6 +116,8 @@ class House:
                 bodies = {
                     "submitJob": {"video": have["video_id"], "pipeline": worker.PIPELINE},
                     "createKey": {"name": "another"},
+                    "addCamera": {**CAMERA, "name": "other"},
+                    "putCamera": CAMERA,
                 }
                 body["json"] = bodies[operation_id]
             else:
@@ -173,7 +183,12 @@ def test_nobody_gets_in_without_a_good_key_with_the_scope_and_the_tenant(operati
     path = OPERATIONS[operation_id][1]
     for who in (house.key(scope, tenant=THEIRS), house.key(Scope.admin, tenant=THEIRS)):
         answer = house.ask(operation_id, who, mine)
-        if any(one in path for one in ABOUT_ONE) or operation_id == "submitJob":
+        is_about_one = any(one in path for one in ABOUT_ONE) or operation_id in (
+            "submitJob",
+            "getCamera",
+            "removeCamera",
+        )
+        if is_about_one:
             assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not_found")
         else:
             assert not any(mine[one] in answer.text for one in ("job_id", "addition_id"))

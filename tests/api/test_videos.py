@@ -181,4 +181,4 @@ def connect(service: Service) -> socket.socket:
 
 
 def head(length: int) -> bytes:
-    return f"PUT /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    return f"PUT /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()

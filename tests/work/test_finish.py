@@ -15,7 +15,9 @@ import pytest
 
 from cvpipe.errors import Conflict
 from cvpipe.job import Job, JobRequest
+from cvpipe.keys import Identity
 from cvpipe.lifecycle import Lifecycle, job_folder
+from cvpipe.scopes import Scope
 from cvpipe.settings import Settings
 from cvpipe.store import Ring, Store
 from cvpipe.video import Decoders, Writer
@@ -57,7 +59,7 @@ class Service:
         request = JobRequest.model_validate(
             {"path": str(video), "pipeline": {"name": "p", "stages": stages}, "chunk_seconds": 1} | more
         )
-        job, _ = self.lifecycle.submit(request, tenant="t")
+        job, _ = self.lifecycle.submit(request, by=Identity("t", frozenset({Scope.admin})))
         while (task := self.bell.tasks.pop()) != f"finish:t/{job.id}":
             (ingest if task.startswith("ingest:") else work)(self.bench, task)
         return f"t/{job.id}"

@@ -15,14 +15,15 @@ from typing import Annotated, Any, Final, NamedTuple
 import anyio
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel, Field
 
-from cvpipe.api.identity import READ, JobName
+from cvpipe.api.identity import READ, IdentityDep, JobName
 from cvpipe.api.jobs import shown
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import Resources, ResourcesDep
-from cvpipe.errors import NotFound, StoreUnavailable
+from cvpipe.api.streams import HeldStream, Place
+from cvpipe.errors import NotFound, QuotaExceeded, StoreUnavailable
 from cvpipe.job import Job, JobState, Progress
 from cvpipe.results import FrameRecord
 from cvpipe.tenants import id_of
@@ -62,14 +63,14 @@ class JobProgress(BaseModel):
     at: float = Field(description="Seconds since the epoch.")
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """How far a stream is: ids of the last event and of the last frame record that were sent."""
 
     event: str = "0-0"
     frame: str = "0-0"
 
     @classmethod
-    def parse(cls, text: str | None) -> Place:
+    def parse(cls, text: str | None) -> Position:
         """The place that an event's id names; without one, the beginning."""
         if text is None:
             return cls()
@@ -89,12 +90,13 @@ class Place(NamedTuple):
     response_model=None,
     responses={
         204: {"description": "All events were sent before: there is nothing to follow any more."},
-        **responses("not_found", "invalid_request", "internal", "store_unavailable"),
+        **responses("not_found", "quota_exceeded", "invalid_request", "internal", "unavailable", "store_unavailable"),
     },
 )
 async def follow_job(
     job_id: JobName,
     resources: ResourcesDep,
+    identity: IdentityDep,
     frames: Annotated[bool, Query(description="Send `frame` events too.")] = True,
     last_event_id: LastEventId = None,
 ) -> Response:
@@ -104,22 +106,27 @@ async def follow_job(
     Job); then the stream ends. Comments keep a quiet connection alive. A stream that ends without `done` was cut off:
     connect again with the last event's id, as browsers do by themselves.
     """
-    follower = Follower(resources, job_id, Place.parse(last_event_id), frames=frames)
+    follower = Follower(resources, job_id, Position.parse(last_event_id), frames=frames)
     if last_event_id is not None and await anyio.to_thread.run_sync(follower.is_over):
         return Response(status_code=204)  # at which browsers stop connecting again
     # Asked before the answer begins: afterwards nothing could be told with a status any more.
     await anyio.to_thread.run_sync(resources.store.job, job_id)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(_encoded(follower, job_id), headers=headers)
+    place = Place(resources, identity)
+    await place.take()
+    stream = HeldStream(_encoded(follower, job_id, place), headers=headers)
+    stream.place = place
+    return stream
 
 
-async def _encoded(follower: Follower, job_id: str) -> AsyncIterator[bytes]:
+async def _encoded(follower: Follower, job_id: str, place: Place) -> AsyncIterator[bytes]:
     """The events as bytes, with comments in between when nothing happens."""
     # FastAPI's own way, a route that yields, raises in its keep-alive task whenever a client goes away in mid-send.
     yield format_sse_event(comment=f"job {id_of(job_id)}", retry=_RETRY_MS)
     sent_at = time.monotonic()
     try:
         async for events in follower:
+            await place.hold()
             if events:
                 yield b"".join(events)
                 sent_at = time.monotonic()
@@ -128,7 +135,7 @@ async def _encoded(follower: Follower, job_id: str) -> AsyncIterator[bytes]:
                 sent_at = time.monotonic()
     except NotFound:
         _log.info("job %s was deleted while it was followed", job_id)
-    except StoreUnavailable as error:
+    except (QuotaExceeded, StoreUnavailable) as error:
         # The answer has begun and cannot become a 503: it ends, the client connects again and is told.
         _log.warning("the events of job %s break off: %s", job_id, error)
 
@@ -147,7 +154,7 @@ class _Batch:
 class Follower:
     """Reads what is new about a job, batch by batch. Memory: `_BATCH` events and records, twice (read, and encoded)."""
 
-    def __init__(self, resources: Resources, job_id: str, place: Place, *, frames: bool) -> None:
+    def __init__(self, resources: Resources, job_id: str, place: Position, *, frames: bool) -> None:
         self._store = resources.store
         self._stopping = resources.stopping
         self._job_id = job_id
@@ -203,14 +210,14 @@ class Follower:
         if batch.job is not None and batch.events:
             # Several steps of progress come to the same: where the job is now.
             last, event = batch.events[-1]
-            self._place = Place(last, self._place.frame)
+            self._place = Position(last, self._place.frame)
             progress = JobProgress(state=batch.job.state, progress=batch.job.progress, at=event["at"])
             yield format_sse_event(event="progress", data_str=progress.model_dump_json(), id=str(self._place))
         for stream_id, record in batch.records:
-            self._place = Place(self._place.event, stream_id)
+            self._place = Position(self._place.event, stream_id)
             yield format_sse_event(event="frame", data_str=record.to_json(), id=str(self._place))
         if batch.job is not None and batch.end is not None and batch.drained:
-            self._place = Place(batch.end, self._place.frame)
+            self._place = Position(batch.end, self._place.frame)
             yield format_sse_event(event="done", data_str=shown(batch.job).model_dump_json(), id=str(self._place))
 
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cvpipe.api import problems
-from cvpipe.errors import CvpipeError, Forbidden, NotFound, Unauthenticated
+from cvpipe.errors import CvpipeError, Forbidden, NotFound, QuotaExceeded, Unauthenticated
 from cvpipe.keys import ANYBODY, ApiKey, Credential, Identity
 from cvpipe.loopback import is_loopback, is_loopback_host
 from cvpipe.store import Store
@@ -64,7 +64,7 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _holder(self, headers: Headers, store: Store) -> Identity:
-        """Who holds the key that came. Raises: Unauthenticated, StoreUnavailable."""
+        """Who holds the key that came. Raises: Unauthenticated, QuotaExceeded, StoreUnavailable."""
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if not text:
             raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got none")
@@ -80,7 +80,9 @@ class Gate:
             key.check(time.time())
         except ValueError as error:
             raise Unauthenticated(f"{error}; ask for another") from None
-        return Identity(key.tenant, frozenset(key.scopes), key.id)
+        if key.quotas.requests_per_minute is not None:
+            await _count(store, key.id, key.quotas.requests_per_minute)
+        return Identity(key.tenant, frozenset(key.scopes), key.id, key.quotas)
 
     async def _find(self, key_id: str, store: Store) -> tuple[ApiKey, str]:
         known = self._known.get(key_id)
@@ -119,11 +121,18 @@ def _look_up(store: Store, key_id: str) -> tuple[ApiKey, str]:
     return key, digest
 
 
+async def _count(store: Store, key_id: str, per_minute: int) -> None:
+    wait = await anyio.to_thread.run_sync(store.take_request, key_id, per_minute)
+    if wait:
+        message = f"the key may make {per_minute} requests a minute, and has made them"
+        raise QuotaExceeded(message, retry_after_seconds=wait)
+
+
 def _unknown() -> Unauthenticated:
     return Unauthenticated("there is no such key")  # the same whether the id or the secret is wrong
 
 
 async def _refuse(error: CvpipeError, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = CHALLENGE if error.status == 401 else {}
+    headers = CHALLENGE if error.status == 401 else problems.retry_after(error)
     response = problems.respond(error.code, error.message, status=error.status, instance=scope["path"], headers=headers)
     await response(scope, receive, send)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from cvpipe.api.identity import READ, SUBMIT, JobName, TenantDep
+from cvpipe.api.identity import READ, SUBMIT, IdentityDep, JobName, TenantDep
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import LifecycleDep, StoreDep
 from cvpipe.api.strict import StrictRoute
@@ -55,15 +55,16 @@ def shown(job: Job) -> Job:
     response_model=Job,
     response_description="The job is on disk and will run. `Location` leads to it.",
     responses=responses(
-        "malformed_body", "not_found", "conflict", "too_large", "unsupported_media_type", "invalid_request",
-        "invalid_pipeline", "invalid_model", "address_refused", "internal", "unavailable", "store_unavailable",
+        "malformed_body", "not_found", "conflict", "too_large", "quota_exceeded", "unsupported_media_type",
+        "invalid_request", "invalid_pipeline", "invalid_model", "address_refused", "internal", "unavailable",
+        "store_unavailable",
     ),
 )  # fmt: skip
 def submit_job(
     request: JobRequest,
     response: Response,
     lifecycle: LifecycleDep,
-    tenant: TenantDep,
+    identity: IdentityDep,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -82,7 +83,7 @@ def submit_job(
     The pipeline is the name of one that `GET /v1/pipelines` lists, or is written out in the request. Its stages, their
     options and the models they need are checked before the answer.
     """
-    job, created = lifecycle.submit(request, tenant=tenant, idempotency_key=idempotency_key)
+    job, created = lifecycle.submit(request, by=identity, idempotency_key=idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not created:
         response.headers["Idempotent-Replayed"] = "true"
@@ -160,6 +161,7 @@ def cancel_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
 @router.post(
     "/jobs/{job_id}/pause",
     operation_id="pauseJob",
+    dependencies=[SUBMIT],
     summary="Have a job wait",
     response_model=Job,
     response_description="The job, which is paused.",
@@ -173,6 +175,7 @@ def pause_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
 @router.post(
     "/jobs/{job_id}/resume",
     operation_id="resumeJob",
+    dependencies=[SUBMIT],
     summary="Have a paused job go on",
     response_model=Job,
     response_description="The job, which is queued.",
@@ -186,6 +189,7 @@ def resume_job(job_id: JobName, lifecycle: LifecycleDep) -> Job:
 @router.post(
     "/jobs/{job_id}/retry",
     operation_id="retryJob",
+    dependencies=[SUBMIT],
     summary="Try a failed job again",
     status_code=202,
     response_model=Job,

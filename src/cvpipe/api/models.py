@@ -10,14 +10,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
-from cvpipe.api.identity import MODELS, READ, AdditionName, TenantDep
+from cvpipe.api.identity import MODELS, READ, AdditionName, IdentityDep
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import InvalidRequest
 from cvpipe.inference.cards import ModelCard, Task, find_card
 from cvpipe.job import JobError
 from cvpipe.modelfiles import Wish, additions, name_of, read_wish
-from cvpipe.settings import Settings
+from cvpipe.sources.upload import check_free
 from cvpipe.tenants import id_of
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
@@ -78,7 +78,7 @@ class Removed(BaseModel):
     response_description="The file has arrived; a worker looks at it.",
     responses=responses(
         "too_large", "unsupported_media_type", "invalid_request", "invalid_model", "internal", "unavailable",
-        "store_unavailable",
+        "store_unavailable", "out_of_space",
     ),
     openapi_extra={
         "requestBody": {
@@ -93,7 +93,7 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     response: Response,
     lifecycle: LifecycleDep,
     settings: SettingsDep,
-    tenant: TenantDep,
+    identity: IdentityDep,
     name: Annotated[str | None, _said("name", max_length=64, pattern=NAME, examples=["net"])] = None,
     filename: Annotated[
         str | None,
@@ -146,10 +146,15 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
         }
     )  # fmt: skip
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.max_model_bytes:
-        raise additions.too_large(settings.max_model_bytes)
+    size = int(declared) if declared.isdecimal() else 0
+    limit = min(settings.max_model_bytes, identity.quotas.upload_bytes or settings.max_model_bytes)
+    if size > limit:
+        raise additions.too_large(limit)
+    await anyio.to_thread.run_sync(check_free, settings, size)
+    tenant = identity.tenant
+    incoming = await anyio.to_thread.run_sync(lambda: additions.Incoming(settings.data_dir, tenant, limit=limit))
     try:
-        made = await _receive(request, settings, tenant, wish, called)
+        made = await _receive(request, incoming, wish, called)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
     await anyio.to_thread.run_sync(lifecycle.add_model, made)
@@ -157,10 +162,9 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     return Addition(id=id_of(made), state="waiting")
 
 
-async def _receive(request: Request, settings: Settings, tenant: str, wish: Wish, filename: str) -> str:
+async def _receive(request: Request, incoming: additions.Incoming, wish: Wish, filename: str) -> str:
     """Write the body to disk. Memory: `_WRITE_BYTES` and one piece off the socket."""
     in_thread = anyio.to_thread.run_sync
-    incoming = await in_thread(lambda: additions.Incoming(settings.data_dir, tenant, limit=settings.max_model_bytes))
     try:
         pending, size = bytearray(), 0
         async for piece in request.stream():

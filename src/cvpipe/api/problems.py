@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from cvpipe.api.docs import page
-from cvpipe.errors import CvpipeError, NotFound, explain
+from cvpipe.errors import CvpipeError, NotFound, QuotaExceeded, explain
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
@@ -100,6 +101,16 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         413,
         "The request is over a limit",
         "Send less, or ask the operator to raise the limit that the detail names.",
+    ),
+    "quota_exceeded": ProblemType(
+        429,
+        "The key has taken what it may for now",
+        "Try again after the seconds in the header Retry-After, or ask the operator for a larger quota.",
+    ),
+    "out_of_space": ProblemType(
+        507,
+        "There is no room for what was sent",
+        "Delete videos that are no longer needed, or ask the operator to make room or to raise the quota.",
     ),
     "unsupported_media_type": ProblemType(
         415,
@@ -421,7 +432,19 @@ async def _on_cvpipe_error(request: Request, error: Exception) -> ProblemRespons
     assert isinstance(error, CvpipeError)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("%s %s: %s: %s", request.method, request.url.path, error.code, error)
-    return respond(error.code, error.message, status=error.status, instance=request.url.path, field=error.field)
+    return respond(
+        error.code,
+        error.message,
+        status=error.status,
+        instance=request.url.path,
+        field=error.field,
+        headers=retry_after(error),
+    )
+
+
+def retry_after(error: CvpipeError) -> dict[str, str]:
+    """The header that says when to try again, where the error knows."""
+    return {"Retry-After": str(max(1, ceil(error.retry_after_seconds)))} if isinstance(error, QuotaExceeded) else {}
 
 
 async def _on_http_problem(request: Request, error: Exception) -> ProblemResponse:

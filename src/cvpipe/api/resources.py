@@ -22,6 +22,7 @@ class Resources:
     """The settings, the doors, and the verbs of one running service.
 
     stopping: set when the service is told to stop, so that answers without an end (event streams) end.
+    streams: how many more event streams may be opened.
     """
 
     settings: Settings
@@ -29,6 +30,7 @@ class Resources:
     bell: Bell
     lifecycle: Lifecycle
     stopping: anyio.Event
+    streams: anyio.Semaphore
 
 
 @contextmanager
@@ -51,7 +53,14 @@ def open_resources(
         used_store, used_bell = store or own_store, bell or own_bell
         assert used_store is not None
         assert used_bell is not None
-        yield Resources(settings, used_store, used_bell, Lifecycle(used_store, used_bell, settings), stopping)
+        yield Resources(
+            settings,
+            used_store,
+            used_bell,
+            Lifecycle(used_store, used_bell, settings),
+            stopping,
+            anyio.Semaphore(settings.max_streams),
+        )
     finally:
         if own_bell is not None:
             own_bell.close()

@@ -7,6 +7,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from cvpipe.api.connections import Patience
 from cvpipe.settings import Settings
 
 GRACE_SECONDS = 5
@@ -27,6 +28,7 @@ class Server(uvicorn.Server):
                 log_config=None,  # the entry point has set up logging
                 access_log=False,
                 server_header=False,
+                http=Patience,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 h11_max_incomplete_event_size=HEAD_BYTES,
             )

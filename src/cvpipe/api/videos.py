@@ -9,20 +9,21 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
 
-from cvpipe.api.identity import READ, SUBMIT, TenantDep, VideoName
+from cvpipe.api.identity import READ, SUBMIT, IdentityDep, VideoName
 from cvpipe.api.problems import HttpProblem, responses
 from cvpipe.api.resources import LifecycleDep, SettingsDep
 from cvpipe.errors import NotFound
 from cvpipe.job import JobError
 from cvpipe.lifecycle import Lifecycle
 from cvpipe.settings import Settings
-from cvpipe.sources.upload import Incoming, StoredVideo, too_large
+from cvpipe.sources.upload import Incoming, StoredVideo, check_free
 from cvpipe.tenants import id_of
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
 # Bytes come off the socket in pieces of 64 KiB or less; a trip to a thread for each would cost more than the writing.
 _WRITE_BYTES = 2**20
+_CHECK_BYTES = 64 * 2**20
 
 
 class VideoFacts(BaseModel):
@@ -105,7 +106,13 @@ class Video(BaseModel):
     responses={
         200: {"model": Video, "description": "The same bytes were here before: the same video."},
         **responses(
-            "too_large", "unsupported_media_type", "invalid_request", "internal", "unavailable", "store_unavailable"
+            "too_large",
+            "unsupported_media_type",
+            "invalid_request",
+            "internal",
+            "unavailable",
+            "store_unavailable",
+            "out_of_space",
         ),
     },
     openapi_extra={
@@ -121,7 +128,7 @@ async def upload_video(  # noqa: PLR0917 - FastAPI hands them over by name
     response: Response,
     lifecycle: LifecycleDep,
     settings: SettingsDep,
-    tenant: TenantDep,
+    identity: IdentityDep,
     filename: Annotated[
         str | None,
         Query(
@@ -134,34 +141,37 @@ async def upload_video(  # noqa: PLR0917 - FastAPI hands them over by name
 ) -> Any:
     """Send the file as the raw body; it goes to disk as it arrives. The same file twice is the same video.
 
-    The answer comes once the file is safely on disk. A body over the limit (CVPIPE_MAX_UPLOAD_BYTES) is refused, by its
-    `Content-Length` before any of it is read. A broken connection leaves nothing behind.
+    The answer comes once the file is safely on disk. A body over the limit (CVPIPE_MAX_UPLOAD_BYTES, or the key's
+    quotas) is refused, by its `Content-Length` before any of it is read. A broken connection leaves nothing behind.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise HttpProblem("unsupported_media_type", "send the file as the raw body, not as a form: curl -T FILE URL")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > settings.max_upload_bytes:
-        raise too_large(settings.max_upload_bytes)
+    size = int(declared) if declared.isdecimal() else 0
+    limit = await anyio.to_thread.run_sync(lifecycle.check_room, identity, size)
     try:
-        stored = await _receive(request, settings, tenant)
+        stored = await _receive(request, settings, identity.tenant, limit)
     except ClientDisconnect:
         return Response(status_code=400)  # nobody is there to read it
-    video, new = await anyio.to_thread.run_sync(_register, lifecycle, stored, filename)
+    video, new = await anyio.to_thread.run_sync(_register, lifecycle, stored, filename, identity.key)
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/videos/{id_of(stored.id)}"
     return video
 
 
-async def _receive(request: Request, settings: Settings, tenant: str) -> StoredVideo:
+async def _receive(request: Request, settings: Settings, tenant: str, limit: int) -> StoredVideo:
     """Write the body to disk. Memory: `_WRITE_BYTES` and one piece off the socket."""
     in_thread = anyio.to_thread.run_sync
-    incoming = await in_thread(lambda: Incoming(settings.data_dir, tenant, limit=settings.max_upload_bytes))
+    incoming = await in_thread(lambda: Incoming(settings.data_dir, tenant, limit=limit))
     try:
-        pending = bytearray()
+        pending, checked = bytearray(), 0
         async for piece in request.stream():
             pending += piece
             if len(pending) >= _WRITE_BYTES:
                 await in_thread(incoming.write, pending)
+                if incoming.size >= checked + _CHECK_BYTES:  # its length may have been left open
+                    await in_thread(check_free, settings)
+                    checked = incoming.size
                 pending = bytearray()
         if pending:
             await in_thread(incoming.write, pending)
@@ -170,14 +180,16 @@ async def _receive(request: Request, settings: Settings, tenant: str) -> StoredV
         incoming.discard()
 
 
-def _register(lifecycle: Lifecycle, stored: StoredVideo, filename: str | None) -> tuple[dict[str, Any], bool]:
+def _register(
+    lifecycle: Lifecycle, stored: StoredVideo, filename: str | None, key: str | None
+) -> tuple[dict[str, Any], bool]:
     """The video as the service shows it, and whether it is new to the store (its file may be left from before)."""
     try:
         lifecycle.video(stored.id)
         new = False
     except NotFound:
         new = True
-    return lifecycle.register_upload(stored.id, size=stored.size, filename=filename), new
+    return lifecycle.register_upload(stored.id, size=stored.size, filename=filename, key=key), new
 
 
 @router.get(
@@ -192,3 +204,21 @@ def _register(lifecycle: Lifecycle, stored: StoredVideo, filename: str | None) -
 def get_video(video_id: VideoName, lifecycle: LifecycleDep) -> Any:
     """What the service knows of an uploaded video: frames counted, duration and frame rate measured, codec, size."""
     return lifecycle.video(video_id)
+
+
+@router.delete(
+    "/videos/{video_id}",
+    operation_id="deleteVideo",
+    dependencies=[SUBMIT],
+    summary="Remove a video",
+    status_code=204,
+    response_model=None,
+    response_description="Nothing of the video is left but what jobs have found.",
+    responses=responses("not_found", "conflict", "invalid_request", "internal", "store_unavailable"),
+)
+def delete_video(video_id: VideoName, lifecycle: LifecycleDep) -> None:
+    """Remove a video with its pictures and clips. Jobs that looked at it keep their results, and can't be repaired.
+
+    Refused while a job that isn't over looks at it.
+    """
+    lifecycle.delete_video(video_id)

@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Make, list and revoke API keys, on the store.")
 
+_QUOTAS = "upload_bytes, stored_bytes, video_minutes_per_day, open_jobs, streams, requests_per_minute"
 _SCOPES = "; ".join(f"`{scope}`: {scope.meaning}" for scope in Scope)
 
 
 @app.command()
-def create(
+def create(  # noqa: PLR0917 - Typer hands them over by name
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what uses it.")],
     tenant: Annotated[str, typer.Option(help="Whose jobs and videos it is for.")] = DEFAULT,
     scope: Annotated[
         list[Scope] | None, typer.Option(help=f"What it may do; may be repeated. {_SCOPES}. Default: submit and read.")
+    ] = None,
+    quota: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help=f"How much it may take; may be repeated. {_QUOTAS}.")
     ] = None,
     days: Annotated[float | None, typer.Option(help="Good for so long. Default: until it is revoked.")] = None,
     as_json: Json = False,
@@ -41,13 +45,15 @@ def create(
     wanted: dict[str, Any] = {"name": name, "tenant": tenant}
     if scope:
         wanted["scopes"] = scope
+    if quota:
+        wanted["quotas"] = dict(_pair(each) for each in quota)
     if days is not None:
         wanted["expires_in_seconds"] = days * 24 * 3600
     try:
         request = KeyRequest(**wanted)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        said = {"name": "NAME", "expires_in_seconds": "--days"}.get(str(first["loc"][0]), f"--{first['loc'][0]}")
+        said = _SAID.get(str(first["loc"][0]), str(first["loc"][0]))
         raise InvalidRequest(explain(first), field=said) from None
     with open_store(load_settings()) as store:
         key, text = store.make_key(request)
@@ -87,6 +93,18 @@ def revoke(
         output.as_json(key.model_dump(mode="json"))
     else:
         output.line(f"{key.id} revoked ({key.name})")
+
+
+_SAID = {
+    "name": "NAME", "tenant": "--tenant", "scopes": "--scope", "expires_in_seconds": "--days", "quotas": "--quota",
+}  # fmt: skip
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, number = text.partition("=")
+    if not equals:
+        raise InvalidRequest(f"wanted NAME=NUMBER, such as open_jobs=5; got {text!r}", field="--quota")
+    return name, number
 
 
 def _may(key: ApiKey) -> str:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cvpipe.errors import InvalidRequest, TooLarge, Unavailable
+from cvpipe.errors import InvalidRequest, OutOfSpace, TooLarge, Unavailable
+from cvpipe.settings import Settings
 from cvpipe.tenants import owned, parted
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -114,9 +116,22 @@ class Incoming:
             self._fd = None
 
 
+def check_free(settings: Settings, size: int = 0) -> None:
+    """Raises: OutOfSpace where the disk would have less than CVPIPE_MIN_FREE_BYTES left behind `size` more bytes."""
+    folder = settings.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free - size < settings.min_free_bytes:
+        raise OutOfSpace(
+            f"the service's disk has {free} bytes left and keeps {settings.min_free_bytes} free (CVPIPE_MIN_FREE_BYTES)"
+        )
+
+
 def too_large(limit: int) -> TooLarge:
     """The error for an upload over `limit` bytes."""
-    return TooLarge(f"the video is over the limit of {limit} bytes; the operator sets it with CVPIPE_MAX_UPLOAD_BYTES")
+    what = f"the video is over the limit of {limit} bytes"
+    return TooLarge(f"{what}; the operator sets it with CVPIPE_MAX_UPLOAD_BYTES, or in the quotas of the key")
 
 
 def sweep(data_dir: Path, *, older_than_seconds: float = _STALE_SECONDS) -> int:

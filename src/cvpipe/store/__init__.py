@@ -11,6 +11,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from cvpipe.store.cameras import Cameras, StoredCamera
+from cvpipe.store.counts import Counts
 from cvpipe.store.jobs import Jobs
 from cvpipe.store.keys import Keys
 from cvpipe.store.media import Media
@@ -24,7 +25,7 @@ from cvpipe.store.workers import Workers, WorkerState
 __all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Workers, Keys, Cameras):
+class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Workers, Keys, Cameras, Counts):
     """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

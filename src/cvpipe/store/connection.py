@@ -50,6 +50,9 @@ _SCRIPTS: Final = (
     "redeliver",
     "receiver_enter",
     "receiver_leave",
+    "take_request",
+    "hold_stream",
+    "delete_video",
 )
 _REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 
@@ -156,6 +159,11 @@ def jobs_key(tenant: str) -> str:
 def job_key(job_id: str) -> str:
     """Hash: what was committed with a job, its state and counters. job_id: `<tenant>/<id>`."""
     return f"{PREFIX}job:{job_id}"
+
+
+def seconds_key(key_id: str, day: int) -> str:
+    """String: seconds of video that an API key's jobs were planned for, on a day since the epoch."""
+    return f"{PREFIX}seconds:{key_id}:{day}"
 
 
 def frames_key(job_id: str) -> str:

@@ -46,16 +46,20 @@ class Jobs(Connection):
         progress_percent: int = 10,
         idempotency_key: str | None,
         digest: str,
-    ) -> tuple[str, Literal["new", "same", "other"], list[Ring]]:
-        """Commit a job. Returns its id, whether it is new or was known by its idempotency key, and what to ring.
+        key: str | None = None,
+        open_jobs: int | None = None,
+    ) -> tuple[str, Literal["new", "same", "other", "full"], list[Ring]]:
+        """Commit a job. Returns its name, whether it is new or was known by its idempotency key, and what to ring.
 
-        webhook: events that its receiver wants to be told of. progress_percent: between two `job.progress`.
+        webhook: events that its receiver wants to be told of. progress_percent: between two `job.progress`. key: id of
+        the API key that it comes from. open_jobs: how many that key may have that are not over; `full`: it has so many,
+        and nothing was committed.
         """
         found, verdict, rings = self._commit(
             "submit",
             [
                 job_id, json.dumps(doc), priority, " ".join(webhook), progress_percent, idempotency_key or "", digest,
-                IDEMPOTENCY_TTL_MS, GRACE_MS,
+                IDEMPOTENCY_TTL_MS, GRACE_MS, key or "", open_jobs or 0,
             ],
         )  # fmt: skip
         return found.decode(), verdict.decode(), read_rings(rings)

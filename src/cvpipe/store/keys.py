@@ -39,6 +39,7 @@ class Keys(Connection):
             name=request.name,
             tenant=request.tenant,
             scopes=sorted(request.scopes),
+            quotas=request.quotas,
             created_at=now,
             expires_at=None if request.expires_in_seconds is None else round(now + request.expires_in_seconds, 3),
         )

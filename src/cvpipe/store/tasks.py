@@ -107,15 +107,17 @@ class Tasks(Connection):
         video: str,
         models: Mapping[str, str],
         wall_clock: WallClock | None = None,
+        video_seconds: float = 0,
     ) -> list[Ring]:
         """Commit a job's plan and its first tasks. chunks: (first frame, stop frame, ms of the first frame).
 
-        Raises: LeaseLost.
+        video_seconds: how much video it looks at; counts for its API key. Raises: LeaseLost.
         """
         rings = self._scripts["plan"](
             args=[
                 job_id, claim.token, GRACE_MS, json.dumps(list(segments)), json.dumps(list(chunks)), frames_total,
                 video, json.dumps(dict(models)), "" if wall_clock is None else wall_clock.model_dump_json(),
+                round(video_seconds, 3),
             ]
         )  # fmt: skip
         return read_rings(_held(rings, claim))

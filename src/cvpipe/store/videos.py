@@ -23,13 +23,25 @@ class Videos(Connection):
         pipe.execute()
 
     @guarded
+    def note_sender(self, video_id: str, key_id: str) -> None:
+        """Note by which API key a video came; it counts as that key's until it is deleted. The first one counts."""
+        if self._redis.hsetnx(PREFIX + "video:" + video_id, "key", key_id):
+            self._redis.sadd(f"{PREFIX}videos:{key_id}", video_id)
+
+    @guarded
+    def delete_video(self, video_id: str) -> None:
+        """Forget a video. Raises: NotFound."""
+        if not self._scripts["delete_video"](args=[video_id]):
+            raise _no_video(video_id)
+
+    @guarded
     def video(self, video_id: str) -> dict[str, Any]:
         """What is known of a video, without its index. Raises: NotFound."""
         names = ("size", "state", "facts", "error", "created_at", "filename")
         values = self._redis.hmget(PREFIX + "video:" + video_id, *names)
         size, state, facts, error, created_at, filename = values
         if state is None:
-            raise NotFound(f"there is no video {id_of(video_id)!r}; upload it with PUT /v1/videos")
+            raise _no_video(video_id)
         return {
             "id": id_of(video_id),
             "size": int(size),
@@ -62,3 +74,7 @@ class Videos(Connection):
     def remember_sha256(self, file_key: str, sha256: str) -> None:
         """The inverse of `remembered_sha256`; forgotten after a month."""
         self._redis.set(PREFIX + "file:" + file_key, sha256, ex=30 * 24 * 3600)
+
+
+def _no_video(video_id: str) -> NotFound:
+    return NotFound(f"there is no video {id_of(video_id)!r}; upload it with PUT /v1/videos")

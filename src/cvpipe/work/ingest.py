@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cvpipe.engine import plan_chunks
 from cvpipe.inference.cards import find_card
-from cvpipe.job import JobError, JobState, WallClock
+from cvpipe.job import JobError, JobState, WallClock, seconds_of
 from cvpipe.pipeline import PipelineSpec, check_fit, nothing_left, parse_pipeline, plan_segments, select_frames
 from cvpipe.results import stream_ms
 from cvpipe.store import Ring
@@ -52,6 +52,7 @@ def ingest(bench: Bench, task: str) -> None:
             frames_total=len(numbers),
             video=video,
             models=_models_of(bench, spec),
+            video_seconds=seconds_of(index.facts.duration_seconds, time_range_of(doc)),
             wall_clock=_wall_clock(selection.starts_at, given=doc.get("starts_at") is not None),
         )
         bench.bell.ring(rings)

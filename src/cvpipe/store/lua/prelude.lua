@@ -11,6 +11,7 @@ end
 -- A job's name is `<tenant>/<id>`, so each of its keys and tasks has the tenant in it.
 local function tenant_of(job) return string.match(job, '^([^/]+)/.') end
 local function jobs_key(tenant) return P .. 'jobs:' .. tenant end
+local function open_key(holder) return P .. 'open:' .. holder end -- jobs of an API key that are not over
 local function job_key(job) return P .. 'job:' .. job end
 local function tasks_key(job) return P .. 'job:' .. job .. ':tasks' end
 local function events_key(job) return P .. 'job:' .. job .. ':events' end
@@ -205,6 +206,8 @@ local function transition(job, state, grace)
     redis.call('HDEL', key, 'running_since')
   end
   redis.call('HSET', key, 'state', state)
+  local holder = get(key, 'key')
+  if holder then redis.call(FINAL[state] and 'SREM' or 'SADD', open_key(holder), job) end
   if state == 'running' then
     redis.call('HSET', key, 'running_since', at)
     redis.call('HSETNX', key, 'started_at', at)

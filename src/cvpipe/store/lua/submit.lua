@@ -1,5 +1,5 @@
 -- ARGV: job, doc, priority, events that its webhook wants (by spaces), percent between progress messages,
--- idempotency key, its digest, its ttl ms, grace ms
+-- idempotency key, its digest, its ttl ms, grace ms, API key (or ''), how many open jobs it may have (0: any number)
 local job, doc, priority, webhook, step = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tenant = tenant_of(job)
 local t = now()
@@ -7,15 +7,21 @@ local idem, digest, ttl, grace = ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(A
 if redis.call('EXISTS', job_key(job)) == 1 then -- asked again, because the answer got lost
   return { job, 'new', rings({ 'ingest:' .. job }) }
 end
+local holder, limit = ARGV[10], tonumber(ARGV[11])
 if idem ~= '' then
   local key = P .. 'idempotency:' .. tenant .. '/' .. idem
   local known = get(key, 'job')
   if known then return { known, get(key, 'digest') == digest and 'same' or 'other', {} } end
+end
+if limit > 0 and redis.call('SCARD', open_key(holder)) >= limit then return { '', 'full', {} } end
+if idem ~= '' then
+  local key = P .. 'idempotency:' .. tenant .. '/' .. idem
   redis.call('HSET', key, 'job', job, 'digest', digest)
   redis.call('PEXPIRE', key, ttl)
 end
 redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'webhook_step', step, 'created_at', t,
   'frames_done', 0, 'chunks_done', 0, 'chunks_failed', 0)
+if holder ~= '' then redis.call('HSET', job_key(job), 'key', holder) end
 redis.call('ZADD', jobs_key(tenant), t, job)
 redis.call('SADD', P .. 'tenants', tenant)
 local tasks = transition(job, 'queued', grace)

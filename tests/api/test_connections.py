@@ -1,0 +1,123 @@
+"""Clients that hold a connection for nothing are cut off; slow ones that do what they can are not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+
+from cvpipe.api.connections import Patience
+
+
+class Quick(Patience):
+    """With a tenth of a second where it is seconds."""
+
+    head_seconds, body_seconds, read_seconds = 0.3, 0.3, 0.3
+
+
+async def app(scope, receive, send):
+    """Reads a body and answers with its size, or with 50 MB."""
+    size = 0
+    while scope["path"] != "/early":
+        message = await receive()
+        size += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    body = b"x" * 50_000_000 if scope["path"] == "/large" else str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[str, int]]:
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, http=Quick, lifespan="off", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()
+    server.should_exit = True
+    thread.join(10)
+
+
+def send_slowly(address: tuple[str, int], *parts: bytes, every: float = 0.1) -> tuple[bytes, float]:
+    """Send the parts one after another; returns what came back, and how long the connection was open."""
+    with socket.create_connection(address, timeout=10) as connection:
+        began = time.monotonic()
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(every)
+            answer = connection.recv(65536)
+        except ConnectionError:
+            answer = b""
+        return answer, time.monotonic() - began
+
+
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([], id="no request"),
+        pytest.param([b"GET / HT"], id="half a head"),
+        pytest.param([b"GET / HTTP/1.1\r\n", *[b"a: b\r\n"] * 50], id="a head without end"),
+        pytest.param([POST], id="no body"),
+        pytest.param([POST, *[b"x"] * 50], id="a body a byte at a time"),
+        pytest.param([POST.replace(b"/ ", b"/early "), *[b"x"] * 50], id="a body behind its answer"),
+    ],
+)
+def test_a_client_that_is_too_slow_is_cut_off(address: tuple[str, int], parts: list[bytes]) -> None:
+    answer, seconds = send_slowly(address, *parts)
+    assert b" 200 " not in answer or parts[0].startswith(b"POST /early")
+    assert seconds < 3
+
+
+def test_a_body_that_comes_fast_enough_may_take_its_time(address: tuple[str, int]) -> None:
+    parts = [b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000\r\n\r\n", *[b"x" * 500] * 8]
+    answer, seconds = send_slowly(address, *parts)
+    assert answer.endswith(b"4000")
+    assert seconds > 0.8
+
+
+def test_one_connection_serves_requests_one_after_another(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(4):
+            connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx")
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n1"):
+                answer += connection.recv(65536)
+            time.sleep(0.15)
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(1)
+        received = 0
+        try:
+            while part := connection.recv(1 << 20):
+                received += len(part)
+        except ConnectionError:
+            pass
+        assert 0 < received < 50_000_000
+
+
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(address: tuple[str, int]) -> None:
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        received = 0
+        while received < 50_000_000:
+            part = connection.recv(1 << 20)
+            assert part, received
+            received += len(part)
+            time.sleep(0.005)
