@@ -28,14 +28,6 @@ FRAME_FIELDS: Final[Mapping[str, Kind]] = {
     "labels": "list", "texts": "list", "objects": "number", "frame": "number", "time": "number",
 }  # fmt: skip
 
-_OF_OBJECTS: Final = {
-    name: f"`{name}` is of objects, and this stage looks at whole frames; there is: {', '.join(sorted(FRAME_FIELDS))}"
-    for name in OBJECT_FIELDS.keys() - FRAME_FIELDS.keys()
-}
-_OF_FRAMES: Final = {
-    name: f"`{name}` is of frames, and this stage looks at objects; there is: {', '.join(sorted(OBJECT_FIELDS))}"
-    for name in FRAME_FIELDS.keys() - OBJECT_FIELDS.keys()
-}
 _CACHED: Final = 1024
 
 
@@ -67,13 +59,34 @@ class Condition:
 @lru_cache(maxsize=_CACHED)
 def condition_on_objects(text: str) -> Condition:
     """The condition that a text is, on objects. Raises: InvalidExpression."""
-    return Condition(parse_expression(text, OBJECT_FIELDS, elsewhere=_OF_FRAMES), True)
+    return Condition(parse_expression(text, OBJECT_FIELDS, elsewhere=of_frames("this stage looks at objects")), True)
 
 
 @lru_cache(maxsize=_CACHED)
 def condition_on_frames(text: str) -> Condition:
     """The condition that a text is, on whole frames. Raises: InvalidExpression."""
-    return Condition(parse_expression(text, FRAME_FIELDS, elsewhere=_OF_OBJECTS), False)
+    elsewhere = of_objects("this stage looks at whole frames")
+    return Condition(parse_expression(text, FRAME_FIELDS, elsewhere=elsewhere), False)
+
+
+def of_objects(but: str) -> dict[str, str]:
+    """What to say of fields that only objects have. but: what is looked at instead, as a sentence."""
+    there = ", ".join(sorted(FRAME_FIELDS))
+    return {
+        name: f"`{name}` is of objects, and {but}; there is: {there}"
+        for name in OBJECT_FIELDS
+        if name not in FRAME_FIELDS
+    }
+
+
+def of_frames(but: str) -> dict[str, str]:
+    """What to say of fields that only frames have. but: what is looked at instead, as a sentence."""
+    there = ", ".join(sorted(OBJECT_FIELDS))
+    return {
+        name: f"`{name}` is of frames, and {but}; there is: {there}"
+        for name in FRAME_FIELDS
+        if name not in OBJECT_FIELDS
+    }
 
 
 def object_value(record: FrameRecord, n: int, path: Path) -> Any:

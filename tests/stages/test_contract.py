@@ -30,6 +30,7 @@ from cvpipe.stages import (
     is_true,
     make,
 )
+from cvpipe.stages.shirt_colour import ShirtColourOptions
 from tests.captioners import unpack, write_captioner
 from tests.modelcards import write_yolox_card
 from tests.picturenetworks import write_small_models
@@ -48,6 +49,10 @@ CAMERA: dict[str, Any] = {
 # For stages that can't run, or do nothing of note, on default options alone; one line for each way to use a stage.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "smooth": [{}],
+    "shirt_colour": [{"of": "things"}],
+    "teams": [{"teams": [{"name": "a", "colour": "#ff0000"}, {"name": "b", "colour": "#0000ff"}]}],
+    "heat_map": [{}, {"of": "things", "max_side": 64}],
+    "rules": [{"rules": [{"name": "a", "when": 'label == "post" and score > 0.5 and no "sign"'}]}],
     "stationary": [{"seconds": 0, "owners": ["post"]}],
     "direction": [{"expected": 270, "seconds": 0}],
     "dwell": [{}],
@@ -277,6 +282,11 @@ def test_a_stage_that_makes_files_names_them_and_makes_no_others(
     kind: str, options: dict[str, Any], tools: OnnxTools, tmp_path: Path
 ) -> None:
     class Footage:
+        size = SOURCE.source
+
+        def still(self, width: int, height: int) -> np.ndarray:
+            return np.zeros((height, width, 3), np.uint8)
+
         def write_normalised(self, path: Path, *, fps: float, max_side: int | None) -> None:
             path.write_bytes(b"")
             path.with_suffix(".map.ndjson").write_text("")
@@ -322,6 +332,7 @@ def test_a_sequence_stage_can_move_to_another_process_after_any_record(
     def fresh() -> Any:
         stage = open_stage(kind, options, tools)
         stage.size = SOURCE.source
+        stage.meet({"shirt_colour": discover()["shirt_colour"](ShirtColourOptions(name="shirt_colour", of="things"))})
         stage.open(tools)
         return stage
 

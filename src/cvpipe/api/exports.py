@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1", tags=["results"])
 MEDIA_TYPES: Final = {
     ".json": "application/json",
     ".mp4": "video/mp4",
+    ".png": "image/png",
     ".ndjson": "application/x-ndjson",
 }
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cvpipe.frames import View
+import numpy as np
+
+from cvpipe.frames import Image, View
 from cvpipe.pipeline import PipelineSpec, job_stages
 from cvpipe.results import FrameRecord
 from cvpipe.stages import blaming
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from cvpipe.video import Decoders, VideoIndex
 
 RECORDS: Final = "frames.ndjson"
+
+_FIRST_FRAMES: Final = 250
 
 OnProgress = Callable[[int, int], None]
 
@@ -34,6 +38,23 @@ class LocalFootage:
     on_progress: OnProgress | None = None
     parts_of: Callable[[str], Parts] | None = None
     records_file: Path | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the displayed source frame in pixels."""
+        return self.index.facts.display_width, self.index.facts.display_height
+
+    def still(self, width: int, height: int) -> Image | None:
+        """The first frame that can be read, of this size; looked for among the first 250."""
+        view = View.of(*self.size).resized(width, height, mode="stretch")
+        numbers = np.arange(self.part.start, min(self.part.stop, self.part.start + _FIRST_FRAMES))
+        with self.decoders.read(self.video, self.index, numbers, [view]) as frames:
+            for frame in frames:
+                if frame.images is not None:
+                    picture = frame.images[0].copy()
+                    frame.release()
+                    return picture
+        return None
 
     def records(self) -> Iterator[FrameRecord]:
         """All records of the job, from the file that was written of them."""

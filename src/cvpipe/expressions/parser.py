@@ -59,7 +59,7 @@ class Expression:
         """Stages whose values it names, with the place of the first mention, from 0."""
         found: dict[str, int] = {}
         for node in self.root.walk():
-            if isinstance(node, Name) and len(node.path) > 1:
+            if isinstance(node, Name) and len(node.path) > 1 and not node.path[0].startswith("@"):
                 found.setdefault(node.path[0], node.at)
         return found
 
