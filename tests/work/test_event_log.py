@@ -21,7 +21,7 @@ from tests.modelcards import write_yolox_card
 from tests.work.test_finish import Service
 
 VIDEO = "one-by-one-person-detection.mp4"
-SPAN = {"from": 14, "to": 21}  # a man who stands at a desk leaves on the right
+SPAN = {"from": 14, "to": 21}  # a woman who stands at a desk leaves on the right
 OUT = {"name": "out", "start": [530, 432], "end": [530, 0]}
 STAGES: list[dict[str, Any]] = [
     {"type": "decimate", "fps": 2.5},
@@ -80,7 +80,7 @@ def logged(service: Service, job: str, **which: Any) -> list[str]:
     return [event.to_json() for _, event in service.store.event_log(job, **which)[0]]
 
 
-def test_a_man_who_leaves_is_told_of(expected: list[str]) -> None:
+def test_a_woman_who_leaves_is_told_of(expected: list[str]) -> None:
     rows = [json.loads(line) for line in expected]
     assert [(row["kind"], row["tracks"], row["start"], row["end"], row["values"]) for row in rows] == [
         ("zone_entered", [1], 14.0, 14.0, {"zone": "desk"}),

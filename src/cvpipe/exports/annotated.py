@@ -181,7 +181,6 @@ class Annotator:
             self._chip(image, word, (self._line * 3, self._line * 3), _RED, taken)
         if record is None:
             return
-        self._name_shapes(image, record, taken)
         self.follow(record)
         self._draw_trails(image, record.time)
         boxes = self._view.from_source(record.objects.box).round().astype(int).tolist()
@@ -194,6 +193,7 @@ class Annotator:
             if points is not None:
                 skeleton = skeleton_for(points, self._skeletons.get(record.objects.stage[n]))
                 draw_keypoints(image, points, skeleton, self._view, colours[n], line=self._line, cv2=self._cv2)
+        self._name_shapes(image, record, taken)
         # The surest last, so that its caption gets a place first and its line lies on top.
         for n in np.argsort(-record.objects.score, kind="stable").tolist():
             self._caption(image, boxes[n], caption_of(record.objects, n), colours[n], taken)
