@@ -105,7 +105,7 @@ def seconds_of(whole: float, part: TimeRange | None) -> float:
     return max(0.0, min(whole, whole if part.stop is None else part.stop) - part.start)
 
 
-WEBHOOK_EVENTS: Final = (*(f"job.{state}" for state in JobState), "job.progress", "job.first_object")
+WEBHOOK_EVENTS: Final = (*(f"job.{state}" for state in JobState), "job.progress", "job.first_object", "job.event")
 """What a job's webhook can tell of."""
 ENDS: Final = tuple(f"job.{state}" for state in JobState if state.is_final)
 

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import standardwebhooks
 
 from cvpipe.broker import Bell, make_broker
-from cvpipe.errors import NotFound
+from cvpipe.errors import LeaseLost, NotFound
+from cvpipe.events import Event, Moment
 from cvpipe.job import ENDS, JobState
 from cvpipe.settings import Settings
 from cvpipe.store import Claim, Store
@@ -172,6 +174,25 @@ def test_the_first_object_is_told_of_once(bench: Bench) -> None:
         deliver_all(bench)
     data = json.loads(receiver.asked[0].body)["data"]
     assert (data["id"], data["first_object"]["frame"]) == ("j1", 7)
+
+
+def test_each_event_of_the_log_is_told_of_once(bench: Bench) -> None:
+    with receiving(lambda _: Said(204)) as receiver:
+        job = make_job(bench, receiver.url, events=("job.event",))
+        held = claim(bench.store, f"ingest:{job}")
+        moments = [Moment(n, n / 10) for n in range(3)]
+        events = [
+            (f"{100 * n}-{n + 1}", Event("rule_met", "rules", m, m, m, number=n + 1)) for n, m in enumerate(moments)
+        ]
+        assert len(bench.store.append_events(held, job, events[:2], lease_seconds=30)) == 2
+        assert len(bench.store.append_events(held, job, events, lease_seconds=30)) == 1
+        with pytest.raises(LeaseLost):
+            bench.store.append_events(replace(held, token="other"), job, events, lease_seconds=30)
+        deliver_all(bench)
+    told = [json.loads(asked.body) for asked in receiver.asked]
+    assert [message["type"] for message in told] == ["job.event"] * 3
+    assert sorted(message["data"]["event"]["number"] for message in told) == [1, 2, 3]
+    assert told[0]["data"]["event"]["kind"] == "rule_met"
 
 
 def test_a_paused_or_deleted_job_keeps_nobody_at_its_messages(bench: Bench) -> None:

@@ -28,6 +28,7 @@ _SCRIPTS: Final = (
     "drop",
     "plan",
     "append",
+    "append_events",
     "keep_picks",
     "finish_chunk",
     "end_job",

@@ -16,7 +16,7 @@ from cvpipe.events import Event
 from cvpipe.gaps import Gap
 from cvpipe.job import JobError, JobState, WallClock
 from cvpipe.results import FrameRecord
-from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key, log_key
+from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
 from cvpipe.tenants import id_of
 
 #: A task that its ringer does not bring to a worker within this time is rung for again by the sweeper.
@@ -153,18 +153,18 @@ class Tasks(Connection):
     @guarded
     def append_events(
         self, claim: Claim, job_id: str, events: Sequence[tuple[str, Event]], *, lease_seconds: float
-    ) -> int:
-        """Append events, with their ids, to a job's log; those already there are skipped. Returns how many were new.
+    ) -> list[Ring]:
+        """Append events, with their ids, to a job's log; those already there are skipped.
 
-        Raises: LeaseLost.
+        Returns what to ring where the job's receiver wants to be told of them. Raises: LeaseLost.
         """
-        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, log_key(job_id), 0, 0]
+        args: list[Any] = [claim.task, claim.token, int(lease_seconds * 1000), job_id, GRACE_MS]
         for entry_id, event in events:
-            args += [entry_id, event.pack()]
-        added = int(self._scripts["append"](args=args))
+            args += [entry_id, event.pack(), json.dumps({"event": event.to_dict()})]
+        added, rings = self._scripts["append_events"](args=args)
         if added < 0:
             raise LeaseLost(f"task {claim.task} is no longer ours")
-        return added
+        return read_rings(rings)
 
     @guarded
     def last_frame(self, job_id: str, segment: int, chunk: int) -> int:

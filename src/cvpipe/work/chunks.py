@@ -109,7 +109,7 @@ class _Appender:
         seconds = self._bench.settings.lease_seconds
         if self._told:
             claim, job, _ = self._args
-            self._bench.store.append_events(claim, job, self._told, lease_seconds=seconds)
+            self._bench.bell.ring(self._bench.store.append_events(claim, job, self._told, lease_seconds=seconds))
             self._told = []
         if self._pending:
             self._bench.store.append(*self._args, self._pending, lease_seconds=seconds, counted=self._counted)
@@ -215,7 +215,8 @@ def _end_events(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> None
         log.warning("events that went on are not told: %s %s", error, fields(job=part.job))
         return
     if events := runner.take_events():
-        bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
+        rings = bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
+        bench.bell.ring(rings)
 
 
 def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
