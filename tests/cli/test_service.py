@@ -252,3 +252,21 @@ def test_a_camera_is_given_to_the_service(at: Cvpipe, tmp_path: Path) -> None:
     assert at("cameras", "show", "west@1", "--json").json["version"] == 1
     assert at("cameras", "rm", "west").code == 0
     assert at("cameras", "show", "west").code == 2
+
+
+def test_what_has_happened_is_told(at: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    pipeline = tmp_path / "stays.yaml"
+    pipeline.write_text(
+        "name: stays\nstages: [{type: contours}, {type: track, of: contours, class_aware: false}, {type: dwell}]\n"
+    )
+    job = at("jobs", "submit", clip, "-p", pipeline, "--wait", "--json").json
+    assert job["exports"] == ["frames.ndjson", "events.ndjson"]
+    rows = [json.loads(line) for line in at("jobs", "events", job["id"], "--json").out.splitlines()]
+    assert rows[0]["number"] == 1
+    assert {row["kind"] for row in rows} == {"dwell"}
+    shown = at("jobs", "events", job["id"], "--kind", "dwell").out.splitlines()
+    assert shown[0].split() == ["START", "END", "KIND", "STAGE", "TRACKS", "EVIDENCE", "VALUES"]
+    assert len(shown) == len(rows) + 1
+    assert at("jobs", "events", job["id"], "--kind", "line_crossed", "--json").out == ""
+    at("jobs", "download", job["id"], "events.ndjson", "--out", tmp_path)
+    assert [json.loads(line) for line in (tmp_path / "events.ndjson").read_text().splitlines()] == rows

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from cvpipe.colours import lab_of
 from cvpipe.frames import Frame, View
 from cvpipe.results import Objects
 from cvpipe.stages.shirt_colour import ShirtColour, ShirtColourOptions
+from examples.demo.scene import WALKS, Scene
 
 SOURCE = View.of(200, 120)
 
@@ -52,3 +54,15 @@ def test_people_too_small_to_tell_have_no_colour() -> None:
 def test_objects_of_other_stages_have_none() -> None:
     other = Objects.make(stage="balls", box=[[20, 8, 60, 112]], score=[0.9], label=["ball"])
     assert colours(other, picture()) == [None]
+
+
+def test_shirts_of_the_drawn_street_have_the_colours_they_were_drawn_with() -> None:
+    picture, truth = Scene().draw(0)
+    boxes = [list(thing.box) for thing in truth.things if thing.label == "person"]
+    assert len(boxes) == 3
+    image = np.ascontiguousarray(picture[..., ::-1])
+    told = colours(people(*boxes), image, View.of(image.shape[1], image.shape[0]))
+    for box, value in zip(boxes, told, strict=True):
+        walk = min(WALKS, key=lambda walk: abs(walk.x - (box[0] + box[2]) / 2) + (1000 if walk.clothes is None else 0))
+        assert walk.clothes is not None
+        assert np.linalg.norm(np.array(value["lab"]) - lab_of(walk.clothes.shirt)) < 10, walk.name
