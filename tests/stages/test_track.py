@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.optimize import linear_sum_assignment
 
+from cvpipe.embeddings import to_value
 from cvpipe.engine import run_local
+from cvpipe.errors import InvalidPipeline
 from cvpipe.job import TimeRange
-from cvpipe.pipeline import load_pipeline
+from cvpipe.pipeline import load_pipeline, parse_pipeline
 from cvpipe.results import FrameRecord, Objects, Status
 from cvpipe.rle import Mask
 from cvpipe.settings import Settings
@@ -240,3 +243,123 @@ def test_what_else_is_known_of_an_object_stays_with_it() -> None:
     assert [row["track"] for row in rows] == [None, 1, 2]
     assert [row.get("values") for row in rows] == [{"a": 1}, {"embed": {"size": 3}}, None]
     assert (rows[2]["keypoints"], rows[1]["mask"]["size"]) == ([[310, 110, 0.5]], [200, 400])
+
+
+def looks_of(look: Any) -> list[dict[str, Any]]:
+    return [{"looks": to_value(vector.astype(np.float32))} for vector in look.looks]
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    cuts=st.sets(st.integers(0, 40), max_size=8),
+    method=st.sampled_from(["bytetrack", "ocsort", "botsort"]),
+)
+def test_no_method_depends_on_where_the_video_is_cut(seed: int, cuts: set[int], method: str) -> None:
+    looks = Crowd(targets=8, seconds=3, fps=15, frames_lost=0.3, shake=100).draw(seed)
+    records = [
+        FrameRecord(
+            number,
+            number,
+            look.time,
+            status="decode_error" if number % 7 == 5 else "ok",
+            objects=Objects.make(
+                stage="people", box=look.box, score=look.score, label=["person"] * len(look.box), values=looks_of(look)
+            ),
+            values={} if look.camera is None else {"shift": {"matrix": look.camera.tolist()}},
+        )
+        for number, look in enumerate(looks)
+    ]
+    options: dict[str, Any] = {"method": method, "camera_motion": "shift", "fill_gaps": True}
+    if method == "botsort":
+        options["appearance"] = "looks"
+    whole, stage = make_stage(**options), make_stage(**options)
+    for number, record in enumerate(records):
+        if number in cuts:
+            stage = moved_over(stage)
+        assert stage.update(record).pack() == whole.update(record).pack()
+    assert stage.state() == whole.state()
+
+
+def test_gaps_are_filled_where_a_track_is_seen_again() -> None:
+    stage = make_stage(fill_gaps=True)
+    path = [[100.0 + 4 * n, 100, 140 + 4 * n, 124] for n in range(20)]
+    told = {}
+    for frame in range(20):
+        boxes = [] if 8 <= frame < 11 else [path[frame]]
+        status: Status = "decode_error" if frame == 9 else "ok"
+        record = stage.update(make_record(frame, boxes, status=status))
+        if "track" in record.values:
+            told[frame] = record.values["track"]["filled"]
+    assert list(told) == [11]
+    (gap,) = told[11]
+    assert (gap["track"], gap["frames"]) == (1, [8, 9, 10])
+    assert gap["times"] == [8 / 30, 9 / 30, 10 / 30]
+    assert gap["boxes"] == [path[8], path[9], path[10]]
+
+
+def test_a_cut_is_no_gap() -> None:
+    stage = make_stage(fill_gaps=True, reset_at="scenes")
+    for frame in range(6):
+        record = make_record(frame, [] if frame == 3 else [CAR])
+        if frame == 4:
+            record = replace(record, values={"scenes": {"cut": True}})
+        found = stage.update(record)
+        assert "track" not in found.values
+
+
+def test_the_camera_s_motion_adds_up_over_frames_that_nobody_looked_at() -> None:
+    stage = make_stage(camera_motion="shift", reach=0)
+    for frame in range(12):
+        moved = 60.0 * frame  # further than the box is long, each frame
+        box = [CAR[0] + moved, CAR[1], CAR[2] + moved, CAR[3]]
+        record = make_record(frame, [box], status="failed" if frame in (5, 6) else "ok")
+        values = {"shift": {"matrix": [[1, 0, 60.0], [0, 1, 0]]}} if frame else {}
+        found = stage.update(replace(record, values=values))
+        if record.status == "ok":
+            assert found.objects.track.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ({"appearance": "looks"}, "`appearance` is for `method: botsort`, not bytetrack"),
+        ({"method": "botsort", "appearance": "edges"}, "`appearance` must name an earlier stage `embed`; got 'edges'"),
+        ({"camera_motion": "flow"}, "`camera_motion` must name an earlier stage; got 'flow'"),
+        ({"method": "sort"}, "method"),
+    ],
+)
+def test_what_a_method_needs_is_told(stage: dict[str, Any], said: str) -> None:
+    stages = [{"type": "edges"}, {"type": "track", **stage}]
+    with pytest.raises(InvalidPipeline, match=said):
+        parse_pipeline({"name": "x", "stages": stages})
+
+
+def test_people_are_followed_by_what_they_look_like_too(assets: Path, tmp_path: Path) -> None:
+    write_yolox_card(tmp_path / "models", assets)
+    card = (Path(__file__).parents[2] / "examples" / "models" / "person-reid" / "model.yaml").read_text()
+    (tmp_path / "models" / "person-reid").mkdir()
+    (tmp_path / "models" / "person-reid" / "model.yaml").write_text(card)
+    file = assets / "models" / "person_reid_0288.onnx"
+    (tmp_path / "models" / "person-reid" / file.name).symlink_to(file)
+    settings = Settings(data_dir=tmp_path)
+    stages = [
+        {"type": "decimate", "fps": 1.5},
+        {"type": "detect", "name": "people", "model": "yolox-nano", "classes": ["person"]},
+        {"type": "embed", "name": "looks", "of": "people", "model": "person-reid"},
+        {"type": "track", "of": "people", "method": "botsort", "appearance": "looks"},
+    ]
+    run_local(
+        assets / "videos" / "one-by-one-person-detection.mp4",
+        load_pipeline({"name": "people", "stages": stages}, settings=settings),
+        tmp_path / "out",
+        settings=settings,
+        range=TimeRange.model_validate({"from": 9, "to": 27}),
+    )
+    seen: dict[int, list[float]] = {}
+    for line in (tmp_path / "out" / "frames.ndjson").read_text().splitlines():
+        record = json.loads(line)
+        for found in record["objects"]:
+            seen.setdefault(found["track"], []).append(record["time"])
+    # One person is there until second 16 or so, the next comes at about 20.
+    assert {number: times[0] // 10 for number, times in seen.items() if number is not None} == {1: 0, 2: 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,22 @@ from scipy.optimize import linear_sum_assignment
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One frame: boxes (n, 4) as corners, scores (n,), whose box it is (n,), -1 for a false one; how many are there."""
+    """One frame.
+
+    box: (n, 4) as corners. score: (n,). truth: (n,), whose box it is, -1 for a false one. there: how many are there.
+    ids, true_box: (there,) and (there, 4), who is there, and where. looks: (n, 16), what each box looks like. camera:
+    (2, 3), where what was at a pixel of the look before is now, None for the first.
+    """
 
     time: float
     box: npt.NDArray[np.float64]
     score: npt.NDArray[np.float64]
     truth: npt.NDArray[np.int64]
     there: int
+    ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    true_box: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    looks: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 16)))
+    camera: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,10 @@ class Crowd:
     aspect: float = 0.42
     width: float = 1280
     height: float = 720
+    shake: float = 0
+    """Pixels a second by which the camera moves, now this way and now that."""
+    sameness: float = 0
+    """How alike the targets look: 0 each as it likes, 1 all the same."""
 
     def draw(self, seed: int) -> list[Look]:
         """The frames of the scene."""
@@ -49,7 +62,10 @@ class Crowd:
         velocity = np.stack([np.cos(heading), np.sin(heading)], 1) * rng.uniform(0.5, 1.5, (n, 1)) * self.speed
         enters = np.where(np.arange(n) < n // 2, 0, rng.uniform(0, self.seconds * 0.3, n))
         leaves = np.where(np.arange(n) < n // 3, rng.uniform(self.seconds * 0.7, self.seconds, n), np.inf)
-        looks = []
+        looks: list[Look] = []
+        aside = np.random.default_rng((seed, 1))  # what was drawn before looks and cameras were stays as it was
+        style = aside.normal(size=(n, 16)) * (1 - self.sameness) + aside.normal(size=16) * self.sameness
+        view, drift = np.zeros(2), np.zeros(2)
         for number in range(int(self.seconds * self.fps)):
             time = number / self.fps
             velocity += rng.normal(0, 60, (n, 2)) / self.fps
@@ -58,8 +74,32 @@ class Crowd:
             if number and rng.random() < self.frames_lost:
                 continue
             here = np.flatnonzero((time >= enters) & (time <= leaves))
-            looks.append(self._look(rng, time, here, place[here], size[here]))
+            before = view.copy()
+            drift = 0.9 * drift + aside.normal(0, 1, 2) * self.shake * 0.44
+            view = view + drift * (time - looks[-1].time if looks else 0)
+            seen = self._look(rng, time, here, place[here], size[here])
+            looks.append(self._framed(aside, seen, style, view, view - before if looks else None))
         return looks
+
+    def _framed(
+        self,
+        aside: np.random.Generator,
+        look: Look,
+        style: npt.NDArray[np.float64],
+        view: npt.NDArray[np.float64],
+        moved: npt.NDArray[np.float64] | None,
+    ) -> Look:
+        """A look as the moving camera has it, with what its boxes look like."""
+        false = look.truth < 0
+        own = np.where(false[:, None], aside.normal(size=(len(false), 16)), style[look.truth])
+        own = own + aside.normal(0, 0.5, own.shape)
+        return replace(
+            look,
+            box=look.box + np.tile(view, 2),
+            true_box=look.true_box + np.tile(view, 2),
+            looks=own / np.linalg.norm(own, axis=1, keepdims=True),
+            camera=None if moved is None else np.array([[1, 0, moved[0]], [0, 1, moved[1]]]),
+        )
 
     def _look(
         self,
@@ -69,7 +109,7 @@ class Crowd:
         place: npt.NDArray[np.float64],
         size: npt.NDArray[np.float64],
     ) -> Look:
-        box = np.concatenate([place - size / 2, place + size / 2], 1)
+        box = true_box = np.concatenate([place - size / 2, place + size / 2], 1)
         hidden = _hidden(box)
         score = np.clip(0.92 - 0.75 * hidden + rng.normal(0, 0.07, len(here)), 0.02, 0.99)
         found = (rng.random(len(here)) > self.missed) & (hidden < 0.85)
@@ -84,6 +124,8 @@ class Crowd:
             np.concatenate([score[found], rng.uniform(0.1, 0.75, false)])[order],
             np.concatenate([here[found], np.full(false, -1)])[order],
             len(here),
+            here,
+            true_box,
         )
 
 

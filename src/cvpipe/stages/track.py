@@ -1,4 +1,4 @@
-"""`track`: the same thing keeps its number from frame to frame (ByteTrack)."""
+"""`track`: the same thing keeps its number from frame to frame (ByteTrack, OC-SORT, BoT-SORT)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from cvpipe.embeddings import from_value
+from cvpipe.errors import InvalidPipeline
 from cvpipe.results import FrameRecord, Objects
-from cvpipe.stages import SequenceStage, StageOptions, Tools, is_true
-from cvpipe.tracking import ByteTracker, Thresholds
+from cvpipe.stages import SequenceStage, Stage, StageOptions, Tools, is_true
+from cvpipe.tracking import BotSortTracker, ByteTracker, OcSortTracker, Thresholds
+from cvpipe.tracking.filling import Filling
 from cvpipe.tracking.overlap import from_corners
 
 _DEFAULT = Thresholds()
@@ -23,6 +26,28 @@ class TrackOptions(StageOptions):
 
     type: Literal["track"] = "track"
     of: str | None = Field(default=None, description="Name of the stage whose objects to track. Default: all objects.")
+    method: Literal["bytetrack", "ocsort", "botsort"] = Field(
+        default="bytetrack",
+        description="bytetrack: by place. ocsort: also by the way that objects were seen to go, for abrupt motion. "
+        "botsort: also by `appearance`.",
+    )
+    appearance: str | None = Field(
+        default=None,
+        description="With `botsort`: name of a stage `embed` that has looked at the objects; boxes that look alike are "
+        "rather one track.",
+    )
+    alike: float = Field(
+        default=0.5, ge=0, lt=1, description="Least cosine of the vectors of two objects that look alike."
+    )
+    camera_motion: str | None = Field(
+        default=None,
+        description="Name of a stage whose value `matrix` of a frame, two rows of three, says where the camera has "
+        "moved what was at a pixel of the frame before: tracks are moved along. For cameras that pan or shake.",
+    )
+    fill_gaps: bool = Field(
+        default=False,
+        description="Where a track is seen again, say in the frame's values where it was on the frames in between.",
+    )
     high: float = Field(
         default=_DEFAULT.high, ge=0, le=1, description="Objects of at least this score are associated first."
     )
@@ -83,6 +108,8 @@ class TrackOptions(StageOptions):
             raise ValueError(f"`low` ({self.low}) must not be above `high` ({self.high})")
         if self.begin < self.high:
             raise ValueError(f"`begin` ({self.begin}) must not be below `high` ({self.high})")
+        if self.appearance is not None and self.method != "botsort":
+            raise ValueError(f"`appearance` is for `method: botsort`, not {self.method}")
         return self
 
     @property
@@ -101,23 +128,28 @@ class TrackOptions(StageOptions):
 
 
 class Track(SequenceStage[TrackOptions]):
-    """Number objects so that one thing keeps its number: ByteTrack, by time, so that any frame rate will do.
+    """Number objects so that one thing keeps its number: ByteTrack, OC-SORT or BoT-SORT, at any frame rate.
 
     Writes `track`, from 1, into objects that are there; drops and adds none. Records that are not `ok`, or whose frame
-    was skipped, pass by unchanged: to the tracks it is time in which nobody looked.
+    was skipped, pass by unchanged: to the tracks it is time in which nobody looked. With `fill_gaps`, the value of a
+    frame on which a track is seen again is `filled`: its `track`, and the `frames`, `times` and straightly interpolated
+    `boxes` in between.
     """
 
     Options = TrackOptions
     gives_tracks = True
     example = """
     - {type: detect, name: people, model: yolox-nano, classes: [person]}
-    - {type: track, of: people}
+    - {type: embed, name: looks, of: people, model: person-reid}
+    - {type: track, of: people, method: botsort, appearance: looks}
     """
 
     def __init__(self, options: TrackOptions) -> None:
         super().__init__(options)
         self._tracker: ByteTracker | None = None
         self._kinds: dict[tuple[str, str], int] = {}
+        self._filling = Filling(options.lost_seconds)
+        self._moved: npt.NDArray[np.float64] | None = None  # by the camera, since objects were looked at last
 
     @property
     def finds_objects(self) -> bool:
@@ -132,31 +164,63 @@ class Track(SequenceStage[TrackOptions]):
         """The stage at whose cuts all tracks end."""
         return () if self.options.reset_at is None else (self.options.reset_at,)
 
+    def meet(self, earlier: Mapping[str, Stage[Any]]) -> None:
+        """See whether the stages are there that tell of looks and of the camera. Raises: InvalidPipeline."""
+        looks, motion = self.options.appearance, self.options.camera_motion
+        if looks is not None and (looks not in earlier or earlier[looks].kind() != "embed"):
+            raise InvalidPipeline(f"`appearance` must name an earlier stage `embed`; got {looks!r}", field="appearance")
+        if motion is not None and motion not in earlier:
+            raise InvalidPipeline(f"`camera_motion` must name an earlier stage; got {motion!r}", field="camera_motion")
+
     def open(self, tools: Tools) -> None:
         """Take the assignment solver."""
-        self._tracker = ByteTracker(self.options.thresholds, tools.linear_sum_assignment)
+        limits, assign = self.options.thresholds, tools.linear_sum_assignment
+        match self.options.method:
+            case "bytetrack":
+                self._tracker = ByteTracker(limits, assign)
+            case "ocsort":
+                self._tracker = OcSortTracker(limits, assign)
+            case "botsort":
+                self._tracker = BotSortTracker(limits, assign, alike=self.options.alike)
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with track numbers; -1 in objects that have none."""
         if self.options.reset_at is not None and is_true(record, self.options.reset_at, "cut"):
             self._opened.reset()
+            self._filling.reset()
+            self._moved = None
+        self._follow_camera(record)
         if not self.looked(record):
+            if self.options.fill_gaps:
+                self._filling.skip(record.frame, record.time)
             return record
         objects = record.objects
-        if self.options.of is None:
-            return self._write(record, self._ids(objects, record.time))
-        mine = objects.of_stage(self.options.of)
+        every = np.ones(len(objects), bool)
+        mine = every if self.options.of is None else objects.of_stage(self.options.of)
+        own = objects.where(mine)
         track = objects.track.copy()
-        track[mine] = self._ids(objects.where(mine), record.time)
+        track[mine] = self._ids(own, record.time)
+        if self.options.fill_gaps:
+            filled = self._filling.update(record.frame, record.time, track[mine].tolist(), own.box)
+            if filled:
+                record = replace(record, values={**record.values, self.name: {"filled": filled}})
         return self._write(record, track)
 
     def state(self) -> Mapping[str, Any]:
         """The tracks, and the numbers of the labels in them."""
-        return {**self._opened.state(), "kinds": [[stage, label] for stage, label in self._kinds]}
+        more: dict[str, Any] = {"kinds": [[stage, label] for stage, label in self._kinds]}
+        if self.options.fill_gaps:
+            more["filling"] = self._filling.state()
+        if self._moved is not None:
+            more["moved"] = self._moved.tolist()
+        return {**self._opened.state(), **more}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` returned."""
         self._opened.restore(state)
+        if self.options.fill_gaps:
+            self._filling.restore(state["filling"])
+        self._moved = np.array(state["moved"]) if "moved" in state else None
         self._kinds = {(stage, label): number for number, (stage, label) in enumerate(state["kinds"])}
 
     @property
@@ -166,7 +230,43 @@ class Track(SequenceStage[TrackOptions]):
         return self._tracker
 
     def _ids(self, objects: Objects, time: float) -> npt.NDArray[np.int32]:
-        return self._opened.update(from_corners(objects.box), objects.score, self._kinds_of(objects), time)
+        moved, self._moved = self._moved, None
+        return self._opened.update(
+            from_corners(objects.box),
+            objects.score,
+            self._kinds_of(objects),
+            time,
+            looks=self._looks_of(objects),
+            camera=moved,
+        )
+
+    def _looks_of(self, objects: Objects) -> npt.NDArray[np.float64] | None:
+        """(n, d), of length 1; zeros where nothing is known of an object. None where nothing is known of any."""
+        if self.options.appearance is None:
+            return None
+        vectors = [from_value((values or {}).get(self.options.appearance)) for values in objects.values]
+        size = next((len(vector) for vector in vectors if vector is not None), 0)
+        looks = np.zeros((len(vectors), size))
+        for row, vector in enumerate(vectors):
+            if vector is not None and len(vector) == size:
+                length = float(np.sqrt((vector.astype(np.float64) ** 2).sum()))
+                looks[row] = vector / length if length > 0 else 0
+        return looks if size else None
+
+    def _follow_camera(self, record: FrameRecord) -> None:
+        """Put the camera's motion since the frame before on top of what it has moved since objects were looked at."""
+        value = record.values.get(self.options.camera_motion or "")
+        matrix = value.get("matrix") if isinstance(value, Mapping) else None
+        if matrix is None:
+            return
+        step = np.asarray(matrix, np.float64)[:2]
+        if self._moved is None:
+            self._moved = step
+            return
+        turned, moved = step[:, :2], step[:, 2]
+        self._moved = np.concatenate(
+            (turned @ self._moved[:, :2], (turned @ self._moved[:, 2] + moved)[:, None]), axis=1
+        )
 
     def _kinds_of(self, objects: Objects) -> npt.NDArray[np.int64]:
         labels = objects.label if self.options.class_aware else ("",) * len(objects)

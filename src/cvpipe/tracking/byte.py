@@ -20,7 +20,7 @@ large as it must be elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,13 +28,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.tracking import motion
+from cvpipe.tracking.matching import Assign, Indices, Matching
 from cvpipe.tracking.overlap import Boxes, iou
 
-Assign = Callable[..., tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
-"""Optimal assignment with SciPy's signature: `(value, maximize=True) -> (rows, columns)`."""
-Indices = npt.NDArray[np.intp]
+Vectors = npt.NDArray[np.float64]
+"""(n, d): what each box looks like, of length 1; zeros where nothing is known."""
 
-_TENTATIVE_IOU: Final = 0.3
+TENTATIVE_IOU: Final = 0.3
 """As in ByteTrack's code: a track's second sighting needs more overlap than later ones."""
 
 
@@ -72,19 +72,32 @@ class ByteTracker:
         self._kind = np.zeros(0, np.int64)
         self._hits = np.zeros(0, np.int64)
         self._seen = np.zeros(0)
+        self._looks: Vectors = np.zeros((0, 0))
 
     def update(
-        self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64], time: float
+        self,
+        boxes: Boxes,
+        scores: npt.NDArray[np.float32],
+        kinds: npt.NDArray[np.int64],
+        time: float,
+        *,
+        looks: Vectors | None = None,
+        camera: npt.NDArray[np.float64] | None = None,
     ) -> npt.NDArray[np.int32]:
         """The track id of each box of the next frame, (n,); -1 where it has none (yet).
 
         boxes: (n, 4) centre x, centre y, width, height in pixels. scores: (n,). kinds: (n,); boxes of different kinds
-        are never in one track. time: seconds; not before the last one.
+        are never in one track. time: seconds; not before the last one. looks: what the boxes look like, for trackers
+        that make use of it. camera: (2, 3), where the camera's motion has moved what was at a pixel of the frame
+        before; None: it stood still.
         """
         first = self._time is None
         if self._time is not None:
             motion.predict(self._states, max(0.0, time - self._time))
+            if camera is not None:
+                self._move(camera)
         self._time = time
+        self._looks = np.zeros((len(boxes), 0)) if looks is None else looks
         box_of_track = self._associate(boxes, scores, kinds)
         self._take(box_of_track, boxes, time)
         ids = np.full(len(boxes), -1, np.int32)
@@ -96,7 +109,9 @@ class ByteTracker:
         new = np.flatnonzero(~taken & (scores >= self._limits.begin))
         if len(new):
             # Nothing came before the first frame that could have confirmed what is seen on it.
-            ids[new] = self._begin(boxes[new], kinds[new], time, confirmed=first or self._limits.min_hits <= 1)
+            ids[new] = self._begin(
+                boxes[new], kinds[new], time, confirmed=first or self._limits.min_hits <= 1, chosen=new
+            )
         return ids
 
     def reset(self) -> None:
@@ -104,51 +119,49 @@ class ByteTracker:
         self._time = None
         self._keep(np.zeros(0, np.intp))
 
+    def _move(self, camera: npt.NDArray[np.float64]) -> None:
+        """Move all that is remembered in pixels as the camera has moved the picture."""
+        motion.warp(self._states, camera)
+
     def _associate(
         self, boxes: Boxes, scores: npt.NDArray[np.float32], kinds: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.intp]:
         """For each track the number of its box, or -1."""
-        limits = self._limits
-        box_of_track = np.full(len(self._id), -1, np.intp)
+        limits, confirmed = self._limits, self._id > 0
+        found = Matching(self._assign, len(self._id), len(boxes))
         if not len(boxes) or not len(self._id):
-            return box_of_track
-        expected = self._states[motion.POSITION]
+            return found.box_of_track
         same_kind = self._kind[:, None] == kinds
-        likeness = iou(expected, boxes) * same_kind
-        sure_likeness = likeness * scores
-        free = np.ones(len(boxes), bool)
+        likeness = iou(self._states[motion.POSITION], boxes) * same_kind
+        sure_likeness = self._likeness(likeness, scores)
         is_high = scores >= limits.high
         is_low = ~is_high & (scores >= limits.low)
-        confirmed = self._id > 0
-
-        def match(values: npt.NDArray[np.float64], tracks: npt.NDArray[np.bool_], which: npt.NDArray[np.bool_]) -> None:
-            rows, columns = np.flatnonzero(tracks & (box_of_track < 0)), np.flatnonzero(which & free)
-            if not len(rows) or not len(columns):
-                return
-            found_rows, found_columns = self._pairs(values[rows[:, None], columns])
-            box_of_track[rows[found_rows]] = columns[found_columns]
-            free[columns[found_columns]] = False
-
-        match(sure_likeness - limits.match_iou, confirmed, is_high)
+        found.match(sure_likeness - limits.match_iou, confirmed, is_high)
         if is_low.any():
-            match(likeness - limits.low_iou, confirmed, is_low)
+            found.match(likeness - limits.low_iou, confirmed, is_low)
         if not confirmed.all():
-            match(sure_likeness - _TENTATIVE_IOU, ~confirmed, is_high)
-        if limits.reach > 0 and (box_of_track < 0).any() and (free & is_high).any():
-            grown = iou(expected, boxes, margin=limits.reach * motion.doubt(self._states)) * same_kind * scores
-            match(grown - limits.match_iou, np.ones(len(confirmed), bool), is_high)
-        return box_of_track
+            found.match(sure_likeness - TENTATIVE_IOU, ~confirmed, is_high)
+        self._reach(found, boxes, scores, is_high, same_kind)
+        return found.box_of_track
 
-    def _pairs(self, worth: npt.NDArray[np.float64]) -> tuple[Indices, Indices]:
-        """Rows and columns of the pairs with the greatest sum of worths; only pairs of positive worth."""
-        good = worth > 0
-        if good.sum(axis=0).max() <= 1 and good.sum(axis=1).max() <= 1:
-            rows, columns = np.nonzero(good)  # nobody competes: no need to search
-            return rows, columns
-        # Worthless pairs count nothing, so that no good pair is broken up to make another possible.
-        rows, columns = self._assign(np.maximum(worth, 0), maximize=True)
-        keep = good[rows, columns]
-        return rows[keep], columns[keep]
+    def _likeness(self, overlap: npt.NDArray[np.float64], scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """How alike tracks and boxes are, (tracks, boxes), from how much they overlap."""
+        return overlap * scores
+
+    def _reach(
+        self,
+        found: Matching,
+        boxes: Boxes,
+        scores: npt.NDArray[np.float32],
+        is_high: npt.NDArray[np.bool_],
+        same_kind: npt.NDArray[np.bool_],
+    ) -> None:
+        """The last round: all tracks and sure boxes that are left, grown by the filter's doubt."""
+        reach = self._limits.reach
+        if reach > 0 and (found.box_of_track < 0).any() and (found.free & is_high).any():
+            margin = reach * motion.doubt(self._states)
+            grown = iou(self._states[motion.POSITION], boxes, margin=margin) * same_kind * scores
+            found.match(grown - self._limits.match_iou, np.ones(len(self._id), bool), is_high)
 
     def _take(self, box_of_track: npt.NDArray[np.intp], boxes: Boxes, time: float) -> None:
         """Correct the tracks that have a box, confirm those that were seen often enough."""
@@ -178,9 +191,15 @@ class ByteTracker:
         self._hits, self._seen = self._hits[rows], self._seen[rows]
 
     def _begin(
-        self, boxes: Boxes, kinds: npt.NDArray[np.int64], time: float, *, confirmed: bool
+        self,
+        boxes: Boxes,
+        kinds: npt.NDArray[np.int64],
+        time: float,
+        *,
+        confirmed: bool,
+        chosen: Indices,  # noqa: ARG002 - for trackers that remember more of them
     ) -> npt.NDArray[np.int64]:
-        """Begin tracks; their ids, -1 where not confirmed."""
+        """Begin tracks; their ids, -1 where not confirmed. chosen: which of the frame's boxes these are."""
         n = len(boxes)
         ids = np.zeros(n, np.int64)
         if confirmed:

@@ -85,6 +85,23 @@ def correct(states: States, boxes: npt.NDArray[np.float64]) -> States:
     )
 
 
+def warp(states: States, matrix: npt.NDArray[np.float64]) -> None:
+    """Move the states as a camera's motion has moved the picture, in place.
+
+    matrix: (2, 3), what was at x, y is now at matrix @ (x, y, 1). Sizes and uncertainties grow with the picture; that
+    a turn of the picture mixes those of x and y is left out.
+    """
+    turned, moved = matrix[:, :2], matrix[:, 2]
+    area = abs(float(turned[0, 0] * turned[1, 1] - turned[0, 1] * turned[1, 0]))
+    for row in (POSITION, VELOCITY):
+        x, y = states[row, :, 0].copy(), states[row, :, 1].copy()
+        states[row, :, 0] = turned[0, 0] * x + turned[0, 1] * y
+        states[row, :, 1] = turned[1, 0] * x + turned[1, 1] * y
+        states[row, :, 2:] *= area**0.5
+    states[POSITION, :, :2] += moved
+    states[_VAR_POSITION:] *= area
+
+
 def doubt(states: States) -> npt.NDArray[np.float64]:
     """(n, 2): standard deviation of each box's centre in x and y, pixels."""
     deviation: npt.NDArray[np.float64] = np.sqrt(states[_VAR_POSITION][:, :2])
