@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from cvpipe.errors import InvalidPipeline
+from cvpipe.geometry.pose import Pose, rotation_vector
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.stages.to_world import ToWorld, ToWorldOptions
+from tests.geometry.views import STAND
 from tests.test_camera import LENS_DOCUMENT, pitch_camera, pixel_of
 
 EXACT = {"lens": {**LENS_DOCUMENT, "coefficients": []}, "pose": {"position": [0, -60, 18], "looks_at": [0, 0, 0]}}
@@ -190,3 +192,25 @@ def test_damaged_frames_and_other_stages_pass_by() -> None:
 def test_a_stage_without_a_camera_says_so_when_it_is_opened() -> None:
     with pytest.raises(InvalidPipeline, match="'to_world' needs a camera"):
         make_stage(None)
+
+
+def test_one_who_stands_still_before_a_panning_camera_stays_where_he_is() -> None:
+    def seen(degrees: float, place: tuple[float, float]) -> list[float]:
+        matrix = STAND.matrix @ Pose(np.radians([0, 0, degrees]), np.zeros(3)).matrix
+        pose = Pose(rotation_vector(matrix), -matrix @ STAND.position)
+        return pixel_of(*place, pose=pose)
+
+    marks = [(-20, -10), (20, -10), (20, 25), (-20, 25), (0, 0)]
+    views = [
+        {"at": at, "points": [{"pixel": seen(degrees, place), "world": place} for place in marks]}
+        for at, degrees in ((0.0, -6.0), (2.0, 6.0))
+    ]
+    stage = make_stage({"views": views})
+    for frame in range(51):
+        u, v = seen(-6 + 12 * frame / 50, (4, 7))
+        objects = Objects.make(
+            stage="people", box=[[u - 8, v - 40, u + 8, v]], score=[0.9], label=["person"], track=[1]
+        )
+        (value,) = told(stage.update(FrameRecord(frame, frame, frame / 25, objects=objects)))
+        assert value["position"] == pytest.approx([4, 7], abs=0.03)
+    assert (value["speed"] < 0.05, value["distance"]) == (True, 0)

@@ -14,11 +14,15 @@ import numpy as np
 
 from cvpipe.geometry.ground import ENTRIES, Ground
 from cvpipe.geometry.homography import Matrix
-from cvpipe.geometry.least_squares import Vector, derivative
 
+_TO_UNIT: Final = np.diag([1e-3, 1e-3, 1.0])
+"""Pixels are so many that a logarithm would be a long way off."""
+_STEP: Final = 1e-6
 _ROOTS: Final = 24
-_NEAR: Final = 0.05
-_TERMS: Final = 14
+_ROUNDS: Final = 30
+_SETTLED: Final = 1e-15
+_NEAR: Final = 0.1
+_TERMS: Final = 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,60 +58,62 @@ def between(first: Ground, second: Ground, share: float) -> Ground:
     """The ground a share (0 to 1) of the way from one view to another; their errors are independent of each other."""
     if share == 0:
         return first
-
-    def entries(both: Vector) -> Vector:
-        before, after = both[:ENTRIES].reshape(3, 3), both[ENTRIES:].reshape(3, 3)
-        matrix = power(after @ np.linalg.inv(before), share) @ before
-        flat: Vector = (matrix / np.linalg.norm(matrix)).ravel()
-        return flat
-
     both = np.concatenate([first.matrix.ravel(), second.matrix.ravel()])
-    slopes = derivative(entries, both)
+    steps = np.concatenate([np.zeros((1, len(both))), _STEP * np.eye(len(both)), -_STEP * np.eye(len(both))])
+    before, after = np.moveaxis((both + steps).reshape(-1, 2, 3, 3), 1, 0)
+    seen = (power(after @ np.linalg.inv(before), share) @ before).reshape(-1, ENTRIES)
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    matrix, ahead, behind = seen[0], seen[1 : len(both) + 1], seen[len(both) + 1 :]
+    slopes = ((ahead - behind) / (2 * _STEP)).T
     covariance = np.zeros((2 * ENTRIES, 2 * ENTRIES))
     covariance[:ENTRIES, :ENTRIES] = first.covariance[:ENTRIES, :ENTRIES]
     covariance[ENTRIES:, ENTRIES:] = second.covariance[:ENTRIES, :ENTRIES]
-    return Ground(entries(both).reshape(3, 3), slopes @ covariance @ slopes.T, first.lens)
+    return Ground(matrix.reshape(3, 3), slopes @ covariance @ slopes.T, first.lens)
 
 
-def power(matrix: Matrix, share: float) -> Matrix:
-    """A power of a homography near enough to none, up to its scale: its logarithm, times the share, undone.
+def power(matrices: Matrix, share: float) -> Matrix:
+    """A power of homographies (..., 3, 3) between pixels, up to its scale: the logarithm, times the share, undone.
 
-    Raises: ValueError where it has no real logarithm: the two views have nothing in common.
+    Raises: ValueError where one has no real logarithm: the two views have nothing in common.
     """
-    determinant = float(np.linalg.det(matrix))
-    if determinant <= 0:
+    small = _TO_UNIT @ matrices @ np.linalg.inv(_TO_UNIT)
+    determinants = np.linalg.det(small)
+    if (determinants <= 0).any():
         raise ValueError("one of two views of the ground is a mirror image of the other")
-    root, halvings = matrix / np.cbrt(determinant), 0
+    root, halvings = small / np.cbrt(determinants)[..., None, None], 0
     while np.abs(root - np.eye(3)).max() > _NEAR:
         if halvings == _ROOTS:
             raise ValueError("two views of the ground are too far apart; add one between them")
         root, halvings = _square_root(root), halvings + 1
-    return _exponential(_logarithm(root) * share, halvings)
+    return np.linalg.inv(_TO_UNIT) @ _exponential(_logarithm(root) * share, halvings) @ _TO_UNIT
 
 
-def _square_root(matrix: Matrix) -> Matrix:
+def _square_root(matrices: Matrix) -> Matrix:
     """Denman and Beavers' iteration."""
-    root, inverse = matrix, np.eye(3)
-    for _ in range(_ROOTS):
+    root, inverse = matrices, np.broadcast_to(np.eye(3), matrices.shape)
+    for _ in range(_ROUNDS):
+        last = root
         root, inverse = (root + np.linalg.inv(inverse)) / 2, (inverse + np.linalg.inv(root)) / 2
+        if np.abs(root - last).max() < _SETTLED:
+            break
     return root
 
 
-def _logarithm(matrix: Matrix) -> Matrix:
-    """Of a matrix near one, by its series."""
-    step = matrix - np.eye(3)
-    term, total = np.eye(3), np.zeros((3, 3))
+def _logarithm(matrices: Matrix) -> Matrix:
+    """Of matrices near one, by its series."""
+    step = matrices - np.eye(3)
+    term, total = np.broadcast_to(np.eye(3), step.shape), np.zeros_like(step)
     for number in range(1, _TERMS):
         term = term @ step
-        total += term * ((-1) ** (number + 1) / number)
+        total = total + term * ((-1) ** (number + 1) / number)
     return total
 
 
-def _exponential(matrix: Matrix, doublings: int) -> Matrix:
-    """Of a small matrix, by its series; then squared so often."""
-    term, total = np.eye(3), np.eye(3)
+def _exponential(matrices: Matrix, doublings: int) -> Matrix:
+    """Of small matrices, by its series; then squared so often."""
+    term = total = np.broadcast_to(np.eye(3), matrices.shape)
     for number in range(1, _TERMS):
-        term = term @ matrix / number
+        term = term @ matrices / number
         total = total + term
     for _ in range(doublings):
         total = total @ total
