@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--clients", type=int, default=6)
+    parser.add_argument("--pace", type=float, default=1, help="pauses between faults are so many times as long")
     parser.add_argument("--only", action="append", metavar="KIND", choices=[fault.kind for fault in FAULTS])
     parser.add_argument("--after-accept", type=int, default=0, metavar="N", help="then kill after N answers of 202")
     parser.add_argument("--after-done", type=int, default=0, metavar="N", help="then kill after N ends were told")
@@ -59,7 +60,7 @@ def _break(laboratory: Laboratory, given: argparse.Namespace) -> Outcome:
     faults = [fault for fault in FAULTS if not given.only or fault.kind in given.only]
     outcome = Outcome(laboratory.history)
     if given.minutes:
-        outcome = laboratory.break_for(given.minutes * 60, faults, clients=given.clients)
+        outcome = laboratory.break_for(given.minutes * 60, faults, clients=given.clients, pace=given.pace)
     if given.single:
         outcome.recoveries = recovery.measure(laboratory, [f for f in faults if f.kind in SINGLE], given.single)
         slow = recovery.percentile([seconds for _, seconds in outcome.recoveries], 0.95)
@@ -76,7 +77,7 @@ def _break(laboratory: Laboratory, given: argparse.Namespace) -> Outcome:
 
 def _command(given: argparse.Namespace) -> list[str]:
     words = ["python", "-m", "tests.chaos", "--seed", str(given.seed), "--minutes", f"{given.minutes:g}"]
-    words += ["--workers", str(given.workers), "--clients", str(given.clients)]
+    words += ["--workers", str(given.workers), "--clients", str(given.clients), "--pace", f"{given.pace:g}"]
     for name in ("after_accept", "after_done", "single"):
         if count := getattr(given, name):
             words += [f"--{name.replace('_', '-')}", str(count)]

@@ -36,10 +36,11 @@ def schedule(faults: Sequence[Fault], seed: int, hand: Hand) -> Iterator[Step]:
 
 
 class Nemesis:
-    """Breaks the scene in the block, and leaves it healed."""
+    """Breaks the scene in the block, and leaves it healed. pace: pauses are so many times as long."""
 
-    def __init__(self, scene: Scene, faults: Sequence[Fault], seed: int) -> None:
+    def __init__(self, scene: Scene, faults: Sequence[Fault], seed: int, *, pace: float = 1.0) -> None:
         self._scene = scene
+        self._pace = pace
         self._over = threading.Event()
         self.failures: list[str] = []
         self._hands = [
@@ -59,7 +60,7 @@ class Nemesis:
 
     def _work(self, steps: Iterator[Step]) -> None:
         for step in steps:
-            if self._over.wait(step.pause_seconds):
+            if self._over.wait(step.pause_seconds * self._pace):
                 return
             try:
                 self.do(step)

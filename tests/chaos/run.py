@@ -76,14 +76,14 @@ class Laboratory:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def break_for(self, seconds: float, faults: Sequence[Fault], *, clients: int) -> Outcome:
+    def break_for(self, seconds: float, faults: Sequence[Fault], *, clients: int, pace: float) -> Outcome:
         """Clients and the nemesis for so long; then the end of all jobs, and what the checker says."""
         began = time.monotonic()
         work = Clients(
             self.cluster, self.history, self.receiver, self.recipes, self.videos, seed=self.seed, count=clients
         )
         work.start()
-        with Nemesis(Scene(self.cluster, self.history), faults, self.seed) as nemesis:
+        with Nemesis(Scene(self.cluster, self.history), faults, self.seed, pace=pace) as nemesis:
             while (left := began + seconds - time.monotonic()) > 0:
                 time.sleep(min(left, 30))
                 accepted, faulted = len(self.history.of("accepted")), sum(self.history.faults().values())
