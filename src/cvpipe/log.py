@@ -15,8 +15,10 @@ def configure(level: str = "info") -> None:
         format="%(asctime)s %(levelname)-7s %(name)s %(message)s",
         force=True,
     )
-    for noisy in ("pika", "httpx", "httpcore"):
+    for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It raises what it logs as an error, and we say in one line what follows from that.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 def fields(**values: Any) -> str:
