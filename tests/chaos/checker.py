@@ -94,8 +94,8 @@ def check_events(evidence: Evidence) -> list[Violation]:
     done, over = 0, False
     for event in evidence.events:
         kind = str(event["type"])
-        if kind == "job.queued":
-            done, over = 0, False
+        if kind == "job.queued":  # resumed, or begun again after an end
+            done, over = (0 if over else done), False
         elif kind == "progress":
             if over:
                 wrong.append("progress after the end")

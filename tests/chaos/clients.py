@@ -21,18 +21,18 @@ from tests.chaos.receiver import Receiver
 from tests.chaos.recipes import Recipe
 
 _CANCELED = 0.05
+_PAUSED = 0.05
 _FOLLOWED_LIVE = 0.2
 _RETRY_SECONDS = 0.5
 _LOOK_SECONDS = 20.0
 _LIVE_SECONDS = 20.0
-_FIRST_SERVER_ERROR = 500
-_TOO_MANY_REQUESTS = 429
+_NOT_NOW = (429, 502, 503, 504, 507)
 
 
 def is_passing(error: CvpipeError) -> bool:
-    """It says "not now": no answer, or a server's error. Whether the request had an effect is not known."""
+    """It says "not now": no answer, or one that says so. Whether the request had an effect is not known."""
     if isinstance(error, ApiError):
-        return error.status >= _FIRST_SERVER_ERROR or error.status == _TOO_MANY_REQUESTS
+        return error.status in _NOT_NOW
     return isinstance(error, Unavailable | WaitTimeout)
 
 
@@ -142,11 +142,13 @@ class _Errand:
         return None
 
     def _follow(self, job: Job) -> None:
-        began = time.time()
-        if self._rng.random() < _CANCELED:
+        began, whim = time.time(), self._rng.random()
+        if whim < _CANCELED:
             time.sleep(self._rng.uniform(0, 2))
             self._history.add(self._who, "canceling", job=job.id)
             self._persist(lambda: self._client.cancel(job.id))
+        elif whim < _CANCELED + _PAUSED:
+            self._pause(job)
         live = _Live(self._all._cluster, job) if self._rng.random() < _FOLLOWED_LIVE else None
         while self._all.has_time:
             done = self._persist(lambda: self._client.wait(job.id, timeout_seconds=_LOOK_SECONDS))
@@ -159,6 +161,18 @@ class _Errand:
             live = None
             self._history.add(self._who, "note", job=job.id, given_up=str(done.error))
             self._persist(partial(try_again, self._client, done))
+
+    def _pause(self, job: Job) -> None:
+        """Have it rest for a moment, if it is not over yet; `await_rest` resumes what is still paused at the end."""
+        time.sleep(self._rng.uniform(0, 2))
+        self._history.add(self._who, "note", job=job.id, pausing=True)
+        self._persist(lambda: self._client.pause(job.id))
+        time.sleep(self._rng.uniform(0, 3))
+        while self._all.has_time:
+            self._persist(lambda: self._client.resume(job.id))
+            now = self._persist(lambda: self._client.job(job.id))
+            if now is not None and now.state is not JobState.paused:
+                return
 
     def _persist(self, ask: Any) -> Job | None:
         """Ask until there is an answer; None where there is none in time, or where it is too late."""
