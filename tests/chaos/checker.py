@@ -1,7 +1,8 @@
 """The checker: compares what there is at the end, and what clients were told, with what must be.
 
-What it forgives: a chunk that the nemesis hit three times is given up, as one that kills its workers, and repaired, as
-a user would; and where the store went back to an earlier time, what was told between that time and then is undone.
+What it forgives: a chunk that the nemesis may have hit three times is given up, as one that kills its workers, and
+repaired, as a user would; and where the store went back to an earlier time, what was told between that time and then
+is undone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Literal
 
 from cvpipe.job import TRANSITIONS, JobState
+from cvpipe.work.bench import MAX_CRASHES
 from tests.chaos.evidence import Evidence, Truth
 from tests.chaos.history import Entry, History
 
@@ -22,6 +24,9 @@ Kind = Literal["lost", "doubled", "out of order", "wrong", "no end", "events", "
 KINDS: tuple[Kind, ...] = (
     "lost", "doubled", "out of order", "wrong", "no end", "events", "webhook", "job lost", "job doubled",
 )  # fmt: skip
+
+
+_LONGEST_FAULT_SECONDS = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ def check(history: History, truths: Mapping[str, Truth], found: Sequence[Evidenc
         event = f"job.{evidence.job.state}"
         if evidence.job.state.is_final and (evidence.job.id, event) not in delivered:
             wrong.append(Violation("webhook", evidence.job.id, f"no webhook told of {event}"))
+    wrong += _check_given_up(history)
     return wrong + _check_told(history, truths, found, undone)
 
 
@@ -156,6 +162,21 @@ def _check_told(
             continue
         if live != digest(truths[evidence.recipe].records):
             wrong.append(Violation("wrong", job, "records that came while it ran are not those that there are"))
+    return wrong
+
+
+def _check_given_up(history: History) -> list[Violation]:
+    """Nothing is given up before the nemesis has begun as many faults in the job's time as a chunk may survive."""
+    accepted = {entry.facts["job"]: entry.at for entry in history.of("accepted")}
+    wrong = []
+    for entry in history.of("note"):
+        if "given_up" not in entry.facts:
+            continue
+        since = accepted[entry.facts["job"]] - _LONGEST_FAULT_SECONDS
+        count = sum(since <= fault.at <= entry.at for fault in history.of("began"))
+        if count < MAX_CRASHES:
+            text = f"given up after {count} faults: {entry.facts['given_up']}"
+            wrong.append(Violation("wrong", entry.facts["job"], text))
     return wrong
 
 

@@ -160,6 +160,15 @@ def test_a_file_that_is_another_is_told() -> None:
     assert of(make_evidence(files={})) == ["wrong"]
 
 
+@pytest.mark.parametrize(("faults", "found"), [(3, []), (2, ["wrong"])])
+def test_what_is_given_up_without_three_faults_is_told(faults: int, found: list[str]) -> None:
+    history = make_history()
+    for _ in range(faults):
+        history.add("nemesis", "began", fault="kill worker")
+    history.add("client-0", "note", job="j1", given_up="the worker died 3 times")
+    assert of(make_evidence(), history) == found
+
+
 def test_an_entry_shows_its_time_its_author_and_its_facts() -> None:
     assert str(Entry(1.5, "nemesis", "began", {"fault": "kill worker"})).split() == [
         "00:00:01.500", "nemesis", "began", "fault=kill", "worker",
