@@ -22,6 +22,7 @@ CvpipeError
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
 ├── TooLarge                  the request is over a stated limit
+├── ChecksumMismatch          a part of an upload arrived changed
 ├── QuotaExceeded             the key has taken what it may for now
 ├── OutOfSpace                there is no room for what was sent
 ├── VideoError                the video, not the caller or cvpipe, is at fault
@@ -241,6 +242,12 @@ class TooLarge(CvpipeError, ValueError):
     """The request is over a stated limit."""
 
     code, status = "too_large", 413
+
+
+class ChecksumMismatch(CvpipeError, ValueError):
+    """A part of an upload arrived changed."""
+
+    code, status, retryable = "checksum_mismatch", 460, True
 
 
 class QuotaExceeded(CvpipeError):

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(default=None, description="How clients reach the service, for links in webhooks.")
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
     min_free_bytes: int = Field(default=2**30, ge=0, description="With less room on the disk, no uploads are taken.")
+    upload_keep_seconds: float = Field(
+        default=24 * 3600, gt=0, description="Resumable uploads that nobody adds to for longer go."
+    )
     max_streams: int = Field(default=500, gt=0, description="Event streams that an API process has open at most.")
     max_body_bytes: int = Field(default=2**20, gt=0, description="Limit of a JSON request body.")
     webhook_secret: str | None = Field(default=None, description="`whsec_...`; signs webhooks that bring no secret.")

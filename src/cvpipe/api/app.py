@@ -32,6 +32,7 @@ from cvpipe.api import (
     problems,
     search,
     tracks,
+    uploads,
     videos,
 )
 from cvpipe.api.resources import open_resources
@@ -96,6 +97,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     app.state.metrics = metrics.HttpMetrics()
     modules = (
         videos,
+        uploads,
         media,
         jobs,
         deliveries,
@@ -121,7 +123,9 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     problems.install(app)
     # The last one added is the first one to see a request.
     app.add_middleware(
-        guard.BodyLimit, limit=settings.max_body_bytes, exempt=[("PUT", "/v1/videos"), ("POST", "/v1/models")]
+        guard.BodyLimit,
+        limit=settings.max_body_bytes,
+        exempt=[("PUT", "/v1/videos"), ("PATCH", "/v1/uploads/"), ("POST", "/v1/models")],
     )
     app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings))
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)

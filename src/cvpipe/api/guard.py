@@ -84,7 +84,7 @@ class BodyLimit:
     """Refuses a request body over `limit` bytes, by its `Content-Length` or else while it arrives.
 
     FastAPI's own `max_body_size` answers in plain text where the length is declared, not with a problem document.
-    exempt: (method, path) of routes that have a limit of their own.
+    exempt: (method, path) of routes that have a limit of their own; a path that ends with `/` stands for all below it.
     """
 
     def __init__(self, app: ASGIApp, *, limit: int, exempt: Collection[tuple[str, str]] = ()) -> None:
@@ -93,9 +93,12 @@ class BodyLimit:
         self._exempt = frozenset(exempt)
         self._detail = f"the body is over the limit of {limit} bytes; the operator sets it with CVPIPE_MAX_BODY_BYTES"
 
+    def _is_exempt(self, method: str, path: str) -> bool:
+        return (method, path) in self._exempt or (method, path[: path.rfind("/") + 1]) in self._exempt
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http" or (scope["method"], scope["path"]) in self._exempt:
+        if scope["type"] != "http" or self._is_exempt(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")

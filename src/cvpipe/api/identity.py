@@ -90,9 +90,25 @@ async def _addition(
     return owned(tenant, addition_id)
 
 
+async def _upload(
+    upload_id: Annotated[
+        str,
+        Path(
+            pattern=r"^[0-9a-f]{32}$",
+            description="As `POST /v1/uploads` gave it.",
+            examples=["0123456789abcdef0123456789abcdef"],
+        ),
+    ],
+    tenant: TenantDep,
+) -> str:
+    return owned(tenant, upload_id)
+
+
 JobName = Annotated[str, Depends(_job)]
 """The job of the path, named as the store names it: `<tenant>/<id>`, so that no route can reach another tenant's."""
 VideoName = Annotated[str, Depends(_video)]
 """The video of the path, `<tenant>/<sha256>`."""
 AdditionName = Annotated[str, Depends(_addition)]
 """The model on its way in, `<tenant>/<id>`."""
+UploadName = Annotated[str, Depends(_upload)]
+"""The resumable upload of the path, `<tenant>/<id>`."""

@@ -97,6 +97,16 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The state of the thing forbids the request",
         "Read its state again, then decide.",
     ),
+    "precondition_failed": ProblemType(
+        412,
+        "Another version of the protocol of resumable uploads",
+        "Send `Tus-Resumable: 1.0.0`, the version that the header Tus-Version of the answer names.",
+    ),
+    "checksum_mismatch": ProblemType(
+        460,
+        "A part of an upload arrived changed",
+        "Send the part again: the upload is where it was before.",
+    ),
     "too_large": ProblemType(
         413,
         "The request is over a limit",
@@ -345,10 +355,11 @@ _CODE_OF_STATUS: Final = {
 class HttpProblem(Exception):
     """A problem of HTTP itself, raised by a route: `code` is a key of TYPES."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.headers = headers
 
 
 class ProblemResponse(JSONResponse):
@@ -449,7 +460,7 @@ def retry_after(error: CvpipeError) -> dict[str, str]:
 
 async def _on_http_problem(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HttpProblem)
-    return respond(error.code, error.detail, instance=request.url.path)
+    return respond(error.code, error.detail, instance=request.url.path, headers=error.headers)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> ProblemResponse:

@@ -57,7 +57,7 @@ class Incoming:
         self._hash = hashlib.sha256()
         self._path = _incoming(data_dir) / secrets.token_hex(16)
         self.size = 0
-        with _disk_errors():
+        with disk_errors():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._fd: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
@@ -78,7 +78,7 @@ class Incoming:
             raise too_large(self._limit)
         self._hash.update(data)
         rest = memoryview(data)
-        with _disk_errors():
+        with disk_errors():
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
 
@@ -89,20 +89,11 @@ class Incoming:
         if not self.size:
             raise InvalidRequest("the body is empty; send the video's bytes as they are")
         video = owned(self._tenant, self._hash.hexdigest())
-        final = stored_path(self._data_dir, video)
-        with _disk_errors():
+        with disk_errors():
             os.fsync(self._fd)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            new = not final.exists()
-            # The same bytes again replace the file: harmless for readers, who keep the old inode, and it heals a file
-            # that was damaged on the disk.
-            self._path.replace(final)
-            _sync_folder(final.parent)
-            if new:
-                _sync_folder(final.parent.parent)
-                _sync_folder(final.parent.parent.parent)
+        stored = keep_file(self._path, self._data_dir, video)
         self._close()
-        return StoredVideo(id=video, size=self.size, path=final, new=new)
+        return stored
 
     def discard(self) -> None:
         """Remove what was written, unless it was kept."""
@@ -126,6 +117,23 @@ def check_free(settings: Settings, size: int = 0) -> None:
         raise OutOfSpace(
             f"the service's disk has {free} bytes left and keeps {settings.min_free_bytes} free (CVPIPE_MIN_FREE_BYTES)"
         )
+
+
+def keep_file(path: Path, data_dir: Path, video: str) -> StoredVideo:
+    """Give a file that is synced its final name, as the video `<tenant>/<sha256>`. Raises: Unavailable."""
+    final = stored_path(data_dir, video)
+    with disk_errors():
+        size = path.stat().st_size
+        final.parent.mkdir(parents=True, exist_ok=True)
+        new = not final.exists()
+        # The same bytes again replace the file: harmless for readers, who keep the old inode, and it heals a file that
+        # was damaged on the disk.
+        path.replace(final)
+        _sync_folder(final.parent)
+        if new:
+            _sync_folder(final.parent.parent)
+            _sync_folder(final.parent.parent.parent)
+    return StoredVideo(id=video, size=size, path=final, new=new)
 
 
 def too_large(limit: int) -> TooLarge:
@@ -163,7 +171,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """The operating system's errors as ours."""
     try:
         yield

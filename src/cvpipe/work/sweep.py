@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from cvpipe import media
+from cvpipe import media, uploads
 from cvpipe.errors import Unavailable
 from cvpipe.log import fields
 from cvpipe.modelfiles import additions
@@ -51,4 +51,5 @@ def sweep(bench: Bench) -> None:
         if time.monotonic() >= media_at:
             sweep_media(bench)
             additions.sweep(bench.settings.data_dir)
+            uploads.sweep(bench.settings.data_dir, keep_seconds=bench.settings.upload_keep_seconds)
             media_at = time.monotonic() + _MEDIA_EVERY_SECONDS
