@@ -363,3 +363,19 @@ def test_people_are_followed_by_what_they_look_like_too(assets: Path, tmp_path: 
             seen.setdefault(found["track"], []).append(record["time"])
     # One person is there until second 16 or so, the next comes at about 20.
     assert {number: times[0] // 10 for number, times in seen.items() if number is not None} == {1: 0, 2: 2}
+
+
+def test_a_camera_that_turns_and_zooms_about_its_middle_takes_tracks_along() -> None:
+    stage = make_stage(camera_motion="flow", reach=0)
+    stage.size = (640, 360)
+    turn, zoom, moved = np.radians(3.0), 1.02, np.array([9.0, -4.0])
+    turned = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    place, size = np.array([600.0, 40.0]), 30.0  # far from the middle, where a turn moves most
+    for frame in range(8):
+        box = [*(place - size / 2), *(place + size / 2)]
+        camera = {"dx": 9.0, "dy": -4.0, "turn": 3.0, "zoom": 1.02, "support": 0.9}
+        values = {"flow": {"camera": camera if frame else None}}
+        assert stage.update(replace(make_record(frame, [box]), values=values)).objects.track.tolist() == [1]
+        state = np.array(stage.state()["states"]).reshape(5, 1, 4)
+        assert np.abs(state[1, 0, :2]).max() < 5  # pixels a second: the filter sees something that stands still
+        place, size = turned @ (place - (320, 180)) + (320, 180) + moved, size * zoom

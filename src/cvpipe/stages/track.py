@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
@@ -41,8 +42,9 @@ class TrackOptions(StageOptions):
     )
     camera_motion: str | None = Field(
         default=None,
-        description="Name of a stage whose value `matrix` of a frame, two rows of three, says where the camera has "
-        "moved what was at a pixel of the frame before: tracks are moved along. For cameras that pan or shake.",
+        description="Name of a stage that tells how the camera has moved since the frame before: `flow`, or one of "
+        "your own whose value of a frame has a `matrix`, two rows of three, from pixels of the frame before to this "
+        "one's. Tracks are moved along: for cameras that pan or shake.",
     )
     fill_gaps: bool = Field(
         default=False,
@@ -255,11 +257,9 @@ class Track(SequenceStage[TrackOptions]):
 
     def _follow_camera(self, record: FrameRecord) -> None:
         """Put the camera's motion since the frame before on top of what it has moved since objects were looked at."""
-        value = record.values.get(self.options.camera_motion or "")
-        matrix = value.get("matrix") if isinstance(value, Mapping) else None
-        if matrix is None:
+        step = self._step_of(record.values.get(self.options.camera_motion or ""))
+        if step is None:
             return
-        step = np.asarray(matrix, np.float64)[:2]
         if self._moved is None:
             self._moved = step
             return
@@ -267,6 +267,21 @@ class Track(SequenceStage[TrackOptions]):
         self._moved = np.concatenate(
             (turned @ self._moved[:, :2], (turned @ self._moved[:, 2] + moved)[:, None]), axis=1
         )
+
+    def _step_of(self, value: Any) -> npt.NDArray[np.float64] | None:
+        """From pixels of the frame before to this one's, (2, 3), as a value tells it; None where it does not."""
+        if not isinstance(value, Mapping):
+            return None
+        if value.get("matrix") is not None:
+            return np.asarray(value["matrix"], np.float64)[:2]
+        camera = value.get("camera")
+        if not isinstance(camera, Mapping):
+            return None
+        turn, middle = math.radians(camera["turn"]), np.array(self.size) / 2
+        cosine, sine = camera["zoom"] * math.cos(turn), camera["zoom"] * math.sin(turn)
+        turned = np.array([[cosine, -sine], [sine, cosine]])
+        moved = middle + np.array([camera["dx"], camera["dy"]]) - turned @ middle  # it turns and zooms about its middle
+        return np.concatenate((turned, moved[:, None]), axis=1)
 
     def _kinds_of(self, objects: Objects) -> npt.NDArray[np.int64]:
         labels = objects.label if self.options.class_aware else ("",) * len(objects)
