@@ -87,6 +87,7 @@ class Cluster:
             "PORT": self.port,
             "DEVICE": "cpu",
             "OUTSIDE_LOOPBACK": "true",
+            "MIN_FREE_BYTES": 1 << 20,
             "LEASE_SECONDS": LEASE_SECONDS,
             "RING_AGAIN_SECONDS": 1,
             "SWEEP_SECONDS": 0.25,
