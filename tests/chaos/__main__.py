@@ -44,10 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="cvpipe-chaos-") as name:
         folder = given.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        disk = "" if disks.give_own_disk(folder / "data") else "; the data have no disk of their own"
-        _say(f"seed {given.seed}, {given.minutes:g} minutes, {given.workers} workers, {given.clients} clients{disk}")
-        with Laboratory(folder, given.seed, workers=given.workers, say=_say) as laboratory:
-            outcome = _break(laboratory, given)
+        with disks.own_disk(folder / "data") as has_disk:
+            _say(f"seed {given.seed}, {given.minutes:g} minutes, {given.workers} workers, {given.clients} clients")
+            if not has_disk:
+                _say("the data have no disk of their own: when it is full, their folders refuse new files")
+            with Laboratory(folder, given.seed, workers=given.workers, say=_say) as laboratory:
+                outcome = _break(laboratory, given)
         for line in report.table(outcome):
             _say(line)
         if outcome.is_red:

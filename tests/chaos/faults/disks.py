@@ -18,18 +18,28 @@ _DISK_BYTES = 512 << 20
 _CLONE_NEWNS = 0x20000
 
 
-def give_own_disk(folder: Path) -> bool:
-    """Mount a small disk in memory there, for this process and its children alone; it is gone with the last of them.
+@contextmanager
+def own_disk(folder: Path) -> Iterator[bool]:
+    """A small disk in memory is mounted there for the block, for this process and its children alone.
 
-    Call it before there are threads. False where this needs rights that we do not have.
+    Enter it before there are threads. False where this needs rights that we do not have.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() != 0 or ctypes.CDLL(None).unshare(_CLONE_NEWNS) != 0:
-        return False
-    for words in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "chaos", str(folder)]):
-        if subprocess.run(["mount", *words], capture_output=True, check=False).returncode != 0:
-            return False
-    return True
+    is_apart = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWNS) == 0
+    mounted = (
+        is_apart
+        and _does("mount", "--make-rprivate", "/")
+        and _does("mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "chaos", str(folder))
+    )
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            _does("umount", "--lazy", str(folder))
+
+
+def _does(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
