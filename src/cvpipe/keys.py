@@ -12,9 +12,9 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cvpipe.errors import Forbidden, InvalidRequest
 from cvpipe.loopback import is_loopback, is_loopback_host
@@ -42,6 +42,13 @@ class KeyRequest(BaseModel):
     expires_in_seconds: float | None = Field(
         default=None, gt=0, le=100 * 366 * 24 * 3600, description="Good for so long. Default: until it is revoked."
     )
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _once(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len({str(one) for one in value}) < len(value):
+            raise ValueError("name each scope once")
+        return value
 
 
 class ApiKey(BaseModel):
