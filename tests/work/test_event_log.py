@@ -152,21 +152,41 @@ def test_a_repair_makes_the_log_anew_and_one_that_is_canceled_leaves_it(
     assert list(service.store.client.scan_iter(f"cvpipe:job:{job}*")) == []
 
 
-@pytest.mark.expects_errors
-def test_what_goes_on_is_told_where_the_last_chunk_is_given_up(
-    service: Service, assets: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+LEAVES = ["line_crossed", "left", "dwell"]
+
+
+def fail_between(monkeypatch: pytest.MonkeyPatch, service: Service, start: float, stop: float) -> None:
+    """Have the line fail on records of a part of the video, behind a zone that has told already."""
     from cvpipe.stages.line_zone import LineZone
 
     update = LineZone.update
 
-    def fail_late(self: LineZone, record: Any) -> Any:
-        if record.time > 18:
+    def fail_there(self: LineZone, record: Any) -> Any:
+        if start < record.time < stop:
             raise ValueError("no")
         return update(self, record)
 
-    monkeypatch.setattr(LineZone, "update", fail_late)
+    monkeypatch.setattr(LineZone, "update", fail_there)
     monkeypatch.setattr(type(service.store), "release", quickly(type(service.store).release))
-    job = service.submit(assets / "videos" / VIDEO, *STAGES, range=SPAN, chunk_seconds=4)
+
+
+@pytest.mark.expects_errors
+@pytest.mark.parametrize(
+    ("start", "stop", "told"),
+    [
+        pytest.param(18.3, 99, ["entered"], id="the last chunk"),
+        pytest.param(16.5, 17, ["entered", *LEAVES], id="the middle one"),
+        pytest.param(14.5, 15, ["entered", "entered", *LEAVES], id="the first one"),
+    ],
+)
+def test_a_chunk_that_is_given_up_costs_no_event_of_the_others(
+    service: Service, assets: Path, monkeypatch: pytest.MonkeyPatch, start: float, stop: float, told: list[str]
+) -> None:
+    fail_between(monkeypatch, service, start, stop)
+    zone_first = [*STAGES[:3], STAGES[4], STAGES[3]]
+    job = service.submit(assets / "videos" / VIDEO, *zone_first, range=SPAN, chunk_seconds=2)
     rows = [json.loads(line) for line in logged(service, job)]
-    assert [(row["kind"], row["is_over"]) for row in rows] == [("zone_entered", True), ("zone_dwell", False)]
+    ended = [row["kind"] for row in rows if not row["is_over"]]
+    assert [row["kind"].removeprefix("zone_") for row in rows if row["is_over"]] == told
+    assert ended == (["zone_dwell"] if stop > SPAN["to"] else [])
+    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))

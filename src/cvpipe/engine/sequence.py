@@ -66,6 +66,11 @@ class SequenceRunner:
         """What was told since this was asked last, numbered, each with the id of its stream entry."""
         return self._log.take()
 
+    def tell_behind(self, last: str | None) -> None:
+        """Number what is told from now on behind an entry of the log, of a run whose state is lost."""
+        if last is not None:
+            self._log.move_behind(last)
+
     def state(self) -> dict[str, Any]:
         """State of every stage by name, as MessagePack-able values."""
         return {_LOG: self._log.state(), **{stage.name: stage.state() for stage in self._stages}}
@@ -95,6 +100,11 @@ class _Log:
         self._ms = max(self._ms, stream_ms(record.time))
         if record.wall_time is not None:
             self._epoch = record.wall_time - record.time
+
+    def move_behind(self, last: str) -> None:
+        """What is told from now on comes after the entry of this id."""
+        ms, _, count = last.partition("-")
+        self._ms, self._count = max(self._ms, int(ms)), max(self._count, int(count))
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -48,10 +48,10 @@ class Dwell(FollowingStage[DwellOptions]):
         if not self.looked(record):
             return record
         now, told = Moment.of(record), {}
-        for spell in self._stays.over(now):
-            self.tell(spell.event("dwell", self.name, is_over=True))
         for seen in sightings(record, self.options.of):
             told[seen.place] = self._stays.hold(str(seen.track), now, (seen.row,), merit=seen.score).seconds
+        for spell in self._stays.over(now):
+            self.tell(spell.event("dwell", self.name, is_over=True))
         return replace(record, objects=record.objects.with_values(self.name, told)) if told else record
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from cvpipe.events import Event
 from cvpipe.gaps import Gap
 from cvpipe.job import JobError, JobState, WallClock
 from cvpipe.results import FrameRecord
-from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key
+from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key, log_key
 from cvpipe.tenants import id_of
 
 #: A task that its ringer does not bring to a worker within this time is rung for again by the sweeper.
@@ -165,6 +165,12 @@ class Tasks(Connection):
         if added < 0:
             raise LeaseLost(f"task {claim.task} is no longer ours")
         return read_rings(rings)
+
+    @guarded
+    def last_event_id(self, job_id: str) -> str | None:
+        """Id of the last entry of a job's log; None where nothing was told."""
+        tail = self._redis.xrevrange(log_key(job_id), count=1)
+        return tail[0][0].decode() if tail else None
 
     @guarded
     def last_frame(self, job_id: str, segment: int, chunk: int) -> int:

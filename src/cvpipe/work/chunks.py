@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from cvpipe.engine import SequenceRunner
-from cvpipe.errors import LeaseLost, StageFailed, Unavailable
+from cvpipe.errors import InvalidRequest, LeaseLost, NotFound, StageFailed, Unavailable
 from cvpipe.events import Event
 from cvpipe.job import JobError
 from cvpipe.log import fields
@@ -206,17 +206,24 @@ def _sequence_runner(bench: Bench, job: PlannedJob, part: Part) -> SequenceRunne
     return runner
 
 
-def _end_events(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> None:
-    """Where the last chunk is given up: what went on before it ends with the chunk before."""
+def _state_without(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> dict[str, Any] | None:
+    """The state that the next chunk goes on from where this one is given up: that of the chunk before.
+
+    What the failed attempts have told stays in the log, so that what comes next is told behind it. Where there is no
+    next chunk, what still went on before this one ends. None where the stages can't even do that.
+    """
     try:
         runner = _sequence_runner(bench, job, part)
-        runner.finish()
-    except StageFailed as error:  # it may be why the chunk is given up
-        log.warning("events that went on are not told: %s %s", error, fields(job=part.job))
-        return
+        runner.tell_behind(bench.store.last_event_id(part.job))
+        if part.chunk + 1 == len(job.chunks):
+            runner.finish()
+    except (StageFailed, NotFound, InvalidRequest) as error:  # it may be why the chunk is given up
+        log.warning("what went on is not told: %s %s", error, fields(job=part.job))
+        return None
     if events := runner.take_events():
         rings = bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
         bench.bell.ring(rings)
+    return runner.state()
 
 
 def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
@@ -241,8 +248,7 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
             continue
         old = known.get(number) or job.selection.record(number)
         records.append(replace(old, status="failed", error=error.code))
-    if not is_frames and part.chunk + 1 == len(job.chunks):
-        _end_events(bench, lease, job, part)
+    state = None if is_frames else _state_without(bench, lease, job, part)
     stream = (part.segment, part.chunk) if is_frames else None
     counted = is_frames and job.is_counted(part.segment)
     for start in range(0, len(records), 500):
@@ -250,4 +256,4 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
             lease.claim, part.job, stream, records[start : start + 500],
             lease_seconds=bench.settings.lease_seconds, counted=counted,
         )  # fmt: skip
-    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error)
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, failed=error, state=state)
