@@ -112,3 +112,30 @@ def test_things_are_found_followed_and_timed(assets: Path, models: Path, tmp_pat
     assert (stay["kind"], stay["objects"][0]["label"], stay["start"], stay["end"]) == ("dwell", "person", 14.0, 19.4)
     tracks = [row["track"] for record in lines(tmp_path / "frames.ndjson") for row in record["objects"]]
     assert tracks.count(1) > 45
+
+
+def test_somebody_who_stands_still_and_then_leaves_is_told_of(assets: Path, models: Path, tmp_path: Path) -> None:
+    stages = [
+        {"type": "decimate", "fps": 2.5},
+        {"type": "detect", "name": "people", "model": "yolox-nano", "classes": ["person"], "score": 0.4},
+        {"type": "track", "of": "people"},
+        {"type": "stationary", "of": "people", "seconds": 3},
+        {"type": "path_deviation", "of": "people", "path": [[450, 432], [450, 300]], "distance": 60, "seconds": 0},
+        {"type": "direction", "of": "people", "window_seconds": 0.8, "expected": 270, "seconds": 0},
+        {"type": "rules", "of": "people", "rules": [{"name": "idle", "when": "stationary.stationary"}]},
+    ]
+    run_local(
+        assets / "videos" / PEOPLE,
+        parse_pipeline({"name": "still", "stages": stages}),
+        tmp_path,
+        settings=Settings(models_dir=models, device="cpu", threads=2),
+        range=TimeRange(start=12, stop=21),
+    )
+    told = {row["kind"]: row for row in lines(tmp_path / "events.ndjson")}
+    assert {kind: (row["start"], row["end"], row["tracks"]) for kind, row in told.items()} == {
+        "rule_met": (15.2, 18.4, [1]),
+        "path_deviation": (18.8, 18.8, [1]),
+        "wrong_way": (18.0, 18.8, [1]),
+        "stationary": (12.0, 18.4, [1]),
+    }
+    assert 80 < told["wrong_way"]["values"]["angle"] < 100  # to the right
