@@ -66,10 +66,9 @@ class SequenceRunner:
         """What was told since this was asked last, numbered, each with the id of its stream entry."""
         return self._log.take()
 
-    def tell_behind(self, last: str | None) -> None:
-        """Number what is told from now on behind an entry of the log, of a run whose state is lost."""
-        if last is not None:
-            self._log.move_behind(last)
+    def tell_behind(self, last: str) -> None:
+        """Number what is told from now on behind the entry of the log with this id, of a run whose state is lost."""
+        self._log.move_behind(last)
 
     def state(self) -> dict[str, Any]:
         """State of every stage by name, as MessagePack-able values."""

@@ -167,10 +167,10 @@ class Tasks(Connection):
         return read_rings(rings)
 
     @guarded
-    def last_event_id(self, job_id: str) -> str | None:
-        """Id of the last entry of a job's log; None where nothing was told."""
+    def last_event(self, job_id: str) -> tuple[str, Event] | None:
+        """The last entry of a job's log, and its id; None where nothing was told."""
         tail = self._redis.xrevrange(log_key(job_id), count=1)
-        return tail[0][0].decode() if tail else None
+        return (tail[0][0].decode(), Event.unpack(tail[0][1][b"record"])) if tail else None
 
     @guarded
     def last_frame(self, job_id: str, segment: int, chunk: int) -> int:

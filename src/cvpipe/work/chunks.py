@@ -214,8 +214,11 @@ def _state_without(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> d
     """
     try:
         runner = _sequence_runner(bench, job, part)
-        runner.tell_behind(bench.store.last_event_id(part.job))
-        if part.chunk + 1 == len(job.chunks):
+        last = bench.store.last_event(part.job)
+        if last is not None:
+            runner.tell_behind(last[0])
+        has_ended = last is not None and not last[1].is_over  # by a worker that died before its next line
+        if part.chunk + 1 == len(job.chunks) and not has_ended:
             runner.finish()
     except (StageFailed, NotFound, InvalidRequest) as error:  # it may be why the chunk is given up
         log.warning("what went on is not told: %s %s", error, fields(job=part.job))
