@@ -28,11 +28,13 @@ from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
 from cvpipe.events import Event
 from cvpipe.exports.ndjson import NdjsonFile, write_ndjson
+from cvpipe.exports.voted import Voted
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import ModelUse
 from cvpipe.pipeline import PipelineSpec, Selection, check_fit, nothing_left, part_of, plan_segments, select_frames
 from cvpipe.results import FrameRecord, iso_time
 from cvpipe.stages import JobStage, Tools
+from cvpipe.tracks import TrackRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -290,11 +292,19 @@ def _events_in(out: Path) -> list[Event]:
         return [Event.from_dict(json.loads(line)) for line in lines]
 
 
+def _tracks_in(out: Path) -> Iterator[TrackRecord]:
+    file = out / "tracks.ndjson"
+    if file.exists():
+        with file.open(encoding="utf-8") as lines:
+            yield from (TrackRecord.from_dict(json.loads(line)) for line in lines)
+
+
 def _annotate_local(out: Path, run: _LocalRun, shown: Sequence[int], models_path: Path) -> None:
     from cvpipe.exports.annotated import write_annotated
 
     with (out / "frames.ndjson").open(encoding="utf-8") as lines:
-        records = (FrameRecord.from_dict(json.loads(line)) for line in lines)
+        voted = Voted(_tracks_in(out))
+        records = (voted.applied(FrameRecord.from_dict(json.loads(line))) for line in lines)
         write_annotated(
             out / "annotated.mp4",
             run.decoders,

@@ -25,6 +25,7 @@ from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unav
 from cvpipe.exports.crops import remove_others
 from cvpipe.exports.ndjson import Row, write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
+from cvpipe.exports.voted import Voted
 from cvpipe.gaps import Gap, GapFinder, missing
 from cvpipe.job import Job, JobError, JobState
 from cvpipe.lifecycle import job_folder
@@ -203,12 +204,13 @@ class _Finishing:
 
         self._note_begun([_ANNOTATED])
         facts = self._planned.index.facts
+        voted = Voted(all_tracks(self._bench, self._job_id))
         write_annotated(
             self._work / _ANNOTATED,
             self._bench.decoders,
             self._planned.file(self._bench, self._lease),
             self._planned.index,
-            self._records_from,
+            lambda frame: map(voted.applied, self._records_from(frame)),
             self._bench.tools.cv2,
             numbers=self._part,
             parts=self._parts_of(_ANNOTATED),
