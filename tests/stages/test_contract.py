@@ -65,6 +65,9 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "constant_rate": [{"fps": 30}],
     "motion_gate": [{}, {"hold_frames": 1}],
     "normalise": [{"fps": 5, "max_side": 320}],
+    "redact": [{"of": ["things"]}, {"of": ["things"], "method": "fill"}],
+    "dataset": [{}, {"of": ["things"], "every_seconds": 2}],
+    "summarise": [{}],
     "resize": [{"width": 64, "height": 64}],
     "channels": [{"to": "gray"}, {"to": "hsv", "only": "v"}],
     "crop": [{"width": 320, "height": 180}],
@@ -282,7 +285,10 @@ def test_a_stage_that_makes_files_names_them_and_makes_no_others(
     kind: str, options: dict[str, Any], tools: OnnxTools, tmp_path: Path
 ) -> None:
     class Footage:
-        size = SOURCE.source
+        part, times, fps, size = range(4), np.arange(4) / 10, 10.0, SOURCE.source
+
+        def records(self) -> Iterator[FrameRecord]:
+            return (FrameRecord(n, n, n / 10, objects=make_objects(n)) for n in range(4))
 
         def still(self, width: int, height: int) -> np.ndarray:
             return np.zeros((height, width, 3), np.uint8)
@@ -291,8 +297,15 @@ def test_a_stage_that_makes_files_names_them_and_makes_no_others(
             path.write_bytes(b"")
             path.with_suffix(".map.ndjson").write_text("")
 
-        def records(self) -> Iterator[FrameRecord]:
-            yield FrameRecord(0, 0, 0.0, objects=make_objects(0))
+        def write_painted(self, path: Path, numbers: Any, times: Any, paint: Any) -> None:
+            for frame in make_frames(SOURCE, 4):
+                paint(frame.image.copy(), frame.number)
+            path.write_bytes(b"")
+
+        def write_pictures(self, folder: Path, numbers: Any) -> None:
+            folder.mkdir()
+            for number in numbers.tolist():
+                (folder / f"{number:06d}.jpg").write_bytes(b"")
 
     stage = open_stage(kind, options, tools)
     stage.make(Footage(), tmp_path)

@@ -22,6 +22,7 @@ MEDIA_TYPES: Final = {
     ".mp4": "video/mp4",
     ".png": "image/png",
     ".ndjson": "application/x-ndjson",
+    ".zip": "application/zip",
 }
 
 

@@ -121,7 +121,9 @@ def run_local(
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
-        exports += write_artefacts(pipeline, out, decoders, video, index, part=part, on_progress=on_progress)
+        exports += write_artefacts(
+            pipeline, out, decoders, video, index, part=part, tools=tools, on_progress=on_progress
+        )
     seconds = processed - started
     missing = gaps.missing(index, part, range)
     found = finder.gaps + ([missing] if missing else [])

@@ -134,6 +134,7 @@ class _Finishing:
                 self._planned.file(self._bench, self._lease),
                 self._planned.index,
                 part=self._part,
+                tools=self._bench.tools,
                 on_progress=lambda _done, _total: self._lease.check(),
                 parts_of=self._parts_of,
                 is_made=self._is_over,
