@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,10 @@ def keep_picture(folder: Path, crop: CropRecord, jpeg: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{crop.file}.{secrets.token_hex(4)}.part"
     try:
-        part.write_bytes(jpeg)
+        with part.open("wb") as file:
+            file.write(jpeg)
+            file.flush()
+            os.fsync(file.fileno())  # its record will be told of
         part.replace(folder / crop.file)
     finally:
         part.unlink(missing_ok=True)
