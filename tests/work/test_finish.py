@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import time
@@ -282,7 +283,7 @@ def test_crashes_count_from_the_last_part_on(service: Service, video: Path, monk
 
 
 def refuse() -> None:
-    raise OSError(28, "No space left on device")
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.mark.expects_errors
@@ -303,10 +304,10 @@ def test_a_file_that_can_not_be_made_costs_neither_results_nor_other_files(
     assert done.exports == ["frames.ndjson", "normalised.mp4", "normalised.map.ndjson"]
     assert names(service.folder(job)) == sorted(done.exports)
     assert {name: (why.code, why.message) for name, why in done.exports_failed.items()} == {
-        "annotated.mp4": ("internal", "OSError: [Errno 28] No space left on device")
+        "annotated.mp4": ("internal", "OSError: [Errno 5] Input/output error")
     }
     assert done.error is not None
-    assert done.error.message == "annotated.mp4 could not be made: OSError: [Errno 28] No space left on device"
+    assert done.error.message == "annotated.mp4 could not be made: OSError: [Errno 5] Input/output error"
     with pytest.raises(Conflict, match="none of its chunks has frames that could be tried again"):
         service.lifecycle.repair(job)
 
