@@ -29,42 +29,42 @@ for logical in (*DEFAULT_QUEUES, *settings.extra_queues.split()):
 
 
 @dramatiq.actor(queue_name=queue_name("ingest"))
-def ingest(task: str) -> None:
+def ingest(task: str, queue: str = "") -> None:
     """Index a video; plan a job."""
-    tasks.ingest(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("cpu"))
-def work(task: str) -> None:
+def work(task: str, queue: str = "") -> None:
     """Run a segment on a chunk; the message comes by the segment's own queue."""
-    tasks.work(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("finish"))
-def finish(task: str) -> None:
+def finish(task: str, queue: str = "") -> None:
     """Exports and the final state."""
-    tasks.finish(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("media"))
-def media(task: str) -> None:
+def media(task: str, queue: str = "") -> None:
     """Make a picture or a clip."""
-    tasks.media(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("media"))
-def model(task: str) -> None:
+def model(task: str, queue: str = "") -> None:
     """Look at a model that was sent, and keep it."""
-    tasks.model(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("media"))
-def camera(task: str) -> None:
+def camera(task: str, queue: str = "") -> None:
     """Find a camera's lens in the video of a chessboard."""
-    tasks.camera(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)
 
 
 @dramatiq.actor(queue_name=queue_name("notify"))
-def notify(task: str) -> None:
+def notify(task: str, queue: str = "") -> None:
     """Deliver a webhook."""
-    tasks.notify(resources.bench, task)
+    tasks.perform(resources.bench, task, queue)

@@ -66,6 +66,7 @@ class WorkerResources(Middleware):
         self._ended.set()
         if self._teller is not None:
             self._teller.join(2)
+        self.bench.hand_back()
         self.bench.close()
 
     def _tell(self, bench: Bench, queues: Sequence[str]) -> None:

@@ -315,7 +315,7 @@ def _message(ring: Ring) -> dramatiq.Message[Any]:
     return dramatiq.Message(
         queue_name=queue_name(ring.queue),
         actor_name=ACTOR_OF_TASK[ring.task.partition(":")[0]],
-        args=(ring.task,),
+        args=(ring.task, ring.queue.removeprefix(QUEUE_PREFIX)),
         kwargs={},
         options={"broker_priority": ring.priority},
     )

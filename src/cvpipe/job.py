@@ -194,6 +194,13 @@ class JobRequest(BaseModel):
     webhook: WebhookTarget | None = None
     annotate: bool = Field(default=False, description="Also make a copy of the video with the findings drawn on it.")
     chunk_seconds: float = Field(default=10, ge=0.2, le=120, description="Length of a unit of work and retry, about.")
+    timeout_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_SECONDS,
+        description="A job that is `running` for longer ends `failed`, with the code `timed_out`; its results so far "
+        "stay. Default: no limit.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> JobRequest:
@@ -217,7 +224,9 @@ class Progress(BaseModel):
     chunks_total: int | None = None
     chunks_failed: int = 0
     waiting: str | None = Field(
-        default=None, description="What the job waits for, where it is ready to run: memory for a model, an engine."
+        default=None,
+        description="What the job waits for, where nobody is at it: jobs ahead, a worker for a queue, others of its "
+        "tenant; or where somebody is, but can't go on: memory for a model, an engine.",
     )
 
 
@@ -315,6 +324,7 @@ class Job(BaseModel):
     webhook_url: str | None = None
     annotate: bool = False
     chunk_seconds: float
+    timeout_seconds: float | None = None
     progress: Progress
     error: JobError | None = None
     gaps: list[Gap] = Field(

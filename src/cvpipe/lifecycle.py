@@ -103,6 +103,7 @@ class Lifecycle:
             "webhook_progress_percent": webhook.progress_percent if webhook else None,
             "annotate": request.annotate,
             "chunk_seconds": request.chunk_seconds,
+            "timeout_seconds": request.timeout_seconds,
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
@@ -233,7 +234,7 @@ class Lifecycle:
 
     def pause(self, job_id: str) -> Job:
         """Have nobody work on a job until it is resumed. Raises: NotFound, Conflict (it is over)."""
-        self._store.pause(job_id)
+        self._bell.ring(self._store.pause(job_id))
         return self._store.job(job_id)
 
     def resume(self, job_id: str) -> Job:

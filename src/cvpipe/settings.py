@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     batch_wait_seconds: float = Field(
         default=0.005, ge=0, le=1, description="How long a picture waits for others to fill a batch, on a GPU."
     )
+    max_running_jobs: int | None = Field(
+        default=None, ge=1, description="Jobs of one tenant that are at work at once; others wait. Default: all."
+    )
     threads: int | None = Field(default=None, ge=1, description="Chunks worked on at once. Default: the cores.")
     lease_seconds: float = Field(default=30, gt=0, description="A worker silent for longer has lost its task.")
     sweep_seconds: float = Field(default=1, gt=0, description="How often the sweeper looks.")

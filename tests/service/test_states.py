@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from cvpipe import Client
 from cvpipe.job import Job
+from cvpipe.store import Claim, Store
+from cvpipe.tenants import DEFAULT, owned
 from tests.service.deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -130,6 +133,47 @@ def test_a_paused_job_leaves_its_worker_to_others_and_goes_on_behind_its_last_re
     assert (done.state, done.progress.frames_done) == ("succeeded", 60), deployment.logs()
     assert [(r.frame, r.values["slow"]) for r in client.frames(job)] == [(n, n) for n in range(60)]
     assert seen(tmp_path)[before:] == list(range(written, 60))
+
+
+def test_a_worker_that_is_asked_to_stop_hands_back_within_two_seconds_what_it_can_not_end(
+    deployment: Deployment, client: Client, submit: Callable[..., Job], tmp_path: Path, shared_redis_url: str
+) -> None:
+    worker = deployment.children[-1]
+    job = submit(20, 30)  # half a minute for a frame
+    deployment.until(lambda: client.job(job).progress.frames_total and not client.job(job).progress.waiting, "it runs")
+    time.sleep(0.5)
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0, deployment.logs()
+    assert time.monotonic() - began < 2
+    assert client.job(job).progress.waiting == "no worker listens to `cpu`"
+    store = Store.connect(shared_redis_url)
+    again = store.claim(f"chunk:{owned(DEFAULT, job.id)}:0:0", lease_seconds=30)
+    store.close()
+    assert isinstance(again, Claim)
+    assert (again.crashes, again.failures, again.attempts) == (0, 0, 2)
+    client.cancel(job)
+    deployment.worker(queues="ingest,cpu,finish")
+
+
+def test_workers_that_are_restarted_one_by_one_under_load_lose_and_repeat_nothing(
+    deployment: Deployment, client: Client, submit: Callable[..., Job], tmp_path: Path
+) -> None:
+    deployment.start("sweep")
+    pair = [deployment.worker(queues="ingest,cpu,finish") for _ in range(2)]
+    jobs = [submit(100, 0.02, chunk_seconds=2) for _ in range(3)]
+    until_seen(deployment, tmp_path, 20)
+    for turn in range(4):
+        old = pair.pop(0)
+        old.send_signal(signal.SIGTERM)
+        pair.append(deployment.worker(queues="ingest,cpu,finish"))
+        assert old.wait(10) == 0, deployment.logs()
+        until_seen(deployment, tmp_path, 40 + 40 * turn)
+    done = [client.wait(job, timeout_seconds=60) for job in jobs]
+    assert [(job.state, job.progress.frames_done) for job in done] == [("succeeded", 100)] * 3, deployment.logs()
+    for job in jobs:
+        assert [(r.frame, r.values["slow"]) for r in client.frames(job)] == [(n, n) for n in range(100)]
+    assert sorted(seen(tmp_path)) == sorted([*range(100)] * 3)
 
 
 @pytest.mark.expects_errors

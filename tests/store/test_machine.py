@@ -91,6 +91,11 @@ class ModelJob:
     tasks: dict[str, Held] = field(default_factory=dict)
     events: list[str] = field(default_factory=lambda: ["job.queued"])
     frames_done: int = 0
+    slots: Slots = field(default_factory=lambda: Slots(None))
+
+    @property
+    def is_kept_back(self) -> bool:
+        return self.state is JobState.paused or self in self.slots.parked
 
     @property
     def last(self) -> int:
@@ -146,6 +151,7 @@ class ModelJob:
                 if not self.is_whole:
                     self.done, self.gapped = done, self.gapped | gapped
                 self.before = None
+        self.slots.follow(self)
         self.settle()
 
     def settle(self) -> None:
@@ -175,6 +181,32 @@ class ModelJob:
         self.become(JobState.canceled if self.before is None else self.before[0])
 
 
+class Slots:
+    """Which jobs are at work, and which have to wait for one of these, the oldest first."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.active: list[ModelJob] = []
+        self.parked: list[ModelJob] = []
+
+    def is_free(self, tenant: str) -> bool:
+        return self.most is None or sum(job.id[0] == tenant for job in self.active) < self.most
+
+    def follow(self, job: ModelJob) -> None:
+        """A job has changed its state."""
+        tenant = job.id[0]
+        if job.state is JobState.queued:
+            (self.active if self.is_free(tenant) else self.parked).append(job)
+        if job.state is JobState.paused or job.state in FINAL:
+            for some in (self.active, self.parked):
+                some.remove(job) if job in some else None
+            waiting = sorted((job for job in self.parked if job.id[0] == tenant), key=lambda job: job.id)
+            for first in waiting:
+                if self.is_free(tenant):
+                    self.parked.remove(first)
+                    self.active.append(first)
+
+
 class Protocol(RuleBasedStateMachine):
     """Jobs, workers, messages."""
 
@@ -187,9 +219,11 @@ class Protocol(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.count = 0
 
-    @initialize()
-    def empty(self) -> None:
+    @initialize(most=st.sampled_from([None, 1, 2]))
+    def empty(self, most: int | None) -> None:
         self.store.client.flushall()
+        self.store.put_max_running(most)
+        self.slots = Slots(most)
 
     # What clients wish.
 
@@ -199,15 +233,23 @@ class Protocol(RuleBasedStateMachine):
         chunks=st.integers(1, 3),
         damaged=st.frozensets(st.integers(0, 11), max_size=2),
         twice=st.booleans(),
+        tenant=st.sampled_from("tu"),
         tasks=st.integers(0, 14),
     )
     def submit(
-        self, segments: list[dict[str, Any]], chunks: int, damaged: frozenset[int], twice: bool, tasks: int
+        self,
+        segments: list[dict[str, Any]],
+        chunks: int,
+        damaged: frozenset[int],
+        twice: bool,
+        tenant: str,
+        tasks: int,
     ) -> str:
         self.count += 1
-        job = ModelJob(f"t/j{self.count}", segments, chunks, damaged)
+        job = ModelJob(f"{tenant}/j{self.count:03}", segments, chunks, damaged, slots=self.slots)
         for _ in range(1 + twice):  # the answer got lost
             self.store.submit(job.id, make_doc(), priority=4, webhook=ENDS, idempotency_key=None, digest="d")
+        self.slots.follow(job)
         job.settle()
         self.jobs.append(job)
         self.do(job, tasks)
@@ -229,7 +271,7 @@ class Protocol(RuleBasedStateMachine):
     def do(self, job: ModelJob, tasks: int) -> None:
         for _ in range(tasks):
             free = sorted(name for name, held in job.tasks.items() if held.worker is None and not held.early)
-            if not free or job.state not in (JobState.queued, JobState.running):
+            if not free or job.is_kept_back or job.state not in (JobState.queued, JobState.running):
                 return
             worker = self.take(free[0])
             while worker in self.workers:
@@ -272,7 +314,7 @@ class Protocol(RuleBasedStateMachine):
         rings = self.store.resume(job.id)
         if job.state is JobState.paused:
             job.become(JobState.queued)
-            assert {ring.task for ring in rings} == set(job.tasks)
+            assert {ring.task for ring in rings} == self.open_now(job)
 
     @rule(data=st.data())
     @precondition(lambda self: self.jobs)
@@ -287,7 +329,7 @@ class Protocol(RuleBasedStateMachine):
             job.redo()
         else:
             job.begin_again()
-        assert {ring.task for ring in rings} == set(job.tasks)
+        assert {ring.task for ring in rings} == self.open_now(job)
 
     @rule(data=st.data(), mended=st.booleans())
     @precondition(lambda self: self.jobs)
@@ -301,7 +343,7 @@ class Protocol(RuleBasedStateMachine):
         job.damaged = frozenset() if mended else job.damaged
         rings = self.store.repair(job.id)
         job.redo()
-        assert {ring.task for ring in rings} == set(job.tasks)
+        assert {ring.task for ring in rings} == self.open_now(job)
 
     @rule(data=st.data())
     @precondition(lambda self: self.jobs)
@@ -331,15 +373,28 @@ class Protocol(RuleBasedStateMachine):
     def lose(self, message: str) -> None:
         """Nobody hears it."""
 
-    def take(self, task: str, *, asked_twice: bool = False) -> Worker | None:
-        """Somebody wants the task."""
+    @rule(queue=st.sampled_from(["ingest", "cpu", "gpu-b", "sequence", "finish", "notify"]))
+    def ring(self, queue: str) -> None:
+        """Somebody takes what is first in a queue."""
+        may = {n for job in self.jobs if not job.is_kept_back for n, h in job.tasks.items() if h.worker is None}
+        got = self.store.take(queue, lease_seconds=60)
+        if got is not None:
+            assert got.task in may | {n for job in self.jobs for n, h in job.tasks.items() if h.expired}
+            self.take(got.task, got)
+        else:
+            early = {n for job in self.jobs for n, h in job.tasks.items() if h.early}
+            queues = {name: self.store.client.hget(f"cvpipe:task:{name}", "queue") for name in may - early}
+            assert queue.encode() not in queues.values()
+
+    def take(self, task: str, taken: Claim | None = None) -> Worker | None:
+        """Somebody wants the task, or has it."""
         job = next((job for job in self.jobs if job.id == task.split(":")[1]), None)
         held = None if job is None else job.tasks.get(task)
-        got = self.store.claim(task, lease_seconds=60)
+        got = taken or self.store.claim(task, lease_seconds=60)
         if job is None or held is None:
             assert got == "gone"
             return None
-        if job.state is JobState.paused:
+        if job.is_kept_back:
             assert got == "paused"
             return None
         if held.worker is not None and not held.expired:
@@ -544,11 +599,10 @@ class Protocol(RuleBasedStateMachine):
             if raw.decode() not in alive:
                 redis.zadd("cvpipe:due", {raw: 0})
         rings = self.store.sweep(limit=1000, ring_again_seconds=60)
-        due = {n for j in self.jobs if j.state is not JobState.paused for n in j.tasks if n not in alive}
         for job in self.jobs:
             if job.state is JobState.canceling:
                 job.end_cancel()
-                due |= set(job.tasks)
+        due = {n for j in self.jobs if not j.is_kept_back for n in j.tasks if n not in alive}
         assert {ring.task for ring in rings} == due
         return rings
 
@@ -571,7 +625,29 @@ class Protocol(RuleBasedStateMachine):
     def what_is_due_is_what_is_open_and_may_be_done(self) -> None:
         due = {raw.decode() for raw in self.store.client.zrange("cvpipe:due", 0, -1)}  # type: ignore[union-attr]
         clocks = {f"clock:{job.id}" for job in self.jobs if job.state is JobState.canceling}
-        assert due == clocks | {n for job in self.jobs if job.state is not JobState.paused for n in job.tasks}
+        assert due == clocks | {n for job in self.jobs for n in self.open_now(job)}
+
+    @invariant()
+    def lines_hold_what_may_be_claimed(self) -> None:
+        redis = self.store.client
+        lines = {key: redis.zrange(key, 0, -1) for key in redis.keys("cvpipe:line:*")}  # type: ignore[union-attr]
+        standing = [raw.decode() for line in lines.values() for raw in line]  # type: ignore[union-attr]
+        assert len(standing) == len(set(standing))
+        tasks = {name: held for job in self.jobs if not job.is_kept_back for name, held in job.tasks.items()}
+        assert {name for name in tasks if tasks[name].worker is None and not tasks[name].early} <= set(standing)
+        assert set(standing) <= {name for name in tasks if tasks[name].worker is None or tasks[name].expired}
+        counts = {key: redis.hgetall(key) for key in redis.keys("cvpipe:count:*")}  # type: ignore[union-attr]
+        of_jobs = [name for name in standing if not name.startswith("notify:")]
+        assert sum(int(n) for count in counts.values() for n in count.values()) == len(of_jobs)  # type: ignore[union-attr]
+        for key, count in counts.items():
+            assert set(redis.zrange(key.replace(b"count", b"order"), 0, -1)) == set(count)  # type: ignore[arg-type]
+        for job in self.jobs:
+            held = {raw.decode() for raw in redis.smembers(f"cvpipe:job:{job.id}:held")}  # type: ignore[union-attr]
+            own = {name: held for name, held in job.tasks.items() if not name.startswith("notify:")}
+            assert held == {name for name in own if own[name].worker is not None}
+
+    def open_now(self, job: ModelJob) -> set[str]:
+        return set() if job.is_kept_back else set(job.tasks)
 
     @invariant()
     def records_are_in_order_each_once_and_without_holes(self) -> None:
@@ -604,7 +680,8 @@ class Protocol(RuleBasedStateMachine):
         self.records_are_in_order_each_once_and_without_holes()
         for job in self.jobs:
             self.store.delete_job(job.id)
-        assert self.store.client.keys("cvpipe:*") == []
+        left = {key for key in self.store.client.keys("cvpipe:*") if not key.startswith(b"cvpipe:taken:")}  # type: ignore[union-attr]
+        assert left <= {b"cvpipe:max_running"}
 
     def pick(self, data: st.DataObject) -> ModelJob:
         return data.draw(st.sampled_from(self.jobs))

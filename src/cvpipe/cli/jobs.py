@@ -73,6 +73,7 @@ def submit(
     webhook: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to tell of the job's end.")] = None,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also make a copy with the findings drawn.")] = False,
     chunk_seconds: Annotated[float | None, typer.Option(min=0.2, max=120, help="Length of a unit of work.")] = None,
+    time_limit: Annotated[float | None, typer.Option(min=1, help="Seconds that the job may run. Default: any.")] = None,
     starts_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the first frame was taken: 2026-01-01T10:00:00Z.")
     ] = None,
@@ -104,6 +105,7 @@ def submit(
             webhook=webhook,
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
+            timeout_seconds=time_limit,
             starts_at=starts_at,
             camera=Path(camera) if camera is not None and _is_file_name(camera) else camera,
             idempotency_key=idempotency_key,
@@ -320,6 +322,8 @@ def _lines(job: Job) -> Iterator[str]:
     yield f"{job.id}  {job.state}  {_done(job.progress)} frames{speed}"
     yield f"  pipeline  {_pipeline(job)}"
     yield f"  video     {job.path or job.video}"
+    if job.progress.waiting is not None:
+        yield f"  waits for {job.progress.waiting}"
     if job.error is not None:
         yield f"  error     {job.error.message} ({job.error.code})"
     if job.exports:

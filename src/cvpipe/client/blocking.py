@@ -108,6 +108,7 @@ class Client:
         webhook: WebhookLike | None = None,
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
+        timeout_seconds: float | None = None,
         starts_at: datetime | str | None = None,
         camera: CameraLike | None = None,
         idempotency_key: str | None = None,
@@ -119,9 +120,9 @@ class Client:
         under a folder that the service was told of; give this or `video`. range: seconds since the first frame,
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
-        `annotated.mp4`. chunk_seconds: about how long a unit of work is. starts_at: when the first
-        frame was recorded, with its zone. camera: for stages that name none: a name, a mapping, or the path of a
-        file. idempotency_key: submits with an equal key
+        `annotated.mp4`. chunk_seconds: about how long a unit of work is. timeout_seconds: how long
+        the job may run, pauses not counted. starts_at: when the first frame was recorded, with its zone. camera: for
+        stages that name none: a name, a mapping, or the path of a file. idempotency_key: submits with an equal key
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
 
@@ -138,6 +139,7 @@ class Client:
                 webhook=webhook,
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
+                timeout_seconds=timeout_seconds,
                 starts_at=starts_at,
                 camera=camera,
                 idempotency_key=idempotency_key,

@@ -99,6 +99,7 @@ class Calls:
         webhook: WebhookLike | None,
         annotate: bool | None,
         chunk_seconds: float | None,
+        timeout_seconds: float | None,
         starts_at: datetime | str | None,
         camera: CameraLike | None,
         idempotency_key: str | None,
@@ -114,6 +115,7 @@ class Calls:
             "webhook": {"url": webhook} if isinstance(webhook, str) else webhook,
             "annotate": annotate,
             "chunk_seconds": chunk_seconds,
+            "timeout_seconds": timeout_seconds,
             "starts_at": starts_at,
             "camera": read_camera_like(camera),
         }

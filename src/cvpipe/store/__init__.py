@@ -20,12 +20,12 @@ from cvpipe.store.records import Records
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.tracks import Tracks
 from cvpipe.store.videos import Videos
-from cvpipe.store.workers import Workers, WorkerState
+from cvpipe.store.workers import WorkerState
 
 __all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Workers, Keys, Cameras, Counts):
+class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras, Counts):
     """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

@@ -23,6 +23,8 @@ _SCRIPTS: Final = (
     "submit",
     "put_task",
     "claim",
+    "take",
+    "waits",
     "renew",
     "release",
     "drop",
@@ -88,7 +90,7 @@ class Connection:
         folder = resources.files(__package__) / "lua"
 
         def source(name: str) -> str:
-            parts = ["prelude", *([_SHARED[name]] if name in _SHARED else []), name]
+            parts = ["keys", "lines", "prelude", *([_SHARED[name]] if name in _SHARED else []), name]
             return "".join([_tables(), *((folder / f"{part}.lua").read_text() for part in parts)])
 
         self._scripts: dict[str, Any] = {name: client.register_script(source(name)) for name in _SCRIPTS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -13,8 +13,9 @@ from pydantic import TypeAdapter
 from cvpipe.errors import Conflict, NotFound
 from cvpipe.gaps import Gap
 from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Progress, WallClock
-from cvpipe.store.connection import PREFIX, Connection, guarded, job_key, jobs_key
+from cvpipe.store.connection import PREFIX, guarded, job_key, jobs_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
+from cvpipe.store.workers import Workers
 from cvpipe.tenants import id_of, owned
 
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
@@ -32,7 +33,7 @@ _ADVICE = {
 }
 
 
-class Jobs(Connection):
+class Jobs(Workers):
     """What the API asks about jobs."""
 
     @guarded
@@ -126,11 +127,27 @@ class Jobs(Connection):
             pipe.hgetall(job_key(job_id))
             pipe.lrange(job_key(job_id) + ":deliveries", 0, -1)
         answers = pipe.execute()
-        return [
-            _read_job(job_id, fields, deliveries)
+        found = {
+            job_id: _read_job(job_id, fields, deliveries)
             for job_id, fields, deliveries in zip(job_ids, answers[::2], answers[1::2], strict=True)
             if fields  # not deleted meanwhile
-        ]
+        }
+        for job_id, what in self._waits([job_id for job_id, job in found.items() if not job.state.is_final]).items():
+            if found[job_id].progress.waiting is None:
+                found[job_id].progress.waiting = what
+        return list(found.values())
+
+    def _waits(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """What jobs wait for that nobody is at."""
+        if not job_ids:
+            return {}
+        raw = self._scripts["waits"](args=list(job_ids))
+        waits = {job_id: wait for job_id, wait in zip(job_ids, raw, strict=True) if wait[0]}
+        served = {queue for worker in self.workers() for queue in worker.queues} if waits else set()
+        return {
+            job_id: _wait_in_words(kind.decode(), queue.decode(), int(number), served)
+            for job_id, (kind, queue, number) in waits.items()
+        }
 
     @guarded
     def tenants(self) -> list[str]:
@@ -159,13 +176,18 @@ class Jobs(Connection):
         return read_rings(rings)
 
     @guarded
-    def pause(self, job_id: str) -> None:
-        """Have nobody work on a job until it is resumed; what is written stays. Raises: NotFound, Conflict."""
-        state = self._commit("pause", [job_id]).decode()
+    def pause(self, job_id: str) -> list[Ring]:
+        """Have nobody work on a job until it is resumed; what is written stays. Returns tasks of those that waited.
+
+        Raises: NotFound, Conflict.
+        """
+        raw, rings = self._commit("pause", [job_id, GRACE_MS])
+        state = raw.decode()
         if not state:
             raise _no_job(job_id)
         if state not in (JobState.queued, JobState.running, JobState.paused):
             raise Conflict(f"the job is {state}; only one that is queued or running can be paused")
+        return read_rings(rings)
 
     @guarded
     def resume(self, job_id: str) -> list[Ring]:
@@ -262,6 +284,7 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         webhook_url=doc.get("webhook_url"),
         annotate=doc["annotate"],
         chunk_seconds=doc["chunk_seconds"],
+        timeout_seconds=doc.get("timeout_seconds"),
         progress=_progress(number).model_copy(
             update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
         ),
@@ -278,6 +301,18 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         exports=json.loads(text["exports"]) if "exports" in text else [],
         exports_failed=json.loads(text["exports_failed"]) if "exports_failed" in text else {},
     )
+
+
+def _wait_in_words(kind: str, queue: str, number: int, served: Collection[str]) -> str:
+    """See `waits.lua`. served: queues that some worker listens to."""
+    jobs = "1 job" if number == 1 else f"{number} jobs"
+    if kind == "slot":
+        return f"{jobs} of the same tenant, as many as may be at work at once"
+    if queue not in served:
+        return f"no worker listens to `{queue}`"
+    if kind == "retry":
+        return f"a retry on `{queue}`, in {number / 1000:.0f} s"
+    return f"{jobs} ahead on `{queue}`" if number else f"a free worker on `{queue}`"
 
 
 def _usage(text: Mapping[str, bytes]) -> dict[str, ModelUse]:

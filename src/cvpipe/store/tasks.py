@@ -64,6 +64,25 @@ class Tasks(Connection):
         return Claim(task, token, crashes, failures, attempts)
 
     @guarded
+    def take(self, queue: str, *, lease_seconds: float, rung_for: str = "") -> Claim | None:
+        """Take what is to be done first in a queue: by priority, then by turns of tenants, then the oldest job's.
+
+        queue: its logical name; '': that of the task `rung_for`. None: there is nothing to do.
+        """
+        token = secrets.token_hex(16)
+        args = [queue, rung_for, token, int(lease_seconds * 1000)]
+        task, crashes, failures, attempts = self._scripts["take"](args=args)
+        return Claim(task.decode(), token, crashes, failures, attempts) if task else None
+
+    @guarded
+    def put_max_running(self, jobs: int | None) -> None:
+        """How many jobs of one tenant may be at work at once; None: as many as there are."""
+        if jobs is None:
+            self._redis.delete(PREFIX + "max_running")
+        else:
+            self._redis.set(PREFIX + "max_running", jobs)
+
+    @guarded
     def renew(self, claim: Claim, *, lease_seconds: float) -> bool:
         """Keep a claimed task. False: it is lost."""
         return bool(self._scripts["renew"](args=[claim.task, claim.token, int(lease_seconds * 1000)]))

@@ -11,6 +11,7 @@ from cvpipe.work.ingest import ingest
 from cvpipe.work.media import media
 from cvpipe.work.model import model
 from cvpipe.work.notify import notify
+from cvpipe.work.perform import perform
 from cvpipe.work.sweep import sweep
 
-__all__ = ["Bench", "camera", "finish", "ingest", "media", "model", "notify", "sweep", "work"]
+__all__ = ["Bench", "camera", "finish", "ingest", "media", "model", "notify", "perform", "sweep", "work"]

@@ -44,12 +44,17 @@ class Stopping(Interrupted):
 
 @dataclass
 class Bench:
-    """A worker process's resources: opened at boot, shared by its threads, closed at shutdown."""
+    """A worker process's resources: opened at boot, shared by its threads, closed at shutdown.
+
+    taken: tasks that were handed out to this process and that nobody has begun with. held: those that are worked on.
+    """
 
     settings: Settings
     store: Store
     bell: Bell
     stopping: threading.Event = field(default_factory=threading.Event)
+    taken: dict[str, Claim] = field(default_factory=dict)
+    held: set[Claim] = field(default_factory=set)
     _decoders: Decoders | None = None
     _tools: OnnxTools | None = None
     _outside: Outside | None = None
@@ -137,6 +142,12 @@ class Bench:
                     del self._runners[next(iter(self._runners))]
         return known
 
+    def hand_back(self) -> None:
+        """Give back what is still worked on: who did not stop when told to can write no more, nobody waits for it."""
+        for claim in [*self.taken.values(), *self.held]:
+            with suppress(Unavailable):  # its lease runs out
+                self.bell.ring(self.store.release(claim))
+
     def close(self) -> None:
         """Stop decoder processes and close connections."""
         if self._decoders is not None:
@@ -152,6 +163,7 @@ class Lease:
         self.claim = claim
         self.task = claim.task
         self._bench = bench
+        bench.held.add(claim)
         self._lost = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease {claim.task}", daemon=True)
@@ -166,6 +178,7 @@ class Lease:
 
     def close(self) -> None:
         """Stop renewing."""
+        self._bench.held.discard(self.claim)
         self._over.set()
         self._thread.join()
 
@@ -198,13 +211,14 @@ OnGivenUp = Callable[[Lease, JobError], Sequence[Ring]]
 
 @contextmanager
 def leased(bench: Bench, task: str, *, on_given_up: OnGivenUp | None) -> Iterator[Lease | None]:
-    """Claim a task for the length of the block; None where it is not to be had.
+    """Hold a task for the length of the block: one that was taken, or that is claimed here; None: it is not to be had.
 
     An exception hands the task back, to be tried again after a while. After three crashes or three failures, or at once
     for what trying again can't cure, `on_given_up` is called instead; it must commit an end. None: never given up.
     """
+    taken = bench.taken.pop(task, None)
     try:
-        claim = bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
+        claim = taken or bench.store.claim(task, lease_seconds=bench.settings.lease_seconds)
     except StoreUnavailable as unavailable:
         log.warning("the sweeper will ring again for a task: %s %s", unavailable, fields(task=task))
         yield None

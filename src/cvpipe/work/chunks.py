@@ -95,8 +95,8 @@ class _Appender:
 
     def add(self, record: FrameRecord) -> None:
         """Take a record. Raises: LeaseLost, Stopping."""
-        self._lease.check()
         self._pending.append(record)
+        self._lease.check()  # behind it: what is done before the task goes back is kept
         if len(self._pending) >= _FLUSH_RECORDS or time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
             self.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from cvpipe import media, uploads
 from cvpipe.errors import Unavailable
@@ -24,6 +25,12 @@ def sweep_once(bench: Bench) -> int:
     return len(rings)
 
 
+def _tell_limits(bench: Bench) -> None:
+    """Sweepers tell the store what an operator allows; it holds for all jobs, those that wait already too."""
+    with suppress(Unavailable):
+        bench.store.put_max_running(bench.settings.max_running_jobs)
+
+
 def sweep_media(bench: Bench) -> int:
     """Remove pictures and clips that nobody looks at any more. Returns how many."""
     settings = bench.settings
@@ -41,6 +48,7 @@ def sweep_media(bench: Bench) -> int:
 
 def sweep(bench: Bench) -> None:
     """Ring for what is due, again and again, until the bench stops. Several sweepers do no harm."""
+    _tell_limits(bench)
     media_at = time.monotonic()
     while not bench.stopping.wait(bench.settings.sweep_seconds):
         try:

@@ -1,44 +1,22 @@
--- Put before every script, behind the tables TRANSITIONS and FINAL, which are made of those in `job.py`. Keys are built
--- here and nowhere else; the server's clock is the only clock.
-local P = 'cvpipe:'
-local DUE = P .. 'due'
+-- Put before every script, behind `keys` and `lines`.
 
-local function now()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+-- Whether nobody may work on a job for now: it is paused, or its tenant has as many jobs at work as are allowed.
+local function is_kept_back(job)
+  return job ~= '' and (get(job_key(job), 'state') == 'paused' or get(job_key(job), 'parked') == '1')
 end
 
--- A job's name is `<tenant>/<id>`, so each of its keys and tasks has the tenant in it.
-local function tenant_of(job) return string.match(job, '^([^/]+)/.') end
-local function jobs_key(tenant) return P .. 'jobs:' .. tenant end
-local function open_key(holder) return P .. 'open:' .. holder end -- jobs of an API key that are not over
-local function job_key(job) return P .. 'job:' .. job end
-local function tasks_key(job) return P .. 'job:' .. job .. ':tasks' end
-local function events_key(job) return P .. 'job:' .. job .. ':events' end
-local function done_key(job) return P .. 'job:' .. job .. ':done' end
-local function state_key(job, segment) return P .. 'job:' .. job .. ':state:' .. segment end
-local function chunk_key(job, segment, chunk) return P .. 'job:' .. job .. ':c:' .. segment .. ':' .. chunk end
-local function log_key(job) return P .. 'job:' .. job .. ':log' end
-local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
-local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
-local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
-local function leaving_key(job) return P .. 'job:' .. job .. ':leaving' end -- who still holds what a cancel has taken away
-local function messages_key(job) return P .. 'job:' .. job .. ':messages' end
-local function bodies_key(job) return P .. 'job:' .. job .. ':bodies' end
-local function receiver_key(origin) return P .. 'receiver:' .. origin end
-local function old(key) return key .. ':old' end -- what a repair goes on from
-local function camera_key(camera) return P .. 'camera:' .. camera end -- `<tenant>/<name>` too
-local function cameras_key(tenant) return P .. 'cameras:' .. tenant end
-local function picks_key(job, segment, chunk) return P .. 'job:' .. job .. ':picks:' .. segment .. ':' .. chunk end
-local function tracks_key(job) return P .. 'job:' .. job .. ':tracks' end
-local function task_key(task) return P .. 'task:' .. task end
--- In `due` beside tasks: when the sweeper must look at a job by itself. No message is ever sent for it.
-local function clock(job) return 'clock:' .. job end
+-- An open task may be claimed from now on; the sweeper rings for it after `delay` ms, where the caller's ring is lost.
+local function offer(task, delay)
+  local t, not_before = now(), tonumber(get(task_key(task), 'not_before'))
+  redis.call('ZADD', DUE, math.max(t + delay, not_before), task)
+  if not_before <= t then enter(task) end
+end
 
-local function get(key, field)
-  local value = redis.call('HGET', key, field)
-  if value == false then return nil end
-  return value
+-- Nobody may claim a task for now, whoever holds it has lost it, and nobody is rung for it.
+local function keep_back(task)
+  exit(task)
+  redis.call('HSET', task_key(task), 'token', '', 'lease_until', 0)
+  redis.call('ZREM', DUE, task)
 end
 
 -- Make a task known, due after `delay` ms (the caller rings at once; the sweeper rings when nobody came by then).
@@ -46,15 +24,19 @@ local function put(task, job, queue, priority, delay)
   if redis.call('EXISTS', task_key(task)) == 1 then return end
   redis.call('HSET', task_key(task), 'queue', queue, 'priority', priority, 'job', job, 'token', '',
     'lease_until', 0, 'not_before', 0, 'crashes', 0, 'failures', 0, 'attempts', 0, 'rings', 0)
-  redis.call('ZADD', DUE, now() + delay, task)
   if job ~= '' then redis.call('SADD', tasks_key(job), task) end
+  if not is_kept_back(job) then offer(task, delay) end
 end
 
 local function drop(task)
   local job = get(task_key(task), 'job')
+  exit(task)
   redis.call('ZREM', DUE, task)
   redis.call('DEL', task_key(task))
-  if job and job ~= '' then redis.call('SREM', tasks_key(job), task) end
+  if job and job ~= '' then
+    redis.call('SREM', tasks_key(job), task)
+    redis.call('SREM', held_key(job), task)
+  end
 end
 
 local function owns(task, token)
@@ -65,6 +47,32 @@ local function extend(task, lease)
   local until_ms = now() + lease
   redis.call('HSET', task_key(task), 'lease_until', until_ms)
   redis.call('ZADD', DUE, until_ms, task)
+end
+
+-- Hold a task for a worker. Returns {verdict, crashes, failures, attempts}; begins its job where it waits for that.
+local function claim(task, token, lease, begin)
+  local key = task_key(task)
+  if redis.call('EXISTS', key) == 0 then return { 'gone', 0, 0, 0 } end
+  local t, job = now(), get(key, 'job')
+  if is_kept_back(job) then return { 'paused', 0, 0, 0 } end
+  local held = get(key, 'token')
+  if held ~= token then -- else asked again, because the answer got lost
+    if held ~= '' then
+      if tonumber(get(key, 'lease_until')) > t then return { 'busy', 0, 0, 0 } end
+      redis.call('HINCRBY', key, 'crashes', 1)
+    elseif tonumber(get(key, 'not_before')) > t then
+      return { 'early', 0, 0, 0 }
+    end
+    exit(task)
+    redis.call('HSET', key, 'token', token, 'rings', 0)
+    redis.call('HINCRBY', key, 'attempts', 1)
+    extend(task, lease)
+    if job ~= '' then
+      redis.call('SADD', held_key(job), task)
+      if get(job_key(job), 'state') == 'queued' then begin(job) end
+    end
+  end
+  return { 'ok', tonumber(get(key, 'crashes')), tonumber(get(key, 'failures')), tonumber(get(key, 'attempts')) }
 end
 
 -- What there is to know of a job's plan: {segments, chunks, number of the last frames segment, of the sequence or nil,
@@ -142,6 +150,58 @@ local function end_repair(job)
   return before['state']
 end
 
+-- Slots: `active:TENANT` holds the jobs that are at work, `parked:TENANT` those that wait until one of these is over, the
+-- most urgent first, where `max_running` says how many may be at work at once. `parked` holds the tenants of the latter.
+local function active_key(tenant) return P .. 'active:' .. tenant end
+local function parked_key(tenant) return P .. 'parked:' .. tenant end
+
+local function free_slots(tenant)
+  local most = tonumber(redis.call('GET', P .. 'max_running') or nil)
+  return most and most - redis.call('SCARD', active_key(tenant)) or math.huge
+end
+
+local function leave_park(job, tenant)
+  redis.call('HDEL', job_key(job), 'parked')
+  redis.call('ZREM', parked_key(tenant), job)
+  if redis.call('EXISTS', parked_key(tenant)) == 0 then redis.call('SREM', P .. 'parked', tenant) end
+end
+
+-- A job is to be worked on: now, or when its turn comes.
+local function take_slot(job)
+  local tenant = tenant_of(job)
+  if free_slots(tenant) > 0 then
+    redis.call('SADD', active_key(tenant), job)
+  else
+    local rank = (9 - tonumber(get(job_key(job), 'priority'))) * 2 ^ 42 + tonumber(get(job_key(job), 'created_at'))
+    redis.call('HSET', job_key(job), 'parked', 1)
+    redis.call('ZADD', parked_key(tenant), rank, job)
+    redis.call('SADD', P .. 'parked', tenant)
+  end
+end
+
+-- Jobs that waited take the slots that are free; returns their tasks.
+local function fill_slots(tenant, grace)
+  local tasks = {}
+  while free_slots(tenant) > 0 do
+    local job = redis.call('ZRANGE', parked_key(tenant), 0, 0)[1]
+    if not job then break end
+    leave_park(job, tenant)
+    redis.call('SADD', active_key(tenant), job)
+    for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do
+      offer(task, grace)
+      table.insert(tasks, task)
+    end
+  end
+  return tasks
+end
+
+local function give_slot(job, grace)
+  local tenant = tenant_of(job)
+  leave_park(job, tenant)
+  redis.call('SREM', active_key(tenant), job)
+  return fill_slots(tenant, grace)
+end
+
 -- What is told to a webhook's receiver: a message, and the task to deliver it. The task belongs to no job, so that what
 -- ends or pauses the job's work leaves it alone; it goes with its message.
 local MESSAGES_KEPT = 1000
@@ -194,7 +254,8 @@ local function withdraw_ends(job)
 end
 
 -- The one place where a job changes state: state, time, event and the message that tells of it, in one atomic step.
--- `ran_ms` counts the time in which it was `running`, up to `running_since`.
+-- `ran_ms` counts the time in which it was `running`, up to `running_since`; a clock tells when that is too long.
+-- Returns tasks to ring for: of messages, and of jobs that waited for this one.
 local function transition(job, state, grace)
   local key, at = job_key(job), now()
   local was = get(key, 'state')
@@ -211,7 +272,12 @@ local function transition(job, state, grace)
   if state == 'running' then
     redis.call('HSET', key, 'running_since', at)
     redis.call('HSETNX', key, 'started_at', at)
+    local limit = tonumber(get(key, 'timeout_ms') or nil)
+    if limit then redis.call('ZADD', DUE, at + limit - tonumber(get(key, 'ran_ms') or 0), clock(job)) end
   end
+  local follow = {}
+  if state == 'queued' then take_slot(job) end
+  if state == 'paused' or FINAL[state] then follow = give_slot(job, grace) end
   if FINAL[state] then redis.call('HSET', key, 'finished_at', at) end
   redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
   if FINAL[state] then
@@ -223,14 +289,15 @@ local function transition(job, state, grace)
     -- What failed may be tried again.
     if state == 'canceled' or (state ~= 'failed' and redis.call('SCARD', gapped_key(job)) == 0) then drop_inputs(job) end
   end
-  return announce(job, 'job.' .. state, nil, grace)
+  for _, task in ipairs(announce(job, 'job.' .. state, nil, grace)) do table.insert(follow, task) end
+  return follow
 end
 
 local function rings(tasks)
   local out = {}
   for _, task in ipairs(tasks) do
     local queue = get(task_key(task), 'queue')
-    if queue then table.insert(out, { task, queue, get(task_key(task), 'priority') }) end
+    if queue and redis.call('ZSCORE', DUE, task) then table.insert(out, { task, queue, get(task_key(task), 'priority') }) end
   end
   return out
 end
@@ -249,8 +316,16 @@ local function begin_again(job, request)
   for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
 end
 
--- A job's own time has come: who was told to leave has had time enough.
+-- A job's own time has come: who was told to leave has had time enough, or the job has run too long.
 local function tick(job, grace)
-  if get(job_key(job), 'state') == 'canceling' then return end_cancel(job, grace) end
-  return {}
+  local key = job_key(job)
+  local state = get(key, 'state')
+  if state == 'canceling' then return end_cancel(job, grace) end
+  if state ~= 'running' then return {} end
+  redis.call('HDEL', key, 'waiting')
+  local follow = transition(job, 'failed', grace)
+  local seconds = tonumber(get(key, 'timeout_ms')) / 1000
+  redis.call('HSET', key, 'error', cjson.encode({ code = 'timed_out',
+    message = 'the job ran for longer than its timeout_seconds, ' .. seconds .. '; a retry goes on from what is done' }))
+  return follow
 end

@@ -2,10 +2,10 @@
 local job, key, grace = ARGV[1], job_key(ARGV[1]), tonumber(ARGV[2])
 local state = get(key, 'state')
 if state ~= 'paused' then return { state or '', {} } end
-local tasks, t = redis.call('SMEMBERS', tasks_key(job)), now()
+transition(job, 'queued', grace)
+local tasks = redis.call('SMEMBERS', tasks_key(job))
 for _, task in ipairs(tasks) do
   redis.call('HSET', task_key(task), 'rings', 0)
-  redis.call('ZADD', DUE, math.max(t + grace, tonumber(get(task_key(task), 'not_before'))), task)
+  if not is_kept_back(job) then offer(task, grace) end
 end
-transition(job, 'queued', grace)
 return { state, rings(tasks) }

@@ -22,6 +22,8 @@ end
 redis.call('HSET', job_key(job), 'doc', doc, 'priority', priority, 'webhook', webhook, 'webhook_step', step, 'created_at', t,
   'frames_done', 0, 'chunks_done', 0, 'chunks_failed', 0)
 if holder ~= '' then redis.call('HSET', job_key(job), 'key', holder) end
+local timeout = cjson.decode(doc)['timeout_seconds']
+if type(timeout) == 'number' then redis.call('HSET', job_key(job), 'timeout_ms', math.floor(timeout * 1000)) end
 redis.call('ZADD', jobs_key(tenant), t, job)
 redis.call('SADD', P .. 'tenants', tenant)
 local tasks = transition(job, 'queued', grace)

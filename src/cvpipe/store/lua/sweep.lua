@@ -11,9 +11,13 @@ for _, task in ipairs(due) do
   elseif redis.call('EXISTS', task_key(task)) == 1 then
     local rings_before = redis.call('HINCRBY', task_key(task), 'rings', 1) - 1
     redis.call('ZADD', DUE, t + tonumber(ARGV[2]) * 2 ^ math.min(rings_before, 6), task)
+    enter(task)
     table.insert(tasks, task)
   else
     redis.call('ZREM', DUE, task)
   end
+end
+for _, tenant in ipairs(redis.call('SMEMBERS', P .. 'parked')) do -- more may be at work than when they were parked
+  for _, task in ipairs(fill_slots(tenant, tonumber(ARGV[3]))) do table.insert(tasks, task) end
 end
 return rings(tasks)
