@@ -90,7 +90,7 @@ def test_a_channel_closed_during_a_task_is_opened_again_and_every_task_is_seen(b
     started, go_on, seen = threading.Event(), threading.Event(), []
 
     @dramatiq.actor(broker=broker, queue_name=queue_name("cpu"), actor_name="work")
-    def work(task: str) -> None:
+    def work(task: str, queue: str) -> None:
         seen.append(task)
         if len(seen) == 1:
             started.set()
@@ -149,7 +149,7 @@ def test_messages_that_name_no_task_are_dropped_and_let_the_next_one_pass(
     assert [next(consumer) for _ in bodies] == [None] * len(bodies)
     message = next(consumer)
     assert message is not None
-    assert message.args == ("chunk:t/j:0:0",)
+    assert message.args == ("chunk:t/j:0:0", "cpu")
     consumer.ack(message)
     consumer.close()
     assert messages_in(rabbitmq_url, "cvpipe.v1.cpu") == 0
@@ -170,7 +170,7 @@ def test_nothing_is_taken_from_a_message_but_the_name_of_its_task(rabbitmq_url: 
         message = next(consumer)
         assert message is not None
         assert (message.queue_name, message.actor_name, message.args, message.kwargs) == (
-            "cvpipe.v1.cpu", "work", ("chunk:t/j:0:0",), {},
+            "cvpipe.v1.cpu", "work", ("chunk:t/j:0:0", "cpu"), {},
         )  # fmt: skip
         assert "eta" not in message.options
         consumer.ack(message)

@@ -81,7 +81,7 @@ def test_an_idle_worker_asks_rarely_and_still_sees_every_ring(redis_url: str) ->
     all_seen = threading.Event()
 
     @dramatiq.actor(broker=broker, queue_name=queue_name("cpu"), actor_name="work")
-    def work(task: str) -> None:
+    def work(task: str, queue: str) -> None:
         seen.append(task)
         if len(seen) == 5:
             all_seen.set()

@@ -48,12 +48,11 @@ OVER: Final = (JobState.succeeded, JobState.succeeded_with_gaps)
 class Held:
     """What the model knows of an open task beside that it is open.
 
-    worker: who holds it. expired: its lease ran out. handed_back: it may be claimed at once. early: not before a while.
+    worker: who holds it. expired: its lease ran out. early: not before a while.
     """
 
     worker: Worker | None = None
     expired: bool = False
-    handed_back: bool = False
     early: bool = False
     crashes: int = 0
     failures: int = 0
@@ -407,7 +406,7 @@ class Protocol(RuleBasedStateMachine):
         assert isinstance(got, Claim), got
         assert (got.crashes, got.failures) == (held.crashes, held.failures)
         worker = Worker(got, job)
-        held.worker, held.expired, held.early, held.handed_back = worker, False, False, False
+        held.worker, held.expired, held.early = worker, False, False
         self.workers.append(worker)
         if job.state is JobState.queued:
             job.become(JobState.running)
@@ -549,7 +548,7 @@ class Protocol(RuleBasedStateMachine):
             return
         self.workers.remove(worker)
         held = self.held(worker)
-        held.worker, held.expired, held.early, held.handed_back = None, False, failed, not failed
+        held.worker, held.expired, held.early = None, False, failed
         held.failures += failed
 
     @rule(data=st.data(), dies=st.booleans())
@@ -576,10 +575,10 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def sweep_now(self) -> None:
-        """Only what was handed back, and leases that ran out, are due."""
+        """Nothing is rung for that somebody holds, or that must not be worked on."""
         rings = {ring.task for ring in self.store.sweep(limit=1000, ring_again_seconds=60)}
-        held = {name: held for job in self.jobs for name, held in job.tasks.items()}
-        assert rings <= {name for name in held if held[name].expired or held[name].handed_back}
+        tasks = {name: held for job in self.jobs if not job.is_kept_back for name, held in job.tasks.items()}
+        assert rings <= {name for name in tasks if tasks[name].worker is None or tasks[name].expired}
 
     @rule(target=messages, data=st.data())
     @precondition(lambda self: any(job.open_tasks() for job in self.jobs))
