@@ -164,7 +164,7 @@ class WebhookTarget(BaseModel):
 class JobRequest(BaseModel):
     """What a client posts to have a video understood."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     video: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="Id (sha256) of an uploaded video. Give this or `path`."
@@ -172,8 +172,23 @@ class JobRequest(BaseModel):
     path: str | None = Field(
         default=None, min_length=1, max_length=4096, description="File on the server, under a configured root."
     )
-    pipeline: str | dict[str, Any] = Field(
-        description="Name of a pipeline that the service has, or one itself: `{name, stages: [{type, ...options}]}`."
+    pipeline: str | dict[str, Any] | None = Field(
+        default=None,
+        description="Name of a pipeline that the service has, or one itself: `{name, stages: [{type, ...options}]}`. "
+        "Default: that of the job `from`.",
+    )
+    from_job: str | None = Field(
+        default=None,
+        alias="from",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="A job that is done, of which to take over what its stages found as far as this one has the same: "
+        "the same video, frames, stages, options and models. What is not given here is as in that job.",
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        max_length=100,
+        description="Changes to the pipeline: new values of options, by name of the stage.",
+        examples=[{"people": {"score": 0.5}}],
     )
     range: TimeRange | None = Field(default=None, description="Part of the video to look at. Default: all of it.")
     priority: int = Field(default=4, ge=0, le=9, description="9 goes first.")
@@ -204,8 +219,13 @@ class JobRequest(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> JobRequest:
-        if (self.video is None) == (self.path is None):
+        if self.video is not None and self.path is not None:
             raise ValueError("give either `video` or `path`")
+        if self.from_job is None:
+            if self.video is None and self.path is None:
+                raise ValueError("give either `video` or `path`")
+            if self.pipeline is None:
+                raise ValueError("give a `pipeline`")
         for key, value in self.labels.items():
             if not 1 <= len(key) <= 64 or len(value) > 256:
                 raise ValueError("labels: keys have 1 to 64 characters, values at most 256")
@@ -325,6 +345,8 @@ class Job(BaseModel):
     annotate: bool = False
     chunk_seconds: float
     timeout_seconds: float | None = None
+    from_job: str | None = Field(default=None, description="The job that it takes results over from.")
+    reused: list[str] = Field(default_factory=list, description="Names of the stages whose results it took over.")
     progress: Progress
     error: JobError | None = None
     gaps: list[Gap] = Field(

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ class Lifecycle:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
         tenant = by.tenant
-        spec = load_pipeline(request.pipeline, settings=self._settings, field="pipeline")
+        request = self._completed(request, tenant)
+        assert request.pipeline is not None
+        spec = load_pipeline(_changed(request), settings=self._settings, field="pipeline")
         check_cards(spec, self._settings.models_path, field="pipeline")
         self._check_queues(spec)
         self._check_minutes(request, by)
@@ -104,6 +107,7 @@ class Lifecycle:
             "annotate": request.annotate,
             "chunk_seconds": request.chunk_seconds,
             "timeout_seconds": request.timeout_seconds,
+            "from": None if request.from_job is None else owned(tenant, request.from_job),
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
@@ -139,6 +143,40 @@ class Lifecycle:
             raise Conflict(
                 "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
             ) from None
+
+    def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
+        """A request with what it leaves to the job `from`. Raises: NotFound, Conflict (that one is not done)."""
+        if request.from_job is None:
+            if isinstance(request.pipeline, str) and request.options:
+                return request.model_copy(update={"pipeline": self._written_out(request.pipeline)})
+            return request
+        name = owned(tenant, request.from_job)
+        try:
+            job, doc = self._store.job(name), self._store.job_doc(name)
+        except NotFound as error:
+            raise NotFound(error.message, field="from") from None
+        if job.state not in (JobState.succeeded, JobState.succeeded_with_gaps):
+            raise Conflict(
+                f"the job {job.id} is {job.state}; only of one that is done can results be taken over", field="from"
+            )
+        given = request.model_fields_set
+        update: dict[str, Any] = {}
+        if request.video is None and request.path is None:
+            update |= {"path": doc["path"], "video": None if doc["path"] is not None else job.video}
+        if request.pipeline is None:
+            update["pipeline"] = doc["pipeline"]
+        elif isinstance(request.pipeline, str) and request.options:
+            update["pipeline"] = self._written_out(request.pipeline)
+        if "range" not in given:
+            update["range"] = job.range
+        if "starts_at" not in given and doc["starts_at"] is not None:
+            update["starts_at"] = datetime.fromtimestamp(doc["starts_at"], UTC)
+        if "chunk_seconds" not in given:
+            update["chunk_seconds"] = doc["chunk_seconds"]
+        return request.model_copy(update=update)
+
+    def _written_out(self, pipeline: str) -> dict[str, Any]:
+        return load_pipeline(pipeline, settings=self._settings, field="pipeline").model_dump(mode="json")
 
     def _check_webhook(self, webhook: WebhookTarget) -> None:
         """Raises: AddressRefused; InvalidRequest where nothing could be signed."""
@@ -385,6 +423,22 @@ class Lifecycle:
 
 def _document(camera: str | CameraSpec | None) -> str | dict[str, Any] | None:
     return camera.model_dump(mode="json") if isinstance(camera, CameraSpec) else camera
+
+
+def _changed(request: JobRequest) -> str | dict[str, Any]:
+    """The request's pipeline with its changed options. Raises: InvalidRequest (no such stage)."""
+    pipeline = request.pipeline
+    if not request.options or not isinstance(pipeline, dict):
+        assert pipeline is not None
+        return pipeline
+    stages = [dict(stage) if isinstance(stage, dict) else stage for stage in pipeline.get("stages", ())]
+    named = {stage.get("name") or stage.get("type"): stage for stage in stages if isinstance(stage, dict)}
+    for name, changes in request.options.items():
+        if name not in named:
+            there_is = ", ".join(str(known) for known in named)
+            raise InvalidRequest(f"the pipeline has no stage {name!r}; it has {there_is}", field=f"options.{name}")
+        named[name].update(changes)
+    return {**pipeline, "stages": stages}
 
 
 class Refused(Exception):

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     batch_wait_seconds: float = Field(
         default=0.005, ge=0, le=1, description="How long a picture waits for others to fill a batch, on a GPU."
     )
+    keep_jobs_seconds: float | None = Field(
+        default=None, gt=0, description="Jobs that have been over for longer are deleted. Default: none is."
+    )
     max_running_jobs: int | None = Field(
         default=None, ge=1, description="Jobs of one tenant that are at work at once; others wait. Default: all."
     )

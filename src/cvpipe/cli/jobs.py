@@ -7,9 +7,10 @@ import sys
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from cvpipe.cli import output
 from cvpipe.cli.doors import open_client
@@ -19,7 +20,7 @@ from cvpipe.cli.run import read_range
 from cvpipe.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cvpipe.client import Client
     from cvpipe.events import Event
@@ -63,7 +64,9 @@ def show(job: JobId, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
 @app.command()
 def submit(
     *,
-    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")],
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")
+    ] = None,
     video: Annotated[str | None, typer.Argument(metavar="[VIDEO]", help="A file to upload, or a video's id.")] = None,
     path: Annotated[str | None, typer.Option(help="A file on the server, instead of VIDEO.")] = None,
     start: From = None,
@@ -74,6 +77,12 @@ def submit(
     annotate: Annotated[bool, typer.Option("--annotate", help="Also make a copy with the findings drawn.")] = False,
     chunk_seconds: Annotated[float | None, typer.Option(min=0.2, max=120, help="Length of a unit of work.")] = None,
     time_limit: Annotated[float | None, typer.Option(min=1, help="Seconds that the job may run. Default: any.")] = None,
+    from_job: Annotated[
+        str | None, typer.Option(metavar="JOB", help="A job that is done, of which to take over what is the same.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Another value; may be repeated.")
+    ] = None,
     starts_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the first frame was taken: 2026-01-01T10:00:00Z.")
     ] = None,
@@ -89,14 +98,17 @@ def submit(
     """Submit a job, and show its id; with --wait, show how it ended."""
     # All that can be wrong here is told before a video is sent.
     time_range = read_range(start, stop)
-    if (video is None) == (path is None):
+    if (video is not None and path is not None) or (from_job is None and video is None and path is None):
         raise InvalidRequest("give either VIDEO or --path")
+    if pipeline is None and from_job is None:
+        raise InvalidRequest("give a pipeline, or a job to start from", field="--pipeline")
+    options = _options(change or ())
     labels = dict(_pair(text) for text in label or ())
-    if _is_file_name(pipeline) and not Path(pipeline).is_file():
+    if pipeline is not None and _is_file_name(pipeline) and not Path(pipeline).is_file():
         raise InvalidRequest(f"no pipeline file {pipeline!r}", field="--pipeline")
     with open_client(url) as client:
         job = client.submit(
-            Path(pipeline) if _is_file_name(pipeline) else pipeline,
+            Path(pipeline) if pipeline is not None and _is_file_name(pipeline) else pipeline,
             video=_video_id(client, video),
             path=path,
             range=time_range,
@@ -106,6 +118,8 @@ def submit(
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
             timeout_seconds=time_limit,
+            from_job=from_job,
+            options=options or None,
             starts_at=starts_at,
             camera=Path(camera) if camera is not None and _is_file_name(camera) else camera,
             idempotency_key=idempotency_key,
@@ -322,6 +336,8 @@ def _lines(job: Job) -> Iterator[str]:
     yield f"{job.id}  {job.state}  {_done(job.progress)} frames{speed}"
     yield f"  pipeline  {_pipeline(job)}"
     yield f"  video     {job.path or job.video}"
+    if job.reused:
+        yield f"  reused    {', '.join(job.reused)}, of {job.from_job}"
     if job.progress.waiting is not None:
         yield f"  waits for {job.progress.waiting}"
     if job.error is not None:
@@ -364,6 +380,21 @@ def _video_id(client: Client, video: str | None) -> str | None:
 
 def _is_file_name(pipeline: str) -> bool:
     return pipeline.endswith((".yaml", ".yml", ".json")) or "/" in pipeline
+
+
+def _options(changes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by stage, from texts `STAGE.OPTION=VALUE`; a value is read as YAML, of which JSON is a part."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in changes:
+        place, equals, value = text.partition("=")
+        stage, dot, option = place.partition(".")
+        if not (equals and dot and stage and option):
+            raise InvalidRequest(f"wanted STAGE.OPTION=VALUE, got {text!r}", field="--set")
+        try:
+            found.setdefault(stage, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InvalidRequest(f"can't read the value of {text!r}", field="--set") from None
+    return found
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -85,7 +85,7 @@ class AsyncClient:
 
     async def submit(
         self,
-        pipeline: PipelineLike,
+        pipeline: PipelineLike | None = None,
         *,
         video: VideoLike | None = None,
         path: str | PurePath | None = None,
@@ -96,6 +96,8 @@ class AsyncClient:
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         timeout_seconds: float | None = None,
+        from_job: JobLike | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         starts_at: datetime | str | None = None,
         camera: CameraLike | None = None,
         idempotency_key: str | None = None,
@@ -113,6 +115,8 @@ class AsyncClient:
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
                 timeout_seconds=timeout_seconds,
+                from_job=from_job,
+                options=options,
                 starts_at=starts_at,
                 camera=camera,
                 idempotency_key=idempotency_key,

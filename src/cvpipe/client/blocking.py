@@ -98,7 +98,7 @@ class Client:
 
     def submit(
         self,
-        pipeline: PipelineLike,
+        pipeline: PipelineLike | None = None,
         *,
         video: VideoLike | None = None,
         path: str | PurePath | None = None,
@@ -109,6 +109,8 @@ class Client:
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         timeout_seconds: float | None = None,
+        from_job: JobLike | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         starts_at: datetime | str | None = None,
         camera: CameraLike | None = None,
         idempotency_key: str | None = None,
@@ -121,7 +123,9 @@ class Client:
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
         `annotated.mp4`. chunk_seconds: about how long a unit of work is. timeout_seconds: how long
-        the job may run, pauses not counted. starts_at: when the first frame was recorded, with its zone. camera: for
+        the job may run, pauses not counted. from_job: one that is done, of which to take over what its stages found as
+        far as they are the same; what is not given is as there. options: of stages, by their names, that are to be
+        other than in the pipeline. starts_at: when the first frame was recorded, with its zone. camera: for
         stages that name none: a name, a mapping, or the path of a file. idempotency_key: submits with an equal key
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
         What is not given is left to the service's defaults.
@@ -140,6 +144,8 @@ class Client:
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
                 timeout_seconds=timeout_seconds,
+                from_job=from_job,
+                options=options,
                 starts_at=starts_at,
                 camera=camera,
                 idempotency_key=idempotency_key,

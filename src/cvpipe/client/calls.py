@@ -89,7 +89,7 @@ class Calls:
 
     def submit(
         self,
-        pipeline: PipelineLike,
+        pipeline: PipelineLike | None,
         *,
         video: VideoLike | None,
         path: str | PurePath | None,
@@ -100,6 +100,8 @@ class Calls:
         annotate: bool | None,
         chunk_seconds: float | None,
         timeout_seconds: float | None,
+        from_job: JobLike | None,
+        options: Mapping[str, Mapping[str, Any]] | None,
         starts_at: datetime | str | None,
         camera: CameraLike | None,
         idempotency_key: str | None,
@@ -108,7 +110,7 @@ class Calls:
         given = {
             "video": None if video is None else id_of(video),
             "path": None if path is None else str(path),
-            "pipeline": _read_pipeline(pipeline),
+            "pipeline": None if pipeline is None else _read_pipeline(pipeline),
             "range": {"from": range[0], "to": range[1]} if isinstance(range, tuple) else range,
             "priority": priority,
             "labels": labels,
@@ -116,6 +118,8 @@ class Calls:
             "annotate": annotate,
             "chunk_seconds": chunk_seconds,
             "timeout_seconds": timeout_seconds,
+            "from": None if from_job is None else id_of(from_job),
+            "options": options,
             "starts_at": starts_at,
             "camera": read_camera_like(camera),
         }

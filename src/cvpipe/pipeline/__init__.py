@@ -14,19 +14,24 @@ from cvpipe.pipeline.plan import (
     plan_segments,
     sights_of,
 )
+from cvpipe.pipeline.reuse import Address, Reuse, addresses_of, find_reuse
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
 
 __all__ = [
     "MAX_STAGES",
+    "Address",
     "FindCamera",
     "PipelineSpec",
+    "Reuse",
     "Segment",
     "Selection",
     "Sight",
+    "addresses_of",
     "check_fit",
     "crop_stages",
     "crop_view",
+    "find_reuse",
     "frames_in_range",
     "gates_before",
     "gates_of",

@@ -29,17 +29,18 @@ class Segment:
     in_order: bool = False
 
 
-def plan_segments(spec: PipelineSpec) -> tuple[Segment, ...]:
+def plan_segments(spec: PipelineSpec, *, without: Collection[int] = ()) -> tuple[Segment, ...]:
     """The segments of a pipeline, in order: one or more of frames, at most one of sequence, three where it has crops.
 
     Stages without a queue of their own are fused with their neighbours: one decode serves them all. Those that remember
-    all frames are kept apart, so that the chunks of the others need not wait for one another.
+    all frames are kept apart, so that the chunks of the others need not wait for one another. without: positions
+    of stages that need not run, because their results are there.
     """
     made = spec.make_stages()
     on_crops = crop_stages(made)
     groups: list[tuple[tuple[str | None, bool], list[int]]] = []
     for number, stage in enumerate(made):
-        if not isinstance(stage, FrameStage) or number in on_crops:
+        if not isinstance(stage, FrameStage) or number in on_crops or number in without:
             continue
         kind = (stage.options.queue, stage.remembers_all)
         if not groups or groups[-1][0] != kind:

@@ -236,6 +236,13 @@ class Jobs(Workers):
         self._scripts["note"](args=[job_id, (what or "")[:500]])
 
     @guarded
+    def ended_for(self, seconds: float, *, limit: int = 100) -> list[str]:
+        """Jobs that have been over for so long, the oldest first."""
+        now = self._redis.time()[0]
+        found = self._redis.zrangebyscore(PREFIX + "ended", "-inf", (now - seconds) * 1000, start=0, num=limit)
+        return [raw.decode() for raw in found]
+
+    @guarded
     def add_use(self, job_id: str, use: Mapping[str, Mapping[str, float]]) -> None:
         """Add to what a job has used: numbers by model and name. Does nothing where the job is gone."""
         numbers = [(model, name, value) for model, values in use.items() for name, value in values.items() if value]
@@ -285,6 +292,8 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         annotate=doc["annotate"],
         chunk_seconds=doc["chunk_seconds"],
         timeout_seconds=doc.get("timeout_seconds"),
+        from_job=id_of(doc["from"]) if doc.get("from") else None,
+        reused=json.loads(text["reused"]) if text.get("reused") else [],
         progress=_progress(number).model_copy(
             update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
         ),

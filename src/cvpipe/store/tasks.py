@@ -127,16 +127,21 @@ class Tasks(Connection):
         models: Mapping[str, str],
         wall_clock: WallClock | None = None,
         video_seconds: float = 0,
+        addresses: Sequence[Sequence[Any]] = (),
+        reused: Sequence[str] = (),
     ) -> list[Ring]:
         """Commit a job's plan and its first tasks. chunks: (first frame, stop frame, ms of the first frame).
 
-        video_seconds: how much video it looks at; counts for its API key. Raises: LeaseLost.
+        video_seconds: how much video it looks at; counts for its API key. addresses: (position, name, type, digest) of
+        stages, for jobs that take results over. reused: names of stages whose results this one takes over.
+        Raises: LeaseLost.
         """
         rings = self._scripts["plan"](
             args=[
                 job_id, claim.token, GRACE_MS, json.dumps(list(segments)), json.dumps(list(chunks)), frames_total,
                 video, json.dumps(dict(models)), "" if wall_clock is None else wall_clock.model_dump_json(),
                 round(video_seconds, 3),
+                json.dumps(list(addresses)), json.dumps(list(reused)),
             ]
         )  # fmt: skip
         return read_rings(_held(rings, claim))
@@ -148,6 +153,12 @@ class Tasks(Connection):
         if segments is None or chunks is None or video is None:
             raise NotFound(f"job {id_of(job_id)!r} has no plan")
         return json.loads(segments), [(c[0], c[1], c[2]) for c in json.loads(chunks)], video.decode()
+
+    @guarded
+    def addresses(self, job_id: str) -> list[tuple[int, str, str, str]]:
+        """What the results of a job's stages are known by, see `plan`; none of a job that was never planned."""
+        raw = self._redis.hget(job_key(job_id), "addresses")
+        return [(row[0], row[1], row[2], row[3]) for row in json.loads(raw)] if raw else []
 
     @guarded
     def append(

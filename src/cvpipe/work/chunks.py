@@ -25,6 +25,7 @@ from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import RUN
 from cvpipe.work.memories import Memories, forget_if_canceled
 from cvpipe.work.planned import Part, PlannedJob
+from cvpipe.work.reuse import taken_over
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
     upstream = None
     if part.segment > 0:
         upstream = {r.frame: r for r in bench.store.chunk_records(part.job, part.segment - 1, part.chunk)}
+    elif job.doc.get("from"):
+        upstream = taken_over(bench, part.job, part.chunk)
     again = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
     counted = job.is_counted(part.segment)
     memories = Memories(bench, part) if segment.in_order else None

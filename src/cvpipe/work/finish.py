@@ -37,6 +37,7 @@ from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops
 from cvpipe.work.memories import forget
 from cvpipe.work.planned import PlannedJob, all_events, all_records
+from cvpipe.work.reuse import keep_inputs
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,7 @@ class _Finishing:
                 yield record
 
         write_ndjson(self._work / _RECORDS, records())
+        keep_inputs(self._bench, self._lease, self._job_id, self._planned)
         cut_off = missing(self._planned.index, self._part, self._planned.time_range)
         self._made = _Made(
             gaps=[*finder.gaps, cut_off] if cut_off else finder.gaps,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
+from cvpipe import __version__
 from cvpipe.engine import plan_chunks
 from cvpipe.inference.cards import find_card
 from cvpipe.job import JobError, JobState, WallClock, seconds_of
-from cvpipe.pipeline import PipelineSpec, check_fit, nothing_left, parse_pipeline, plan_segments, select_frames
+from cvpipe.pipeline import (
+    PipelineSpec,
+    addresses_of,
+    check_fit,
+    nothing_left,
+    parse_pipeline,
+    plan_segments,
+    select_frames,
+)
 from cvpipe.results import stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.planned import time_range_of
+from cvpipe.work.reuse import take_over
 from cvpipe.work.source import index_of, locate, video_file
 
 
@@ -40,9 +51,14 @@ def ingest(bench: Bench, task: str) -> None:
         if not len(numbers):
             raise nothing_left(index, time_range_of(doc))
         chunks = plan_chunks(index, numbers, doc["chunk_seconds"])
+        models = _models_of(bench, spec)
+        addresses = addresses_of(spec, selection, video=video, models=models, version=__version__)
+        reused = take_over(
+            bench, lease, name, doc.get("from"), spec=spec, new=addresses, chunks=chunks, numbers=numbers
+        )
         segments = [
             {"kind": s.kind, "queue": s.queue, "stages": list(s.stages), "in_order": s.in_order}
-            for s in plan_segments(spec)
+            for s in plan_segments(spec, without=reused)
         ]
         rings = bench.store.plan(
             lease.claim,
@@ -51,9 +67,11 @@ def ingest(bench: Bench, task: str) -> None:
             chunks=[(c.first, c.stop, stream_ms(float(index.times[c.first]))) for c in chunks],
             frames_total=len(numbers),
             video=video,
-            models=_models_of(bench, spec),
+            models=models,
             video_seconds=seconds_of(index.facts.duration_seconds, time_range_of(doc)),
             wall_clock=_wall_clock(selection.starts_at, given=doc.get("starts_at") is not None),
+            addresses=[astuple(address) for address in addresses],
+            reused=[spec.make_stages()[position].name for position in reused],
         )
         bench.bell.ring(rings)
 

@@ -7,7 +7,8 @@ import time
 from contextlib import suppress
 
 from cvpipe import media, uploads
-from cvpipe.errors import Unavailable
+from cvpipe.errors import Conflict, NotFound, Unavailable
+from cvpipe.lifecycle import Lifecycle
 from cvpipe.log import fields
 from cvpipe.modelfiles import additions
 from cvpipe.work.bench import Bench
@@ -29,6 +30,22 @@ def _tell_limits(bench: Bench) -> None:
     """Sweepers tell the store what an operator allows; it holds for all jobs, those that wait already too."""
     with suppress(Unavailable):
         bench.store.put_max_running(bench.settings.max_running_jobs)
+
+
+def sweep_jobs(bench: Bench) -> int:
+    """Delete jobs that have been over for as long as they are kept, and all that belongs to them. Returns how many."""
+    keep = bench.settings.keep_jobs_seconds
+    if keep is None:
+        return 0
+    lifecycle = Lifecycle(bench.store, bench.bell, bench.settings)
+    removed = 0
+    for name in bench.store.ended_for(keep):
+        with suppress(NotFound, Conflict):  # somebody has deleted it, or has it repaired, this very moment
+            lifecycle.delete(name)
+            removed += 1
+    if removed:
+        log.info("removed jobs that are not kept any longer %s", fields(jobs=removed))
+    return removed
 
 
 def sweep_media(bench: Bench) -> int:
@@ -54,6 +71,7 @@ def sweep(bench: Bench) -> None:
         try:
             while sweep_once(bench) == _PAGE:
                 pass
+            sweep_jobs(bench)
         except Unavailable as error:
             log.warning("the sweeper goes on when the store answers: %s", error)
         if time.monotonic() >= media_at:

@@ -21,5 +21,6 @@ redis.call('DEL', messages_key(job), bodies_key(job), key, tasks_key(job), event
   key .. ':deliveries')
 local tenant = tenant_of(job)
 redis.call('ZREM', jobs_key(tenant), job)
+redis.call('ZREM', P .. 'ended', job)
 if redis.call('EXISTS', jobs_key(tenant)) == 0 then redis.call('SREM', P .. 'tenants', tenant) end
 return 1

@@ -1,11 +1,12 @@
 -- ARGV: job, token, grace ms, plan (json), chunks (json), frames total, video, models (json), wall clock (json or ''),
--- seconds of video
+-- seconds of video, addresses of its stages (json), names of stages whose results it takes over (json)
 local job, grace = ARGV[1], tonumber(ARGV[3])
 local task = 'ingest:' .. job
 if not owns(task, ARGV[2]) then return false end
 local chunks = cjson.decode(ARGV[5])
 redis.call('HSET', job_key(job), 'plan', ARGV[4], 'chunks', ARGV[5], 'chunks_total', #chunks,
-  'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8], 'wall_clock', ARGV[9])
+  'frames_total', ARGV[6], 'video', ARGV[7], 'models', ARGV[8], 'wall_clock', ARGV[9], 'addresses', ARGV[11],
+  'reused', ARGV[12])
 drop(task)
 local holder = get(job_key(job), 'key')
 if holder then -- a plan is committed once, so no second of a job counts twice

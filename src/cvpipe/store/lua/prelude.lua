@@ -278,7 +278,11 @@ local function transition(job, state, grace)
   local follow = {}
   if state == 'queued' then take_slot(job) end
   if state == 'paused' or FINAL[state] then follow = give_slot(job, grace) end
-  if FINAL[state] then redis.call('HSET', key, 'finished_at', at) end
+  redis.call('ZREM', P .. 'ended', job)
+  if FINAL[state] then
+    redis.call('HSET', key, 'finished_at', at)
+    redis.call('ZADD', P .. 'ended', at, job)
+  end
   redis.call('XADD', events_key(job), '*', 'type', 'job.' .. state, 'at', at)
   if FINAL[state] then
     for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
