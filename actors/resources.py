@@ -54,7 +54,9 @@ class WorkerResources(Middleware):
             os._exit(_UNAVAILABLE)
         queues = worker.consumer_whitelist or broker.get_declared_queues()
         names = sorted(name.removeprefix(QUEUE_PREFIX) for name in queues)
-        self._teller = threading.Thread(target=self._tell, args=(self._bench, names), name="signs of life", daemon=True)
+        self._teller = threading.Thread(
+            target=self._tell, args=(self._bench, names, worker.worker_threads), name="signs of life", daemon=True
+        )
         self._teller.start()
 
     def before_worker_shutdown(self, _broker: Any, _worker: Any) -> None:
@@ -69,13 +71,13 @@ class WorkerResources(Middleware):
         self.bench.hand_back()
         self.bench.close()
 
-    def _tell(self, bench: Bench, queues: Sequence[str]) -> None:
+    def _tell(self, bench: Bench, queues: Sequence[str], threads: int) -> None:
         """Tell the store that we live, which queues we serve, and what protects our decoders, until we end."""
         name = f"{socket.gethostname()}:{os.getpid()}"
         pause = 1.0  # the decoders are started a moment after us; later ones are told with the next sign
         while not self._ended.wait(pause):
             with suppress(CvpipeError, RuntimeError):  # the store is away, or the decoders were closed just now
-                state = WorkerState(name, queues, bench.protection, bench.engine)
+                state = WorkerState(name, queues, bench.protection, bench.engine, threads)
                 bench.store.put_worker(state, keep_seconds=_KEEP_SECONDS)
             pause = min(2 * pause, _BEAT_SECONDS)
         with suppress(CvpipeError, RuntimeError):

@@ -42,6 +42,7 @@ ACTOR_OF_TASK: Final = {
     "probe": "ingest",
     "ingest": "ingest",
     "chunk": "work",
+    "trial": "work",
     "finish": "finish",
     "notify": "notify",
     "media": "media",

@@ -184,6 +184,10 @@ class JobRequest(BaseModel):
         description="A job that is done, of which to take over what its stages found as far as this one has the same: "
         "the same video, frames, stages, options and models. What is not given here is as in that job.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Do two seconds of the work, keep nothing of it, and predict what all of it takes: `prediction`.",
+    )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         max_length=100,
@@ -274,6 +278,45 @@ class ModelUse(BaseModel):
         )
 
 
+class Estimate(BaseModel):
+    """A number that is not known yet."""
+
+    likely: float
+    low: float = Field(description="It is rarely less.")
+    high: float = Field(description="It is rarely more.")
+
+    @classmethod
+    def of(cls, likely: float, low: float, high: float) -> Self:
+        """With as many digits as mean something."""
+        return cls(
+            **{name: float(f"{value:.3g}") for name, value in (("likely", likely), ("low", low), ("high", high))}
+        )
+
+    def holds(self, value: float) -> bool:
+        """Whether it came as was said."""
+        return self.low <= value <= self.high
+
+
+class Prediction(BaseModel):
+    """What a job will take, as a dry run has found."""
+
+    seconds: Estimate = Field(description="In which it is `running`, with the workers that there are now.")
+    memory_bytes: Estimate = Field(description="Of a worker with its decoders.")
+    output_bytes: Estimate = Field(description="Of `frames.ndjson`.")
+    frames: int
+    frames_tried: int
+    threads: int = Field(description="Chunks at once, that `seconds` counts on.")
+
+
+class Outcome(BaseModel):
+    """What became of a prediction."""
+
+    seconds: float
+    memory_bytes: float | None = None
+    output_bytes: float | None = None
+    within: dict[str, bool] = Field(description="Whether each came as was said, between `low` and `high`.")
+
+
 class JobError(BaseModel):
     """Why a job failed or has gaps."""
 
@@ -346,6 +389,11 @@ class Job(BaseModel):
     chunk_seconds: float
     timeout_seconds: float | None = None
     from_job: str | None = Field(default=None, description="The job that it takes results over from.")
+    dry_run: bool = False
+    prediction: Prediction | None = Field(
+        default=None, description="Of a dry run, at its end; of a job that is `from` a dry run, what that one said."
+    )
+    outcome: Outcome | None = Field(default=None, description="How good the prediction was, once the job is done.")
     reused: list[str] = Field(default_factory=list, description="Names of the stages whose results it took over.")
     progress: Progress
     error: JobError | None = None

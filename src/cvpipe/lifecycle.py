@@ -108,6 +108,8 @@ class Lifecycle:
             "chunk_seconds": request.chunk_seconds,
             "timeout_seconds": request.timeout_seconds,
             "from": None if request.from_job is None else owned(tenant, request.from_job),
+            "dry_run": request.dry_run,
+            "prediction": self._prediction_of(request, tenant),
         }
         digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
@@ -174,6 +176,13 @@ class Lifecycle:
         if "chunk_seconds" not in given:
             update["chunk_seconds"] = doc["chunk_seconds"]
         return request.model_copy(update=update)
+
+    def _prediction_of(self, request: JobRequest, tenant: str) -> dict[str, Any] | None:
+        """What was said of the job by the dry run that it is from."""
+        if request.from_job is None or request.dry_run:
+            return None
+        prediction = self._store.job(owned(tenant, request.from_job)).prediction
+        return None if prediction is None else prediction.model_dump()
 
     def _written_out(self, pipeline: str) -> dict[str, Any]:
         return load_pipeline(pipeline, settings=self._settings, field="pipeline").model_dump(mode="json")

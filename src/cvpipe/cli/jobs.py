@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cvpipe.client import Client
     from cvpipe.events import Event
-    from cvpipe.job import DeliveryLog, Job, Message, Progress
+    from cvpipe.job import DeliveryLog, Job, Message, Outcome, Prediction, Progress
 
 app = typer.Typer(name="jobs", help="Jobs of a running service.", no_args_is_help=True)
 
@@ -80,6 +80,7 @@ def submit(
     from_job: Annotated[
         str | None, typer.Option(metavar="JOB", help="A job that is done, of which to take over what is the same.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do two seconds of it, and tell what all takes.")] = False,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Another value; may be repeated.")
     ] = None,
@@ -119,12 +120,13 @@ def submit(
             chunk_seconds=chunk_seconds,
             timeout_seconds=time_limit,
             from_job=from_job,
+            dry_run=dry_run or None,
             options=options or None,
             starts_at=starts_at,
             camera=Path(camera) if camera is not None and _is_file_name(camera) else camera,
             idempotency_key=idempotency_key,
         )
-        if wait_for_it:
+        if wait_for_it or dry_run:
             return _wait(client, job.id, timeout, as_json=as_json)
     if as_json:
         output.as_json(job.model_dump(mode="json"))
@@ -336,6 +338,8 @@ def _lines(job: Job) -> Iterator[str]:
     yield f"{job.id}  {job.state}  {_done(job.progress)} frames{speed}"
     yield f"  pipeline  {_pipeline(job)}"
     yield f"  video     {job.path or job.video}"
+    if job.prediction is not None:
+        yield from _predicted(job.prediction, job.outcome)
     if job.reused:
         yield f"  reused    {', '.join(job.reused)}, of {job.from_job}"
     if job.progress.waiting is not None:
@@ -355,6 +359,16 @@ def _lines(job: Job) -> Iterator[str]:
 def _last_word(log: DeliveryLog, message: Message) -> str:
     last = next((attempt for attempt in reversed(log.attempts) if attempt.message == message.id), None)
     return "" if last is None else last.error or str(last.status)
+
+
+def _predicted(prediction: Prediction, outcome: Outcome | None) -> Iterator[str]:
+    for name, unit, scale in (("seconds", "s", 1.0), ("memory_bytes", "MB", 1e6), ("output_bytes", "MB", 1e6)):
+        estimate = getattr(prediction, name)
+        low, likely, high = (f"{value / scale:.3g}" for value in (estimate.low, estimate.likely, estimate.high))
+        came = None if outcome is None else getattr(outcome, name)
+        was = "" if came is None else f"; it was {came / scale:.3g} {unit}"
+        word = name.removesuffix("_bytes").replace("seconds", "time")
+        yield f"  {word:<9} {likely} {unit} ({low} to {high}){was}"
 
 
 def _pipeline(job: Job) -> str:

@@ -110,6 +110,7 @@ class Client:
         chunk_seconds: float | None = None,
         timeout_seconds: float | None = None,
         from_job: JobLike | None = None,
+        dry_run: bool | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         starts_at: datetime | str | None = None,
         camera: CameraLike | None = None,
@@ -124,7 +125,8 @@ class Client:
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
         `annotated.mp4`. chunk_seconds: about how long a unit of work is. timeout_seconds: how long
         the job may run, pauses not counted. from_job: one that is done, of which to take over what its stages found as
-        far as they are the same; what is not given is as there. options: of stages, by their names, that are to be
+        far as they are the same; what is not given is as there. dry_run: do two seconds of the
+        work, and predict what all of it takes. options: of stages, by their names, that are to be
         other than in the pipeline. starts_at: when the first frame was recorded, with its zone. camera: for
         stages that name none: a name, a mapping, or the path of a file. idempotency_key: submits with an equal key
         and an equal request are one job; made up here where not given, so that a retry never makes a second job.
@@ -145,6 +147,7 @@ class Client:
                 chunk_seconds=chunk_seconds,
                 timeout_seconds=timeout_seconds,
                 from_job=from_job,
+                dry_run=dry_run,
                 options=options,
                 starts_at=starts_at,
                 camera=camera,

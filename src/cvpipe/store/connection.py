@@ -43,6 +43,7 @@ _SCRIPTS: Final = (
     "delete_job",
     "sweep",
     "note",
+    "note_memory",
     "put_camera",
     "end_camera",
     "add_use",

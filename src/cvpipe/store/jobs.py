@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from cvpipe.errors import Conflict, NotFound
 from cvpipe.gaps import Gap
-from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Progress, WallClock
+from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Outcome, Prediction, Progress, WallClock
 from cvpipe.store.connection import PREFIX, guarded, job_key, jobs_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 from cvpipe.store.workers import Workers
@@ -236,6 +236,11 @@ class Jobs(Workers):
         self._scripts["note"](args=[job_id, (what or "")[:500]])
 
     @guarded
+    def note_memory(self, job_id: str, memory_bytes: int) -> None:
+        """Keep the most memory that a worker took while it worked on a job."""
+        self._scripts["note_memory"](args=[job_id, memory_bytes])
+
+    @guarded
     def ended_for(self, seconds: float, *, limit: int = 100) -> list[str]:
         """Jobs that have been over for so long, the oldest first."""
         now = self._redis.time()[0]
@@ -277,6 +282,8 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
     def number(name: str) -> int | None:
         return int(text[name]) if name in text else None
 
+    said = json.loads(text["prediction"]) if "prediction" in text else doc.get("prediction")
+    prediction = None if said is None else Prediction.model_validate(said)
     return Job(
         id=id_of(job_id),
         state=JobState(text["state"].decode()),
@@ -293,6 +300,9 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
         chunk_seconds=doc["chunk_seconds"],
         timeout_seconds=doc.get("timeout_seconds"),
         from_job=id_of(doc["from"]) if doc.get("from") else None,
+        dry_run=bool(doc.get("dry_run")),
+        prediction=prediction,
+        outcome=_outcome(prediction, text),
         reused=json.loads(text["reused"]) if text.get("reused") else [],
         progress=_progress(number).model_copy(
             update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
@@ -322,6 +332,17 @@ def _wait_in_words(kind: str, queue: str, number: int, served: Collection[str]) 
     if kind == "retry":
         return f"a retry on `{queue}`, in {number / 1000:.0f} s"
     return f"{jobs} ahead on `{queue}`" if number else f"a free worker on `{queue}`"
+
+
+def _outcome(prediction: Prediction | None, text: Mapping[str, bytes]) -> Outcome | None:
+    """How good a prediction was, of a job that has done all its work."""
+    if prediction is None or "output_bytes" not in text:
+        return None
+    came = {"seconds": int(text["ran_ms"]) / 1000, "output_bytes": float(text["output_bytes"])}
+    if "memory_bytes" in text:
+        came["memory_bytes"] = float(text["memory_bytes"])
+    within = {name: getattr(prediction, name).holds(value) for name, value in came.items()}
+    return Outcome(within=within, **came)
 
 
 def _usage(text: Mapping[str, bytes]) -> dict[str, ModelUse]:

@@ -129,11 +129,13 @@ class Tasks(Connection):
         video_seconds: float = 0,
         addresses: Sequence[Sequence[Any]] = (),
         reused: Sequence[str] = (),
+        trial_queue: str | None = None,
     ) -> list[Ring]:
         """Commit a job's plan and its first tasks. chunks: (first frame, stop frame, ms of the first frame).
 
         video_seconds: how much video it looks at; counts for its API key. addresses: (position, name, type, digest) of
         stages, for jobs that take results over. reused: names of stages whose results this one takes over.
+        trial_queue: of a dry run: where its trial is made, instead of all work.
         Raises: LeaseLost.
         """
         rings = self._scripts["plan"](
@@ -141,7 +143,7 @@ class Tasks(Connection):
                 job_id, claim.token, GRACE_MS, json.dumps(list(segments)), json.dumps(list(chunks)), frames_total,
                 video, json.dumps(dict(models)), "" if wall_clock is None else wall_clock.model_dump_json(),
                 round(video_seconds, 3),
-                json.dumps(list(addresses)), json.dumps(list(reused)),
+                json.dumps(list(addresses)), json.dumps(list(reused)), trial_queue or "",
             ]
         )  # fmt: skip
         return read_rings(_held(rings, claim))
@@ -242,8 +244,12 @@ class Tasks(Connection):
         gaps: Sequence[Gap] = (),
         gaps_total: int | None = None,
         summary: Mapping[str, Any] | None = None,
+        facts: Mapping[str, str | int] | None = None,
     ) -> list[Ring]:
-        """Commit a job's final state. gaps_total: where `gaps` lists only the first ones. Raises: LeaseLost."""
+        """Commit a job's final state. gaps_total: where `gaps` lists only the first ones. facts: further fields.
+
+        Raises: LeaseLost.
+        """
         listed = [gap.model_dump(mode="json") for gap in gaps]
         failed = {name: why.model_dump() for name, why in (exports_failed or {}).items()}
         rings = self._commit(
@@ -252,7 +258,7 @@ class Tasks(Connection):
                 job_id, claim.task, claim.token, state.value, "" if error is None else error.model_dump_json(),
                 json.dumps(list(exports)), json.dumps(listed) if listed else "",
                 len(gaps) if gaps_total is None else gaps_total, json.dumps(dict(summary or {})),
-                json.dumps(failed), GRACE_MS,
+                json.dumps(failed), GRACE_MS, json.dumps(dict(facts or {})),
             ],
         )  # fmt: skip
         return read_rings(_held(rings, claim))

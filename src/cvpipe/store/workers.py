@@ -16,12 +16,14 @@ _NAMES: Final = PREFIX + "workers"
 class WorkerState:
     """What a worker says of itself. queues: their logical names. protection: see `Decoders.protection`; None where it
     has no decoders. engine: see `OnnxTools.state`; None where it has opened no network.
+    threads: tasks that it does at once.
     """
 
     name: str
     queues: Sequence[str]
     protection: Sequence[str] | None
     engine: Mapping[str, Any] | None = None
+    threads: int = 1
 
 
 class Workers(Connection):

@@ -26,6 +26,7 @@ from cvpipe.work.crops import RUN
 from cvpipe.work.memories import Memories, forget_if_canceled
 from cvpipe.work.planned import Part, PlannedJob
 from cvpipe.work.reuse import taken_over
+from cvpipe.work.trial import memory_of_workers
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +171,8 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
                 for number in numbers.tolist():
                     appender.add(kept[number] if number in kept else next(found))
                 next(found, None)  # it is through
+            if job.doc.get("prediction") is not None:
+                bench.store.note_memory(part.job, memory_of_workers())
     if memories is None:
         return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
     with memories.saving(runner.states(), lease.claim.token) as state:

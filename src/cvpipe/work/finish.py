@@ -256,6 +256,7 @@ class _Finishing:
             gaps=made.gaps,
             gaps_total=made.gaps_total,
             summary=made.summary,
+            facts={"output_bytes": (self._folder / _RECORDS).stat().st_size},
         )
         _remove_workspace(self._bench, self._job_id)
         return rings

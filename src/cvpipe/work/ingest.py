@@ -68,9 +68,10 @@ def ingest(bench: Bench, task: str) -> None:
             frames_total=len(numbers),
             video=video,
             models=models,
-            video_seconds=seconds_of(index.facts.duration_seconds, time_range_of(doc)),
+            video_seconds=0 if doc.get("dry_run") else seconds_of(index.facts.duration_seconds, time_range_of(doc)),
             wall_clock=_wall_clock(selection.starts_at, given=doc.get("starts_at") is not None),
             addresses=[astuple(address) for address in addresses],
+            trial_queue=str(segments[0]["queue"]) if doc.get("dry_run") else None,
             reused=[spec.make_stages()[position].name for position in reused],
         )
         bench.bell.ring(rings)

@@ -16,6 +16,7 @@ from cvpipe.work.ingest import ingest
 from cvpipe.work.media import media
 from cvpipe.work.model import model
 from cvpipe.work.notify import notify
+from cvpipe.work.trial import trial
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _DO: Final[dict[str, Callable[[Bench, str], None]]] = {
     "probe": ingest,
     "ingest": ingest,
     "chunk": work,
+    "trial": trial,
     "finish": finish,
     "media": media,
     "model": model,

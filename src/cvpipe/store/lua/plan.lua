@@ -1,5 +1,6 @@
 -- ARGV: job, token, grace ms, plan (json), chunks (json), frames total, video, models (json), wall clock (json or ''),
--- seconds of video, addresses of its stages (json), names of stages whose results it takes over (json)
+-- seconds of video, addresses of its stages (json), names of stages whose results it takes over (json), queue of its trial
+-- ('': all of it is done)
 local job, grace = ARGV[1], tonumber(ARGV[3])
 local task = 'ingest:' .. job
 if not owns(task, ARGV[2]) then return false end
@@ -15,6 +16,11 @@ if holder then -- a plan is committed once, so no second of a job counts twice
   redis.call('EXPIRE', seconds, 172800)
 end
 local plan, priority, tasks = cjson.decode(ARGV[4]), get(job_key(job), 'priority'), {}
+if ARGV[13] ~= '' then
+  redis.call('HSET', job_key(job), 'trial', ARGV[13])
+  put('trial:' .. job, job, ARGV[13], priority, grace)
+  return rings({ 'trial:' .. job })
+end
 for chunk = 0, in_order(plan[1]) and 0 or #chunks - 1 do
   local name = 'chunk:' .. job .. ':0:' .. chunk
   put(name, job, plan[1]['queue'], priority, grace)

@@ -22,6 +22,8 @@ end
 local function is_done(s, c) return redis.call('HEXISTS', done, s .. ':' .. c) == 1 end
 if not plan then
   make('ingest:' .. job, 'ingest')
+elseif get(key, 'trial') then
+  make('trial:' .. job, get(key, 'trial'))
 elseif all_done and plan.records < #plan.segments - 1 and get(key, 'left:' .. (#plan.segments - 1)) ~= '0' then
   drop_later(job, plan) -- it failed among the crops: they are made anew
   redis.call('DEL', tracks_key(job))
