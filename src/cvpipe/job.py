@@ -225,11 +225,8 @@ class JobRequest(BaseModel):
     def _one_source(self) -> JobRequest:
         if self.video is not None and self.path is not None:
             raise ValueError("give either `video` or `path`")
-        if self.from_job is None:
-            if self.video is None and self.path is None:
-                raise ValueError("give either `video` or `path`")
-            if self.pipeline is None:
-                raise ValueError("give a `pipeline`")
+        if self.from_job is None and self.video is None and self.path is None:
+            raise ValueError("give either `video` or `path`")
         for key, value in self.labels.items():
             if not 1 <= len(key) <= 64 or len(value) > 256:
                 raise ValueError("labels: keys have 1 to 64 characters, values at most 256")

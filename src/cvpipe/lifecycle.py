@@ -149,6 +149,8 @@ class Lifecycle:
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """A request with what it leaves to the job `from`. Raises: NotFound, Conflict (that one is not done)."""
         if request.from_job is None:
+            if request.pipeline is None:
+                raise InvalidRequest("give a `pipeline`, or a job to begin with (`from`)", field="pipeline")
             if isinstance(request.pipeline, str) and request.options:
                 return request.model_copy(update={"pipeline": self._written_out(request.pipeline)})
             return request
