@@ -27,8 +27,9 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
-from cvpipe.errors import InvalidRequest
+from cvpipe.errors import Conflict, InvalidRequest
 from cvpipe.log import fields
+from cvpipe.loopback import is_loopback_host
 from cvpipe.store import Ring
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ ACTOR_OF_TASK: Final = {
     "camera": "camera",
 }
 _MAX_PRIORITY: Final = 10
+_PRECONDITION_FAILED: Final = 406
 _BELL: Final = "cvpipe:bell:"
 _PAUSE_SECONDS: Final = 1.0
 
@@ -250,6 +252,46 @@ def make_broker(
     for item in middleware:
         broker.add_middleware(item)
     return broker
+
+
+def check_broker(url: str | None, queues: Iterable[str]) -> bool:
+    """Whether RabbitMQ answers, where there is to be one, and has our queues as we declare them.
+
+    One that does not answer is no reason not to start: the store knows what is to be done. queues: logical names.
+    Raises: InvalidRequest (the guest's password on another machine); Conflict (a queue with other arguments).
+    """
+    if url is None or not url.startswith("amqp"):
+        return True
+    parameters = pika.URLParameters(url)
+    credentials = parameters.credentials
+    if (credentials.username, credentials.password) == ("guest", "guest") and not is_loopback_host(parameters.host):
+        raise InvalidRequest(
+            f"RabbitMQ at {parameters.host} is to be used as guest/guest, as anybody may: make a user of its own "
+            "(`rabbitmqctl add_user cvpipe ...`, `set_permissions`), and name it in CVPIPE_BROKER_URL"
+        )
+    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3
+    parameters.connection_attempts = 1
+    try:
+        connection = pika.BlockingConnection(parameters)
+    except (pika.exceptions.AMQPError, OSError):
+        return False
+    try:
+        for name in map(queue_name, queues):
+            try:
+                connection.channel().queue_declare(name, durable=True, arguments={"x-max-priority": _MAX_PRIORITY})
+            except pika.exceptions.ChannelClosedByBroker as error:
+                if error.reply_code != _PRECONDITION_FAILED:
+                    raise
+                raise Conflict(
+                    f"the queue {name} was declared with other arguments: remove it with `rabbitmqctl delete_queue "
+                    f"{name}`; nothing is lost, the store rings again"
+                ) from None
+    except pika.exceptions.AMQPError:
+        return False
+    finally:
+        with suppress(pika.exceptions.AMQPError):
+            connection.close()
+    return True
 
 
 class Bell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pika
 import pytest
 import redis
 
@@ -23,8 +24,8 @@ def test_a_healthy_machine_is_called_so(cvpipe: Cvpipe) -> None:
     done = cvpipe("doctor", "--json")
     assert (done.code, done.json["ok"]) == (0, True)
     assert [finding["check"] for finding in done.json["findings"]] == [
-        "python", "packages", "onnxruntime", "device", *["decoders"] * len(MEASURES), "data dir", "models", "store",
-        "broker",
+        "python", "packages", "onnxruntime", "device", *["decoders"] * len(MEASURES), "data dir", "models", "auth",
+        "store", "broker",
     ]  # fmt: skip
     assert {finding["state"] for finding in done.json["findings"]} <= {"ok", "warning"}
 
@@ -93,6 +94,7 @@ def test_a_full_disk_is_a_warning(settings: Settings, monkeypatch: pytest.Monkey
     [
         pytest.param({}, "ok", "answers", id="as it should be"),
         pytest.param({"maxmemory-policy": "allkeys-lru"}, "problem", "maxmemory-policy is allkeys-lru", id="evicts"),
+        pytest.param({"appendonly": "no"}, "problem", "it has no append-only file", id="keeps nothing"),
         pytest.param({"appendfsync": "everysec"}, "warning", "appendfsync everysec", id="flushes once a second"),
     ],
 )
@@ -137,3 +139,30 @@ def test_fakeredis_as_the_only_store_is_a_warning(settings: Settings, monkeypatc
     monkeypatch.setenv("PATH", "/nowhere")
     found = doctor.check_store(settings)
     assert (found.state, "forgets" in found.detail) == ("warning", True)
+
+
+def test_a_service_that_may_not_run_without_keys_is_a_problem(tmp_path: Path) -> None:
+    found = doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0", auth="none"))
+    assert (found.state, found.fix) == ("problem", "set CVPIPE_AUTH=keys, or listen on 127.0.0.1")
+    assert doctor.check_auth(Settings(data_dir=tmp_path)).detail == "no keys: only this machine is let in"
+    assert doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0")).detail == "requests need a key"
+
+
+def test_a_broker_is_asked_for_its_queues(rabbitmq_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=rabbitmq_url)
+    assert doctor.check_broker(settings).state == "ok"
+    with_other_arguments(rabbitmq_url)
+    found = doctor.check_broker(settings)
+    assert (found.state, found.detail) == (
+        "problem", "the queue cvpipe.v1.gpu was declared with other arguments",
+    )  # fmt: skip
+    assert "rabbitmqctl delete_queue cvpipe.v1.gpu" in str(found.fix)
+
+
+def with_other_arguments(url: str) -> None:
+    """Declare the queue `gpu` in another way."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.queue_delete("cvpipe.v1.gpu")
+    channel.queue_declare("cvpipe.v1.gpu", durable=True)
+    connection.close()

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.cli.clips import make_clip
 from tests.cli.conftest import Cvpipe, Done
+from tests.cli.test_doctor import with_other_arguments
 from tests.picturenetworks import write_small_models
 from tests.test_camera import pitch_camera
 from tests.test_embedded import ENV, Up
@@ -270,3 +272,64 @@ def test_what_has_happened_is_told(at: Cvpipe, clip: Path, tmp_path: Path) -> No
     assert at("jobs", "events", job["id"], "--kind", "line_crossed", "--json").out == ""
     at("jobs", "download", job["id"], "events.ndjson", "--out", tmp_path)
     assert [json.loads(line) for line in (tmp_path / "events.ndjson").read_text().splitlines()] == rows
+
+
+@pytest.mark.parametrize("words", [["api", "--port", "0"], ["worker", "-q", "cpu"]], ids=lambda words: words[0])
+def test_a_part_whose_data_directory_can_not_be_written_does_not_start(
+    words: list[str], redis_url: str, tmp_path: Path, cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CVPIPE_REDIS_URL", redis_url)
+    monkeypatch.setenv("CVPIPE_DATA_DIR", str(tmp_path / "file" / "data"))
+    done = cvpipe(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "can't write to the data directory" in done.err
+    assert "CVPIPE_DATA_DIR" in done.err
+
+
+@pytest.mark.parametrize(
+    ("configuration", "why"),
+    [
+        pytest.param({"appendonly": "no"}, "without an append-only file", id="keeps nothing"),
+        pytest.param({"maxmemory-policy": "allkeys-lru"}, "may evict records", id="evicts"),
+    ],
+)
+def test_a_part_does_not_start_on_a_store_that_would_lose_jobs(
+    configuration: dict[str, str], why: str, redis_url: str, cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVPIPE_REDIS_URL", redis_url)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = {name: client.config_get(name)[name] for name in configuration}
+        for name, value in configuration.items():
+            client.config_set(name, value)
+        try:
+            done = cvpipe("sweep")
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+    assert (done.code, done.out) == (3, "")
+    assert why in done.err
+    assert "redis-cli CONFIG SET" in done.err
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:guest@rabbit.example/", "amqp://10.0.0.5:5672/%2f"])
+def test_a_part_does_not_use_a_broker_elsewhere_as_guest(
+    url: str, redis_url: str, cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVPIPE_REDIS_URL", redis_url)
+    monkeypatch.setenv("CVPIPE_BROKER_URL", url)
+    done = cvpipe("sweep")
+    assert (done.code, done.out) == (2, "")
+    assert "guest/guest" in done.err
+    assert "rabbitmqctl add_user" in done.err
+
+
+def test_a_part_does_not_start_where_a_queue_is_another(
+    rabbitmq_url: str, redis_url: str, cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_other_arguments(rabbitmq_url)
+    monkeypatch.setenv("CVPIPE_REDIS_URL", redis_url)
+    monkeypatch.setenv("CVPIPE_BROKER_URL", rabbitmq_url)
+    done = cvpipe("sweep")
+    assert (done.code, done.out) == (4, "")
+    assert "rabbitmqctl delete_queue cvpipe.v1.gpu" in done.err

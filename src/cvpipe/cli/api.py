@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cvpipe.cli import extras, output
-from cvpipe.cli.doors import ping_store
+from cvpipe.cli.doors import check_data_dir, check_doors
 from cvpipe.cli.options import Auth, Host, Port, load_settings
 from cvpipe.errors import Unavailable
 
@@ -37,7 +37,8 @@ def api(
     settings = load_settings(host=host, port=port, auth=auth)
     is_guarded = keys_are_needed(settings)
     discover()  # a stage file that is broken is told now, not with the first job
-    ping_store(settings)
+    check_data_dir(settings)
+    check_doors(settings)
     if is_guarded and (key := make_first_key(str(settings.redis_url))) is not None:
         output.line(f"the first administrator's key, shown this once: {key}")
         output.flush()

@@ -8,17 +8,17 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from cvpipe.cli import extras, output
+from cvpipe.cli.doors import check_data_dir as check_writable
 from cvpipe.cli.doors import without_password
 from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Json, load_settings
 from cvpipe.cli.version import installed, own_version
-from cvpipe.errors import CvpipeError
+from cvpipe.errors import Conflict, CvpipeError, InvalidRequest
 
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
@@ -153,11 +153,9 @@ def check_data_dir(settings: Settings) -> Finding:
     """It can be written to, and there is room."""
     folder = settings.data_dir.expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        return Finding("data dir", "problem", f"can't write to {folder}: {error.strerror}", "set CVPIPE_DATA_DIR")
+        check_writable(settings)
+    except InvalidRequest as error:
+        return Finding("data dir", "problem", *_parted(error))
     free = shutil.disk_usage(folder).free
     what = f"{folder}, {free / 2**30:.1f} GiB free"
     if free < _MIN_FREE_BYTES:
@@ -175,6 +173,23 @@ def check_models(settings: Settings) -> Finding:
         detail = f"no file for {', '.join(missing)} in {settings.models_path}"
         return Finding("models", "warning", detail, "put it beside its card")
     return Finding("models", "ok", f"{len(cards)} in {settings.models_path}")
+
+
+def check_auth(settings: Settings) -> Finding:
+    """Whether requests need a key, and may do without."""
+    from cvpipe.keys import keys_are_needed
+
+    try:
+        needed = keys_are_needed(settings)
+    except InvalidRequest as error:
+        return Finding("auth", "problem", *_parted(error))
+    return Finding("auth", "ok", "requests need a key" if needed else "no keys: only this machine is let in")
+
+
+def _parted(error: CvpipeError) -> tuple[str, str | None]:
+    """What is wrong, and what to do."""
+    wrong, semicolon, cure = error.message.partition("; ")
+    return wrong, cure if semicolon else None
 
 
 def check_store(settings: Settings) -> Finding:
@@ -209,7 +224,10 @@ def check_store(settings: Settings) -> Finding:
     if policy != "noeviction":
         detail = f"{where} drops records when full: maxmemory-policy is {policy}"
         return Finding("store", "problem", detail, "set it to noeviction")
-    if fsync.get("appendonly") != "yes" or fsync.get("appendfsync") != "always":
+    if fsync.get("appendonly") != "yes":
+        detail = f"the end of {where} loses jobs: it has no append-only file; the service does not start with it"
+        return Finding("store", "problem", detail, "set appendonly yes and appendfsync always")
+    if fsync.get("appendfsync") != "always":
         how = f"appendonly {fsync.get('appendonly')}, appendfsync {fsync.get('appendfsync')}"
         detail = f"a crash of {where} loses jobs: {how}"
         return Finding("store", "warning", detail, "set appendonly yes and appendfsync always")
@@ -222,19 +240,17 @@ def check_broker(settings: Settings) -> Finding:
         return Finding("broker", "ok", "none of its own: the store rings")
     if not settings.broker_url.startswith("amqp"):
         return Finding("broker", "ok", without_password(settings.broker_url))
-    import pika
-    import pika.exceptions
+    from cvpipe.broker import DEFAULT_QUEUES, check_broker
 
     where = without_password(settings.broker_url)
-    parameters = pika.URLParameters(settings.broker_url)
-    parameters.socket_timeout = parameters.stack_timeout = parameters.blocked_connection_timeout = 3
-    parameters.connection_attempts = 1
     try:
-        pika.BlockingConnection(parameters).close()
-    except pika.exceptions.AMQPError as error:
-        why = str(error) or type(error).__name__
-        return Finding("broker", "problem", f"{where} does not answer: {why}", "see CVPIPE_BROKER_URL")
-    return Finding("broker", "ok", f"{where} answers")
+        answers = check_broker(settings.broker_url, (*DEFAULT_QUEUES, *settings.extra_queues.split()))
+    except (InvalidRequest, Conflict) as error:
+        wrong, _, cure = error.message.partition(": ")
+        return Finding("broker", "problem", wrong, cure)
+    if not answers:
+        return Finding("broker", "problem", f"{where} does not answer", "see CVPIPE_BROKER_URL")
+    return Finding("broker", "ok", f"{where} answers, and has the queues as they should be")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -245,6 +261,7 @@ CHECKS: tuple[Check, ...] = (
     check_decoders,
     check_data_dir,
     check_models,
+    check_auth,
     check_store,
     check_broker,
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cvpipe.cli import output
 from cvpipe.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -55,6 +57,33 @@ def open_store(settings: Settings) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def check_data_dir(settings: Settings) -> None:
+    """Raises: InvalidRequest where the data directory can't be written."""
+    folder = settings.data_dir.expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidRequest(
+            f"can't write to the data directory {folder}: {error.strerror}; give it to the user that cvpipe runs as, "
+            "or name another in CVPIPE_DATA_DIR",
+            field="data_dir",
+        ) from None
+
+
+def check_doors(settings: Settings) -> None:
+    """Make sure that the store answers and keeps what it is told, and that the broker is as it should be.
+
+    Raises: InvalidRequest, StoreUnavailable, Conflict; each says what to do.
+    """
+    from cvpipe.broker import DEFAULT_QUEUES, check_broker
+
+    ping_store(settings)
+    if not check_broker(settings.broker_url, (*DEFAULT_QUEUES, *settings.extra_queues.split())):
+        output.note("cvpipe: the broker does not answer; jobs begin once it does, or the sweeper rings")
 
 
 def ping_store(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from cvpipe.cli import extras
-from cvpipe.cli.doors import ping_store
+from cvpipe.cli.doors import check_doors
 from cvpipe.cli.options import load_settings
 
 
@@ -17,7 +17,7 @@ def sweep() -> None:
     from cvpipe.embedded.processes import say_ready
 
     settings = load_settings()
-    ping_store(settings)
+    check_doors(settings)
     log.configure(settings.log_level)
     bench = open_bench(settings)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvpipe.cli import extras
-from cvpipe.cli.doors import ping_store
+from cvpipe.cli.doors import check_data_dir, check_doors
 from cvpipe.cli.exits import ExitCode
 from cvpipe.cli.options import Threads, load_settings
 from cvpipe.errors import InvalidRequest
@@ -44,7 +44,9 @@ def worker(
 
     settings = load_settings(threads=threads)
     discover()  # a stage file that is broken is told now, not in the middle of a job
-    ping_store(settings)
+    if queues != "notify":  # which reads and writes no files
+        check_data_dir(settings)
+    check_doors(settings)
     count = settings.threads or len(os.sched_getaffinity(0))
     os.environ["CVPIPE_THREADS"] = str(count)  # `actors` reads the environment, like any other entry point
     # Parallelism is ours, by chunks: a pool of threads inside each of them would only get in the way.

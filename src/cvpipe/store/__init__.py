@@ -30,7 +30,7 @@ class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras
 
     @classmethod
     def connect(cls, url: str) -> Store:
-        """A store on a `redis://` or `unix://` URL; warns where the server may lose what it acknowledged.
+        """A store on a `redis://` or `unix://` URL.
 
         Raises: StoreUnavailable.
         """

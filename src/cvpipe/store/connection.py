@@ -119,11 +119,17 @@ class Connection:
             log.warning("the store does not tell its configuration; check `appendfsync always` and `noeviction`")
             return
         if config.get("maxmemory-policy", "noeviction") != "noeviction":
-            raise StoreUnavailable("Redis may evict records: set `maxmemory-policy noeviction`")
+            raise StoreUnavailable(
+                "Redis may evict records: `redis-cli CONFIG SET maxmemory-policy noeviction`, and the same in its "
+                "configuration"
+            )
         if config.get("appendonly") == "yes" and config.get("appendfsync") != "always":
             self._settle = True
         elif config.get("appendonly") != "yes":
-            log.warning("Redis runs without an append-only file: a crash of Redis loses jobs (set `appendonly yes`)")
+            raise StoreUnavailable(
+                "Redis runs without an append-only file, and its end would lose jobs: `redis-cli CONFIG SET appendonly "
+                "yes`, and the same in its configuration"
+            )
 
     def _commit(self, script: str, args: list[Any]) -> Any:
         """Run a script whose effect will be told to the outside: come back only when it is on disk."""
