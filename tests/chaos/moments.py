@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import TypeVar
 
 from cvpipe import Client
 from cvpipe.errors import CvpipeError
 from cvpipe.job import Job
-from tests.chaos.clients import is_passing
+from tests.chaos.clients import is_passing, try_again, was_given_up
 from tests.chaos.cluster import Cluster
 from tests.chaos.recipes import RECIPES
 from tests.chaos.run import Laboratory
@@ -57,18 +58,21 @@ def kill_after_done(laboratory: Laboratory, times: int) -> list[str]:
     wrong = []
     with laboratory.cluster.client() as client:
         for before in told:
+            now = _insist(partial(client.job, before.id))
             wrong += _how_it_ended(laboratory, client, before)
-            now = client.job(before.id)
             if (now.state, now.finished_at, now.repairs) != (before.state, before.finished_at, 0):
                 wrong.append(f"job {before.id} was {before.state} at {before.finished_at}; it is {now.state}")
     return wrong
 
 
 def _how_it_ended(laboratory: Laboratory, client: Client, job: Job) -> list[str]:
-    """What is wrong with a job's end and records."""
+    """What is wrong with a job's end and records. A chunk that three kills have met is given up, and repaired first."""
     truth = laboratory.truths[_RECIPE.name]
     try:
         done = _wait(client, job)
+        if was_given_up(done):
+            laboratory.say(f"job {job.id} is begun again: {done.error}")
+            done = _wait(client, _insist(partial(try_again, client, done)))
         records = tuple(record.to_json() for record in client.frames(job.id))
     except CvpipeError as error:
         return [f"job {job.id}: {error}"]
