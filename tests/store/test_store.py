@@ -438,6 +438,24 @@ def test_a_store_that_is_full_is_unavailable_and_works_again_when_it_has_room(st
     assert [record.frame for record in store.chunk_records(job, 0, 0)] == [0]
 
 
+def test_a_store_that_starts_again_between_loading_a_script_and_running_it_is_unavailable(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, load = store.client, store.client.script_load
+
+    def load_and_lose(script: str) -> str:
+        digest = str(load(script))
+        client.script_flush()  # what a restart does to scripts
+        return digest
+
+    client.script_flush()
+    monkeypatch.setattr(client, "script_load", load_and_lose)
+    with pytest.raises(StoreUnavailable, match="started again"):
+        submit(store)
+    monkeypatch.undo()
+    assert submit(store) == "t/j1"
+
+
 def test_a_store_that_is_a_replica_is_unavailable(store: Store) -> None:
     store.client.replicaof("127.0.0.1", 1)
     try:

@@ -73,6 +73,9 @@ def guarded(method: F) -> F:
             return method(*args, **kwargs)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise StoreUnavailable(f"Redis does not answer ({error}); is it running?") from error
+        except redis.exceptions.NoScriptError as error:
+            # redis-py loads a script that is unknown and asks again; this is a second restart in between.
+            raise StoreUnavailable("Redis was started again just now; is it running?") from error
         except redis.ResponseError as error:
             # Where redis-py has a class for it, the word is left out of the message.
             if isinstance(error, _REFUSALS) or "MISCONF" in str(error):
