@@ -294,6 +294,7 @@ class Frame:
     number: of the source frame in display order, from 0. pts: in the stream's time base. time: seconds since the
     first frame.
     image: uint8 array of `view.shape`, read-only; valid only during the call it is handed to (shared memory).
+    wants_map: whether the stage is to hand out a map of this frame.
     """
 
     number: int
@@ -301,6 +302,7 @@ class Frame:
     time: float
     view: View
     image: Image
+    wants_map: bool = False
 
     def __post_init__(self) -> None:
         if self.image.shape != self.view.shape or self.image.dtype != np.uint8:

@@ -344,13 +344,15 @@ class Found:
 
     added: new objects. objects: the frame's objects as they are to be from now on, where the stage changes earlier ones
     (`added` is appended to them). values: named results to add, keyed by the stage's name.
-    skip: later stages need not look at the frame.
+    skip: later stages need not look at the frame. map: a picture of what the stage made of the frame, to be handed out
+    as a file of the job: uint8, (height, width) grey or (height, width, 3) BGR; its own copy.
     """
 
     added: Objects | None = None
     objects: Objects | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     skip: bool = False
+    map: npt.NDArray[np.uint8] | None = None
 
 
 def iso_time(seconds: float) -> str:

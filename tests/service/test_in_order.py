@@ -22,8 +22,8 @@ PIPELINE = {
     "name": "p",
     "stages": [
         {"type": "resize", "max_side": 192},
-        {"type": "edges"},
-        {"type": "motion", "learn": 10, "min_area": 200},
+        {"type": "edges", "maps": {"every_seconds": 4}},
+        {"type": "motion", "learn": 10, "min_area": 200, "maps": {"every_seconds": 5}},
         {"type": "quality"},
         {"type": "track", "of": "motion"},
     ],
@@ -46,15 +46,33 @@ def run_in_one_process(video: Path, out: Path, chunk_seconds: float) -> list[str
 
 
 @pytest.fixture(scope="module")
-def expected(video: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def folder(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process writes that runs one chunk."""
+    out = tmp_path_factory.mktemp("expected")
+    run_in_one_process(video, out, 100)
+    return out
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> list[str]:
     """All records, from one process and one chunk."""
-    return run_in_one_process(video, tmp_path_factory.mktemp("expected"), 100)
+    return (folder / "frames.ndjson").read_text().splitlines()
 
 
-def test_chunks_in_one_process_give_what_one_chunk_gives(video: Path, tmp_path: Path, expected: list[str]) -> None:
+def maps_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
+def test_chunks_in_one_process_give_what_one_chunk_gives(
+    video: Path, folder: Path, tmp_path: Path, expected: list[str]
+) -> None:
     assert len(expected) == FRAMES
     assert sum('"stage":"motion"' in line for line in expected) > 20
     assert run_in_one_process(video, tmp_path, 2) == expected
+    assert maps_of(tmp_path) == maps_of(folder)
+    assert sorted(maps_of(folder)) == [
+        "edges-000000.png", "edges-000050.png", "edges-000100.png", "motion-000000.png", "motion-000063.png",
+    ]  # fmt: skip
 
 
 @pytest.fixture
@@ -69,13 +87,13 @@ def deployment(tmp_path: Path, redis_url: str, rabbitmq: RabbitMQServer, video: 
 
 
 def test_chunks_by_two_workers_of_which_one_is_killed_give_what_one_chunk_gives(
-    deployment: Deployment, video: Path, expected: list[str]
+    deployment: Deployment, video: Path, folder: Path, expected: list[str]
 ) -> None:
     victim = deployment.worker()
     with deployment.client() as client:
         job = client.submit(PIPELINE, path=str(video), range={"from": 0, "to": STOP}, chunk_seconds=2)
-        folder = deployment.folder / "data" / "jobs" / "default" / job.id
-        memory = folder / ".memory" / "0"
+        made = deployment.folder / "data" / "jobs" / "default" / job.id
+        memory = made / ".memory" / "0"
         deployment.until(lambda: list(memory.glob("1-1-*.npz")), "two chunks have left what they know")
         os.kill(victim.pid, signal.SIGKILL)
         deployment.worker()
@@ -83,7 +101,10 @@ def test_chunks_by_two_workers_of_which_one_is_killed_give_what_one_chunk_gives(
         done = client.wait(job.id, timeout_seconds=60)
         assert (done.state, done.error) == ("succeeded", None), deployment.logs()
         assert [record.to_json() for record in client.frames(job.id)] == expected
-        assert [path.name for path in folder.iterdir()] == ["frames.ndjson"]
+        assert maps_of(made) == maps_of(folder)
+        assert sorted(done.exports) == sorted(path.name for path in made.iterdir())
+        saved = Path(client.download(job.id, "motion-000063.png", deployment.folder / "background.png"))
+        assert saved.read_bytes() == (folder / "motion-000063.png").read_bytes()
 
 
 def test_what_a_canceled_job_knows_is_removed(deployment: Deployment, video: Path) -> None:

@@ -78,7 +78,8 @@ def download_export(
     settings: SettingsDep,
 ) -> FileResponse:
     """A file listed under `exports` of the job: its records (`frames.ndjson`), what has happened
-    (`events.ndjson`), the video with the findings drawn in (`annotated.mp4`).
+    (`events.ndjson`), the video with the findings drawn in (`annotated.mp4`), what stages make of
+    some frames (`edges-000125.png`).
 
     Parts can be asked for with `Range`, so a player can seek in it and a broken download can go on.
     """

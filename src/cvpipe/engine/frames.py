@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cvpipe.engine.looking import Look, Post
+from cvpipe.exports.maps import map_name, map_png
 from cvpipe.pipeline import PipelineSpec, Segment, Selection, gates_before, plan_segments, sights_of
 from cvpipe.results import FrameRecord
 from cvpipe.stages import FrameStage, Tools, blaming, is_true
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cvpipe.video import Decoded, Decoders, VideoIndex
 
 
+OnMap = Callable[[str, bytes], None]
 States = Mapping[str, Mapping[str, npt.NDArray[Any]]]
 """Arrays by stage and name."""
 
@@ -46,12 +48,14 @@ class FramesRunner:
         *,
         upstream: Mapping[int, FrameRecord] | None = None,
         states: States | None = None,
+        on_map: OnMap | None = None,
     ) -> Iterator[FrameRecord]:
         """The records of the frames `numbers`, in order.
 
         selection: all frames that the job looks at. numbers: consecutive ones of them, a chunk or the rest of one.
         upstream: records of an earlier segment by frame number, to be added to. states: what stages that remember all
-        frames know of those before, as `states` told; default: there are none before.
+        frames know of those before, as `states` told; default: there are none before. on_map:
+        gets each map that stages hand out, a PNG file and its name, before the frame's record comes.
         Raises: VideoError, DecoderUnavailable, StageFailed.
         """
         known = upstream or {}
@@ -82,7 +86,10 @@ class FramesRunner:
                 finally:
                     for item in batch:
                         item.release()
-                yield from (look.record for look in looks if look.position >= 0)
+                for look in looks:
+                    if look.position >= 0:
+                        _hand_out(look, on_map)
+                        yield look.record
 
     def states(self) -> States:
         """What stages that remember all frames know after the last one, by stage name; once `run` is through."""
@@ -120,6 +127,12 @@ class FramesRunner:
 def open_runners(spec: PipelineSpec, tools: Tools) -> list[FramesRunner]:
     """The frames segments of a pipeline, opened. Raises: NotFound, InvalidModel, StageFailed."""
     return [FramesRunner(spec, segment, tools) for segment in plan_segments(spec) if segment.kind == "frames"]
+
+
+def _hand_out(look: Look, on_map: OnMap | None) -> None:
+    if on_map is not None:
+        for stage, image in look.maps.items():
+            on_map(map_name(stage, look.record.frame), map_png(image))
 
 
 def _batches(decoded: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:

@@ -27,11 +27,21 @@ from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.engine.summary import Summary
 from cvpipe.errors import InvalidRequest
 from cvpipe.events import Event
+from cvpipe.exports.maps import keep_map, maps_in, remove_maps
 from cvpipe.exports.ndjson import NdjsonFile, write_ndjson
 from cvpipe.exports.voted import Voted
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import ModelUse
-from cvpipe.pipeline import PipelineSpec, Selection, check_fit, nothing_left, part_of, plan_segments, select_frames
+from cvpipe.pipeline import (
+    PipelineSpec,
+    Selection,
+    check_fit,
+    map_stages,
+    nothing_left,
+    part_of,
+    plan_segments,
+    select_frames,
+)
 from cvpipe.results import FrameRecord, iso_time
 from cvpipe.stages import JobStage, Tools
 from cvpipe.tracks import TrackRecord
@@ -87,6 +97,7 @@ def run_local(
             raise nothing_left(index, range)
         part = part_of(pipeline, index, range)
         chunks = plan_chunks(index, selection.numbers, chunk_seconds)
+        remove_maps(out, maps_in(out, map_stages(pipeline.make_stages())))  # of an earlier run into the same folder
         for old in (
             "job.json",
             "annotated.mp4",
@@ -99,7 +110,7 @@ def run_local(
         counts = {"ok": 0, "decode_error": 0, "failed": 0}
         summary, finder = Summary(pipeline, selection), gaps.GapFinder()
         log = NdjsonFile(out / "events.ndjson") if pipeline.tells_events() else None
-        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log)
+        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out)
         closely = Closely.of(pipeline, tools, decoders, video, index)
 
         def counted() -> Iterator[FrameRecord]:
@@ -121,6 +132,7 @@ def run_local(
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
+        exports += maps_in(out, map_stages(pipeline.make_stages()))
         exports += write_artefacts(
             pipeline, out, decoders, video, index, part=part, tools=tools, on_progress=on_progress
         )
@@ -193,6 +205,7 @@ class _LocalRun:
     selection: Selection
     on_progress: OnProgress | None
     spare: list[list[FramesRunner]]
+    out: Path
     log: NdjsonFile | None = None
     _done: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -261,7 +274,16 @@ class _LocalRun:
         is_last: bool,
     ) -> list[FrameRecord]:
         records: list[FrameRecord] = []
-        found = runner.run(self.decoders, self.video, self.index, self.selection, inside, upstream=known, states=states)
+        found = runner.run(
+            self.decoders,
+            self.video,
+            self.index,
+            self.selection,
+            inside,
+            upstream=known,
+            states=states,
+            on_map=partial(keep_map, self.out),
+        )
         for record in found:
             if self._stop.is_set():
                 return records

@@ -9,7 +9,7 @@ remembers all frames is shown the chunks in order, and goes on behind such frame
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cvpipe.engine.veils import Veil
@@ -17,7 +17,7 @@ from cvpipe.errors import StageFailed
 from cvpipe.frames import Frame, Image, View
 from cvpipe.pipeline import Sight
 from cvpipe.results import Found, FrameRecord
-from cvpipe.stages import FrameStage, blaming, is_true
+from cvpipe.stages import FrameStage, MapOptions, blaming, is_true
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Look:
 
     position: in the chunk; below 0 before it. images: of all views that were asked for. is_open: whether there is
     something to see, and no stage has had it skipped. before: time of the frame that the job looks at before it, in
-    seconds; None for the first.
+    seconds; None for the first. maps: what stages hand out of it, by stage name.
     """
 
     position: int
@@ -34,6 +34,7 @@ class Look:
     record: FrameRecord
     is_open: bool
     before: float | None = None
+    maps: dict[str, Image] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,7 +98,14 @@ class Post:
         for start in range(0, len(pictures), self.stage.batch):
             part = pictures[start : start + self.stage.batch]
             frames = [
-                Frame(look.record.frame, look.record.pts, look.record.time, view, look.images[places[view]])
+                Frame(
+                    look.record.frame,
+                    look.record.pts,
+                    look.record.time,
+                    view,
+                    look.images[places[view]],
+                    wants_map=self._wants_map(look),
+                )
                 for look, view in part
             ]
             results += self.stage.process(frames, [veils[look.position].seen for look, _ in part])
@@ -108,6 +116,12 @@ class Post:
             return results
         return [self._merge(results[at : at + len(views)]) for at in range(0, len(results), len(views))]
 
+    def _wants_map(self, look: Look) -> bool:
+        options = self.stage.options
+        if not isinstance(options, MapOptions) or options.maps is None or look.position < 0:
+            return False
+        return options.maps.is_due(look.record.time, look.before)
+
     def _merge(self, found: list[Found]) -> Found:
         assert self.sight.tiler is not None
         with blaming(self.sight.tiler):
@@ -115,6 +129,8 @@ class Post:
 
     def _take(self, look: Look, found: Found) -> None:
         look.record = look.record.with_found(found)
+        if found.map is not None and self.stage.hands_out_maps:
+            look.maps[self.stage.name] = found.map
         if not found.skip:
             return
         if not self.stage.skips or not is_true(look.record, self.stage.name, "skipped"):

@@ -11,6 +11,7 @@ from cvpipe.pipeline.plan import (
     gates_before,
     gates_of,
     job_stages,
+    map_stages,
     plan_segments,
     sights_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "job_stages",
     "list_pipelines",
     "load_pipeline",
+    "map_stages",
     "nothing_left",
     "parse_pipeline",
     "part_of",

@@ -153,6 +153,11 @@ def crop_view(spec: PipelineSpec, width: int, height: int) -> View:
     return replace(whole, deinterlace=seen[-1].deinterlace) if seen else whole
 
 
+def map_stages(made: Sequence[Stage[Any]]) -> list[str]:
+    """Names of the stages that hand out maps."""
+    return [stage.name for stage in made if isinstance(stage, FrameStage) and stage.hands_out_maps]
+
+
 def check_fit(spec: PipelineSpec, width: int, height: int) -> None:
     """See whether the steps that change the picture fit frames of this size.
 

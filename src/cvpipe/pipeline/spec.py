@@ -197,6 +197,10 @@ def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
         other = next((s.name for s in earlier if isinstance(s, Tiler)), None)
         if other is not None:
             return f"cuts the picture into tiles, which {other!r} has done already; leave one of them out"
+    if isinstance(stage, FrameStage) and stage.hands_out_maps and sees_tiles(stage):
+        other = next((s.name for s in earlier if isinstance(s, Tiler)), None)
+        if other is not None:
+            return f"hands out maps of whole frames; put it before {other!r}, which cuts them into tiles"
     if isinstance(stage, FrameStage) and stage.memory:
         slow = next((s.name for s in frame_stages if s.remembers_all), None)
         if slow is not None:

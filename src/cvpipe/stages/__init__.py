@@ -78,6 +78,31 @@ class StageOptions(BaseModel):
     )
 
 
+class MapSampling(BaseModel):
+    """Of which frames a stage hands out a map."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every_seconds: float = Field(
+        ge=0.04,
+        le=1e6,
+        description="The first frame in each span of so many seconds, counted from the beginning of the video.",
+    )
+
+    def is_due(self, time: float, before: float | None) -> bool:
+        """Whether a frame is one of those. before: time of the frame looked at before it; None for the first."""
+        return before is None or int(time / self.every_seconds + 1e-9) > int(before / self.every_seconds + 1e-9)
+
+
+class MapOptions(StageOptions):
+    """Options of a stage that can hand out what it makes of a frame as a picture."""
+
+    maps: MapSampling | None = Field(
+        default=None,
+        description="Hand out maps as PNG files of the job, `NAME-FRAME.png`: `{every_seconds: 5}`. Default: none.",
+    )
+
+
 OptionsT = TypeVar("OptionsT", bound=StageOptions)
 
 
@@ -206,6 +231,11 @@ class FrameStage(Stage[OptionsT]):
     def finds_objects(self) -> bool:
         """Whether it adds objects to records; one that never does says so, and nothing can refer to it in vain."""
         return True
+
+    @property
+    def hands_out_maps(self) -> bool:
+        """Whether it may return `Found.map`; by default where its options ask for `maps`."""
+        return isinstance(self.options, MapOptions) and self.options.maps is not None
 
     @property
     def memory(self) -> int:

@@ -48,6 +48,7 @@ class Contours(PictureStage[ContoursOptions]):
     Pixels that touch at a corner are connected. Values of each, under the stage's name, in pixels of the displayed
     source frame: `area`; `perimeter` of the outline; `solidity`, its area as a share of its convex hull's;
     `circularity`, 4 pi area / perimeter², 1 for a disc; `polygon`, the outline's corners, at most 64. `score` is 1.
+    Maps: white what regions are looked for in.
     """
 
     Options = ContoursOptions
@@ -64,10 +65,12 @@ class Contours(PictureStage[ContoursOptions]):
     def look(self, frame: Frame) -> Found:
         """The regions of a frame."""
         _, taken = binarised(self._cv2, frame.shown, self.options)
-        regions = regions_of(
-            self._cv2, frame, self._cleaned(taken), min_area=self.options.min_area, max_area=self.options.max_area
+        cleaned = self._cleaned(taken)
+        regions = regions_of(self._cv2, frame, cleaned, min_area=self.options.min_area, max_area=self.options.max_area)
+        return Found(
+            added=region_objects(self.name, self.options.label, list(regions)[: self.options.max_objects]),
+            map=cleaned.astype(np.uint8) * 255 if frame.wants_map else None,
         )
-        return Found(added=region_objects(self.name, self.options.label, list(regions)[: self.options.max_objects]))
 
     def _cleaned(self, taken: Bits) -> Bits:
         cv2, options = self._cv2, self.options

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 
 from cvpipe.frames import Frame
 from cvpipe.results import Found
-from cvpipe.stages import PictureStage, StageOptions, refuse_idle
+from cvpipe.stages import MapOptions, PictureStage, refuse_idle
 
 _OPTIONS_OF = {"canny": ("low", "high"), "sobel": ("threshold",), "laplacian": ("threshold",)}
 
 
-class EdgesOptions(StageOptions):
+class EdgesOptions(MapOptions):
     """Options of `edges`."""
 
     type: Literal["edges"] = "edges"
@@ -51,6 +51,7 @@ class Edges(PictureStage[EdgesOptions]):
     Values, under the stage's name: `density`, edge pixels as a share of all pixels, 0 to 1, of the picture that the
     steps before made of the frame (without padding); `centre`, [x, y], mean position of the edge pixels in pixels of
     the displayed source frame, null where there is no edge; but for `canny`, `strength`, the mean magnitude.
+    Maps: edge pixels white; but for `canny`, the magnitude as grey, up to 255.
     """
 
     Options = EdgesOptions
@@ -68,12 +69,14 @@ class Edges(PictureStage[EdgesOptions]):
         if self.options.method == "canny":
             # L2gradient: the length of the gradient, as Canny wrote, not the sum of its parts.
             edges = self._cv2.Canny(picture, self.options.low, self.options.high, L2gradient=True) > 0
-            return Found(values={self.name: _measured(frame, edges)})
-        magnitude = self._magnitude(picture)
-        strength = round(float(magnitude.mean(dtype=np.float64)), 3)
-        return Found(
-            values={self.name: {**_measured(frame, magnitude >= self.options.threshold), "strength": strength}}
-        )
+            value = _measured(frame, edges)
+            shown = edges.astype(np.uint8) * 255
+        else:
+            magnitude = self._magnitude(picture)
+            strength = round(float(magnitude.mean(dtype=np.float64)), 3)
+            value = {**_measured(frame, magnitude >= self.options.threshold), "strength": strength}
+            shown = np.minimum(magnitude, 255).astype(np.uint8)
+        return Found(values={self.name: value}, map=shown if frame.wants_map else None)
 
     def _magnitude(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         cv2 = self._cv2

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from cvpipe.frames import Frame, Image
 from cvpipe.results import Found
-from cvpipe.stages import PictureStage, StageOptions
+from cvpipe.stages import MapOptions, PictureStage
 
 _LOBE = 2  # a Hann window spreads one wave over two places to each side
 
 
-class FourierOptions(StageOptions):
+class FourierOptions(MapOptions):
     """Options of `fourier`."""
 
     type: Literal["fourier"] = "fourier"
@@ -36,6 +36,7 @@ class Fourier(PictureStage[FourierOptions]):
     to -3 in sharp natural pictures, less in blurred ones), null for a plain picture; `waves`, the strongest ones:
     `period`, in pixels of the displayed source frame, `angle` in which it repeats, degrees from the x axis, clockwise
     on the screen, 0 to 180, and `strength`, the wave's share of the power. A Hann window is put over the picture.
+    Maps: the logarithm of the power, six powers of ten, with frequency 0 in the middle.
     """
 
     Options = FourierOptions
@@ -50,14 +51,15 @@ class Fourier(PictureStage[FourierOptions]):
         height, width = power.shape
         radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
         total = float(power.sum())
+        spectrum = _shown(power) if frame.wants_map else None
         if total < 1e-6:  # rounding of a plain picture
-            return Found(values={self.name: {"sharpness": 0.0, "slope": None, "waves": []}})
+            return Found(values={self.name: {"sharpness": 0.0, "slope": None, "waves": []}}, map=spectrum)
         value = {
             "sharpness": round(float(power[radius > 1 / 8].sum()) / total, 6),
             "slope": _slope(power, radius),
             "waves": self._waves(frame, power, total),
         }
-        return Found(values={self.name: value})
+        return Found(values={self.name: value}, map=spectrum)
 
     def _waves(self, frame: Frame, power: npt.NDArray[np.float64], total: float) -> list[dict[str, Any]]:
         height, width = power.shape
@@ -100,6 +102,12 @@ def power_spectrum(picture: Image) -> npt.NDArray[np.float64]:
     values = (values - (values * window).sum() / window.sum()) * window
     power: npt.NDArray[np.float64] = np.abs(np.fft.fft2(values)) ** 2 / (window.size * (window**2).sum())
     return power
+
+
+def _shown(power: npt.NDArray[np.float64]) -> Image:
+    """The spectrum with no frequency in the middle, six powers of ten as grey."""
+    decades = np.log10(np.fft.fftshift(power) / max(float(power.max()), 1e-12) + 1e-12)
+    return np.clip(np.round(255 * (1 + decades / 6)), 0, 255).astype(np.uint8)
 
 
 def _slope(power: npt.NDArray[np.float64], radius: npt.NDArray[np.float64]) -> float | None:

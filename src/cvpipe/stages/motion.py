@@ -12,13 +12,13 @@ from pydantic import Field
 from cvpipe.backgrounds import FOREGROUND, SHADOW, BackgroundModel, Mixture, Neighbours
 from cvpipe.frames import Frame, View
 from cvpipe.results import Found
-from cvpipe.stages import PictureStage, StageOptions
+from cvpipe.stages import MapOptions, PictureStage
 from cvpipe.stages.contours import region_objects, regions_of
 
 _SIDE = 320
 
 
-class MotionOptions(StageOptions):
+class MotionOptions(MapOptions):
     """Options of `motion`."""
 
     type: Literal["motion"] = "motion"
@@ -54,7 +54,7 @@ class Motion(PictureStage[MotionOptions]):
     Objects have the option's `label`, a mask, and the values of `contours`. Values of the frame, under the stage's
     name: `moving` and `shadow`, shares of all pixels, 0 to 1; `learning`, whether the background is still being
     learned. Looks at a picture of at most 320 pixels a side; what stands still becomes background. Remembers all
-    frames: chunks of this stage run one after another.
+    frames: chunks of this stage run one after another. Maps: the background.
     """
 
     Options = MotionOptions
@@ -109,13 +109,15 @@ class Motion(PictureStage[MotionOptions]):
             "shadow": None if learning else round(float((kinds == SHADOW).mean()), 6),
             "learning": learning,
         }
+        background = self._model.background().reshape(frame.shown.shape) if frame.wants_map else None
         if learning:
-            return Found(values={self.name: value})
+            return Found(values={self.name: value}, map=background)
         moving = self._cleaned(kinds == FOREGROUND)
         regions = list(regions_of(self._cv2, frame, moving, min_area=self.options.min_area))
         return Found(
             added=region_objects(self.name, self.options.label, regions[: self.options.max_objects]),
             values={self.name: value},
+            map=background,
         )
 
     def _cleaned(self, moving: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 
 from cvpipe.frames import Frame, Image
 from cvpipe.results import Found
-from cvpipe.stages import PictureStage, StageOptions, refuse_idle
+from cvpipe.stages import MapOptions, PictureStage, refuse_idle
 
 _OPTIONS_OF = {"otsu": (), "fixed": ("level",), "adaptive": ("block", "offset")}
 
 
-class LevelOptions(StageOptions):
+class LevelOptions(MapOptions):
     """How a grey picture becomes black and white."""
 
     method: Literal["otsu", "fixed", "adaptive"] = Field(
@@ -52,7 +52,7 @@ class Threshold(PictureStage[ThresholdOptions]):
 
     Values, under the stage's name: `level`, the grey from which a pixel is bright, null with `adaptive`; `share` of
     pixels taken, 0 to 1; `separation`, between-class variance as a share of all variance, 0 to 1: near 1 the picture
-    has two kinds of pixels; null where all pixels are of one class.
+    has two kinds of pixels; null where all pixels are of one class. Maps: pixels taken white.
     """
 
     Options = ThresholdOptions
@@ -66,7 +66,7 @@ class Threshold(PictureStage[ThresholdOptions]):
         picture = frame.shown
         level, taken = binarised(self._cv2, picture, self.options)
         values = {"level": level, "share": round(float(taken.mean()), 6), "separation": _separation(picture, taken)}
-        return Found(values={self.name: values})
+        return Found(values={self.name: values}, map=taken.astype(np.uint8) * 255 if frame.wants_map else None)
 
 
 def binarised(cv2: Any, picture: Image, options: LevelOptions) -> tuple[int | None, npt.NDArray[np.bool_]]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +17,9 @@ import numpy as np
 from cvpipe.engine import SequenceRunner
 from cvpipe.errors import InvalidRequest, LeaseLost, NotFound, StageFailed, Unavailable
 from cvpipe.events import Event
+from cvpipe.exports.maps import keep_map
 from cvpipe.job import JobError
+from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
 from cvpipe.results import FrameRecord
@@ -159,6 +163,7 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
                 again,
                 upstream=upstream,
                 states=states,
+                on_map=partial(_keep_map, lease, job_folder(bench.settings, part.job)),
             )
             with _Appender(
                 bench,
@@ -177,6 +182,11 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
         return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
     with memories.saving(runner.states(), lease.claim.token) as state:
         return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=state)
+
+
+def _keep_map(lease: Lease, folder: Path, name: str, png: bytes) -> None:
+    lease.check()  # a job that was deleted gets no folder again
+    keep_map(folder, name, png)
 
 
 def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:

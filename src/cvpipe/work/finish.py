@@ -23,6 +23,7 @@ from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.crops import remove_others
+from cvpipe.exports.maps import maps_in
 from cvpipe.exports.ndjson import Row, write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
 from cvpipe.exports.voted import Voted
@@ -30,7 +31,7 @@ from cvpipe.gaps import Gap, GapFinder, missing
 from cvpipe.job import Job, JobError, JobState
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
-from cvpipe.pipeline import part_of
+from cvpipe.pipeline import map_stages, part_of
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
@@ -251,7 +252,7 @@ class _Finishing:
             self._job_id,
             state,
             error=None if state is JobState.succeeded else error,
-            exports=made.names,
+            exports=[*made.names, *maps_in(self._folder, map_stages(self._planned.spec.make_stages()))],
             exports_failed=made.failed,
             gaps=made.gaps,
             gaps_total=made.gaps_total,
