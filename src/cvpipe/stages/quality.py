@@ -58,6 +58,7 @@ class Quality(PictureStage[QualityOptions]):
         luma = np.round(picture @ _LUMA).astype(np.uint8)
         focus = round(float(cv2.Laplacian(luma, cv2.CV_64F, ksize=1).var()), 3)
         brightness = round(float(luma.mean()), 3)
+        bars = _is_bars(picture)
         black = bool((luma < 2 * _DARK).mean() >= options.black)
         value = {
             "focus": focus,
@@ -67,8 +68,8 @@ class Quality(PictureStage[QualityOptions]):
             "bright_share": round(float((luma >= _BRIGHT).mean()), 6),
             "noise": self._noise(luma),
             "black": black,
-            "blurred": not black and focus < options.blurred,
-            "colour_bars": _is_bars(picture),
+            "blurred": not black and not bars and focus < options.blurred,
+            "colour_bars": bars,
             "too_bright": brightness > options.bright,
             "too_dark": brightness < options.dark,
         }
