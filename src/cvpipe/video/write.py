@@ -20,6 +20,8 @@ TIME_BASE: Final = Fraction(1, 90_000)
 """Of the files written, in seconds."""
 _BT709: Final = 1
 _LIMITED: Final = 1
+_THREADS: Final = 4
+"""Of the encoder. Left to choose, x264 makes of the same pictures now this file, now that one."""
 _SLOWEST: Final = Fraction(1, 1001)
 """The least rate that the encoder is told; times may lie farther apart: some cameras take a picture an hour."""
 
@@ -44,14 +46,13 @@ class Writer:
         fps: float | Fraction = 25,
         format: PixelFormat = "bgr24",
         quality: int = 21,
-        threads: int = 0,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         """Open a file beside `path`.
 
         width, height: of the pictures, in pixels; H.264 needs even sizes, so an odd one is one pixel larger there.
         fps: about; how long the last picture is shown, and what the encoder expects. format: of the pictures.
-        quality: x264's crf, less is better, 18 to 28 is usual. threads: of the encoder, 0 for as many as it likes.
+        quality: x264's crf, less is better, 18 to 28 is usual.
         pixel_aspect: width over height of one pixel.
         Raises: ExtraMissing where PyAV is not installed.
         """
@@ -89,7 +90,7 @@ class Writer:
             context.gop_size = max(1, round(2 * rate))
             context.color_primaries = context.color_trc = context.colorspace = _BT709
             context.color_range = _LIMITED
-            context.thread_count = threads
+            context.thread_count = _THREADS
             context.sample_aspect_ratio = pixel_aspect
             self._stream = stream
         except BaseException:
