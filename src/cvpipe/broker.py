@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 #: Arguments of a RabbitMQ queue can't change after its declaration: whoever changes them changes this name too.
 QUEUE_PREFIX: Final = "cvpipe.v1."
 #: Queues that every installation has; CVPIPE_EXTRA_QUEUES names more.
-DEFAULT_QUEUES: Final = ("ingest", "cpu", "gpu", "sequence", "crops", "finish", "notify", "media")
+DEFAULT_QUEUES: Final = ("ingest", "cpu", "gpu", "sequence", "crops", "external", "finish", "notify", "media")
 #: Name of the actor that every message is for, by the kind of its task.
 ACTOR_OF_TASK: Final = {
     "probe": "ingest",

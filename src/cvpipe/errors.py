@@ -48,6 +48,8 @@ CvpipeError
 │   ├── DecoderUnavailable    no decoder process can be started
 │   ├── WebhookUndelivered    the receiver did not take a webhook
 │   └── OutsideUnavailable    a server that a job calls gave no answer
+├── CallFailed                a call outside failed, in a job that is not to go on without it
+├── PictureWithheld           a picture may not go outside, or can't
 ├── DeviceUnavailable         a device was asked for by name and is not there
 ├── GpuOutOfMemory            a GPU's memory does not hold one picture's work
 ├── NoRoomForModels           models that must be there at once are larger than the memory set aside for them
@@ -402,6 +404,18 @@ class OutsideUnavailable(Unavailable):
     """A server that a job calls gave no answer."""
 
     code = "outside_unavailable"
+
+
+class CallFailed(CvpipeError, RuntimeError):
+    """A call outside failed, in a job that is not to go on without it."""
+
+    code, status = "call_failed", 502
+
+
+class PictureWithheld(CvpipeError, ValueError):
+    """A picture may not go outside, or can't."""
+
+    code, status = "picture_withheld", 422
 
 
 class DeviceUnavailable(CvpipeError, RuntimeError):

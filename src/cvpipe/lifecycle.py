@@ -32,7 +32,7 @@ from cvpipe.keys import Identity
 from cvpipe.media import Excerpt, find, media_path, media_task
 from cvpipe.modelfiles import additions, named, remove
 from cvpipe.outside import Outside
-from cvpipe.pipeline import PipelineSpec, load_pipeline, with_cameras
+from cvpipe.pipeline import PipelineSpec, Policy, addresses, check_policy, load_pipeline, with_cameras
 from cvpipe.pipeline.cards import check_cards
 from cvpipe.quotas import DAY_SECONDS
 from cvpipe.settings import Settings
@@ -75,6 +75,7 @@ class Lifecycle:
         check_cards(spec, self._settings.models_path, field="pipeline")
         self._check_queues(spec)
         self._check_minutes(request, by)
+        self._check_outside(spec)
         video = None
         if request.video is not None:
             video = owned(tenant, request.video)
@@ -188,6 +189,15 @@ class Lifecycle:
 
     def _written_out(self, pipeline: str) -> dict[str, Any]:
         return load_pipeline(pipeline, settings=self._settings, field="pipeline").model_dump(mode="json")
+
+    def _check_outside(self, spec: PipelineSpec) -> None:
+        """Raises: InvalidPipeline, AddressRefused where it wants what the operator forbids."""
+        check_policy(spec, Policy.of(self._settings.outside_pictures), field="pipeline")
+        for number, url in addresses(spec):
+            try:
+                self._outside.check(url)
+            except AddressRefused as error:
+                raise AddressRefused(error.message, field=f"pipeline.stages.{number}.url") from None
 
     def _check_webhook(self, webhook: WebhookTarget) -> None:
         """Raises: AddressRefused; InvalidRequest where nothing could be signed."""

@@ -63,6 +63,18 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/?#\s]+/?$",
         description="http://... of a proxy for webhooks and other calls; none is taken from elsewhere.",
     )
+    outside_pictures: Literal["none", "blurred-crops", "blurred", "all"] = Field(
+        default="blurred-crops",
+        description="Pictures that jobs may have sent outside; blurred: faces and plates that the pipeline finds.",
+    )
+    outside_secrets: Path | None = Field(
+        default=None, description="YAML file of secrets for servers outside, by the names that jobs use."
+    )
+    outside_cassette: str | None = Field(
+        default=None,
+        pattern=r"^(record|replay):.+$",
+        description="`record:FILE` keeps the answers to external stages; `replay:FILE` answers so, and calls nobody.",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$",

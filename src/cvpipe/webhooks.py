@@ -15,10 +15,9 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cvpipe import __version__
@@ -201,7 +200,7 @@ def _judge(answer: Answer) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
         return Outcome(delivered=True, status=status)
-    error = f"HTTP {status} {answer.reason}".strip()
+    error, wait = f"HTTP {status} {answer.reason}".strip(), answer.retry_after_seconds
     if 300 <= status < 400:
         error += ": redirects are not followed, give the final address"
     return Outcome(
@@ -209,7 +208,7 @@ def _judge(answer: Answer) -> Outcome:
         status=status,
         error=_short(error),
         give_up=status == 410,
-        retry_after_seconds=retry_after_seconds(answer.headers),
+        retry_after_seconds=None if wait is None else min(wait, _MAX_RETRY_AFTER_SECONDS),
     )
 
 
@@ -244,21 +243,6 @@ def _signatures(header: str) -> list[bytes]:
             with suppress(binascii.Error, ValueError):
                 found.append(base64.b64decode(encoded, validate=True))
     return found
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The wait that a server asks for, at most eight hours; None where it asks for none.
-
-    headers: names in lower case. A date is read against the server's own clock (its header Date), not ours.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal():
-        return min(float(value[:9]), _MAX_RETRY_AFTER_SECONDS)
-    try:
-        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds()
-    except (KeyError, TypeError, ValueError):
-        return None
-    return min(max(wait, 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
 def _short(text: str) -> str:

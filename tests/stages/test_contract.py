@@ -95,6 +95,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "motion": [{"learn": 1}, {"learn": 1, "method": "knn", "shadows": False}],
     "colours": [{"bins": 4}, {"of": "things"}],
     "to_world": [{"camera": CAMERA}, {"camera": CAMERA, "distances": "all", "of": "things"}],
+    "external": [{"url": "https://models.example.com/", "answer": {}}],
     "crops": [{"of": "things"}, {"of": "things", "every": 2, "square": True}],
     "caption": [{"model": "vit-gpt2"}, {"model": "vit-gpt2", "of": "things", "beams": 2}],
 }

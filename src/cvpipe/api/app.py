@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 from cvpipe.api import (
+    calls,
     cameras,
     catalogue,
     deliveries,
@@ -101,6 +102,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         media,
         jobs,
         deliveries,
+        calls,
         frames,
         eventlog,
         tracks,

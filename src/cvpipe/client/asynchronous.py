@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 import anyio
 import httpx
 
+from cvpipe.calls import CallRecord
 from cvpipe.cameras import Camera
 from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
@@ -211,6 +212,14 @@ class AsyncClient:
     async def repair(self, job: JobLike) -> Job:
         """See `Client.repair`."""
         return await self._run(self._calls.begun_again(job, "repair"))
+
+    async def calls(self, job: JobLike) -> AsyncIterator[CallRecord]:
+        """See `Client.calls`."""
+        after: int | None = 0
+        while after is not None:
+            page, after = await self._run(self._calls.calls_page(job, after))
+            for call in page:
+                yield call
 
     async def deliveries(self, job: JobLike) -> DeliveryLog:
         """See `Client.deliveries`."""

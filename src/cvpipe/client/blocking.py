@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeVar, assert_never
 
 import httpx
 
+from cvpipe.calls import CallRecord
 from cvpipe.cameras import Camera
 from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
 from cvpipe.client.connection import (
@@ -256,6 +257,13 @@ class Client:
     def repair(self, job: JobLike) -> Job:
         """Look again at frames without results; what is good stays. Raises: ApiError (`conflict`)."""
         return self._run(self._calls.begun_again(job, "repair"))
+
+    def calls(self, job: JobLike) -> Iterator[CallRecord]:
+        """What the job's `external` stages asked servers outside, and what these said, in order."""
+        after: int | None = 0
+        while after is not None:
+            page, after = self._run(self._calls.calls_page(job, after))
+            yield from page
 
     def deliveries(self, job: JobLike) -> DeliveryLog:
         """What a job's webhook was told, message by message and attempt by attempt."""

@@ -15,6 +15,7 @@ import httpx
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cvpipe.calls import CallRecord
 from cvpipe.camera import read_camera
 from cvpipe.cameras import Camera
 from cvpipe.client.answers import check, document, listed, malformed, read_as
@@ -37,6 +38,7 @@ CameraLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 EVENTS_A_PAGE: Final = 500
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
+_CALLS_A_PAGE: Final = 500
 _TRACKS_A_PAGE: Final = 500
 
 
@@ -163,6 +165,16 @@ class Calls:
             if not found.state.is_final:
                 return found
         return read_as(Job, document(response), response=response)
+
+    def calls_page(self, job: JobLike, after: int) -> Call[tuple[list[CallRecord], int | None]]:
+        """Some calls outside, and the number to go on behind where there are more."""
+        response = yield from self.take(Ask("GET", job_path(job, "calls"), {"after": after, "limit": _CALLS_A_PAGE}))
+        body = document(response)
+        calls = [read_as(CallRecord, row, response=response) for row in listed(body, "calls", response=response)]
+        following = body.get("next")
+        if not (following is None or isinstance(following, int)):
+            raise malformed(response, "the number of the next page")
+        return calls, following
 
     def deliveries(self, job: JobLike) -> Call[DeliveryLog]:
         """What a job's webhook was told."""

@@ -32,10 +32,10 @@ __all__ = ["Running", "run_service"]
 
 COMPUTE_QUEUES: Final = ("cpu", "gpu", "crops")
 FLOW_QUEUES: Final = ("ingest", "sequence", "finish")
-NOTIFY_QUEUES: Final = ("notify",)
+NOTIFY_QUEUES: Final = ("notify", "external")
 MEDIA_QUEUES: Final = ("media",)
 _FLOW_THREADS: Final = 4  # they wait for the store and for decoders, they hardly compute
-_NOTIFY_THREADS: Final = 8  # they wait for webhook receivers, some of them for long: a process of their own
+_NOTIFY_THREADS: Final = 8  # they wait for servers outside, for some of them long: a process of their own
 _MEDIA_THREADS: Final = 2  # somebody is waiting for a picture: never behind chunks
 _STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
 _READY_SECONDS: Final = 60.0

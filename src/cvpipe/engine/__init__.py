@@ -4,6 +4,7 @@ from cvpipe.engine.artefacts import write_artefacts
 from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
 from cvpipe.engine.cutting import CropsRunner
 from cvpipe.engine.digest import sha256_of
+from cvpipe.engine.external import OutsideRunner
 from cvpipe.engine.frames import FramesRunner, open_runners
 from cvpipe.engine.local import run_local
 from cvpipe.engine.picking import Picking
@@ -15,6 +16,7 @@ __all__ = [
     "Chunk",
     "CropsRunner",
     "FramesRunner",
+    "OutsideRunner",
     "Picking",
     "SequenceRunner",
     "Summary",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvpipe import gaps
 from cvpipe.engine.artefacts import write_artefacts
+from cvpipe.engine.calling import Calling
 from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
 from cvpipe.engine.closely import Closely
 from cvpipe.engine.digest import sha256_of
@@ -104,6 +105,7 @@ def run_local(
             "events.ndjson",
             "crops.ndjson",
             "tracks.ndjson",
+            "calls.ndjson",
             *_artefacts(pipeline),
         ):  # of an earlier run into the same folder
             (out / old).unlink(missing_ok=True)
@@ -111,6 +113,7 @@ def run_local(
         summary, finder = Summary(pipeline, selection), gaps.GapFinder()
         log = NdjsonFile(out / "events.ndjson") if pipeline.tells_events() else None
         run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out)
+        calling = Calling.of(pipeline, tools, settings, job=sha256_of(video))
         closely = Closely.of(pipeline, tools, decoders, video, index)
 
         def counted() -> Iterator[FrameRecord]:
@@ -120,6 +123,8 @@ def run_local(
                 finder.add(record)
                 if closely is not None:
                     closely.picking.add(record)
+                if calling is not None:
+                    calling.add(record)
                 yield record
 
         exports = ["frames.ndjson", *([] if log is None else ["events.ndjson"])]
@@ -128,6 +133,10 @@ def run_local(
             if closely is not None:
                 with working_for(Share(_ME)):
                     exports += closely.write(out, chunks, threads)
+        told: dict[str, Any] = {}
+        if calling is not None:
+            told = calling.write(out, decoders, video, index)
+            exports.append("calls.ndjson")
         processed = time.time()
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
@@ -148,7 +157,7 @@ def run_local(
         "chunk_seconds": chunk_seconds,
         "chunks": len(chunks),
         "frames": {"total": len(selection), **counts, "degraded": finder.degraded},
-        "summary": summary.to_dict(),
+        "summary": summary.to_dict() | told,
         **({} if log is None else {"events": log.rows}),
         "usage": {
             model: ModelUse.of(use.to_dict()).model_dump() for model, use in sorted(tools.meters.take(_ME).items())

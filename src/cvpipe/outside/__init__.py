@@ -6,7 +6,9 @@ leads to is compared with a table, and the connection is made to the very addres
 
 from cvpipe.outside.answers import Answer
 from cvpipe.outside.caller import Caller, Outside
+from cvpipe.outside.cassettes import with_cassette
 from cvpipe.outside.rules import Rules
+from cvpipe.outside.secrets import Secrets
 from cvpipe.outside.targets import Target
 
-__all__ = ["Answer", "Caller", "Outside", "Rules", "Target"]
+__all__ = ["Answer", "Caller", "Outside", "Rules", "Secrets", "Target", "with_cassette"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 _GZIP_OR_ZLIB = 47  # zlib's window bits that read either header
 
@@ -18,6 +19,21 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
     problem: str | None = None
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """The wait that the server asks for; None where it asks for none.
+
+        A date is read against the server's own clock (its header Date), not ours.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdecimal():
+            return float(value[:9])
+        try:
+            wait = parsedate_to_datetime(value) - parsedate_to_datetime(self.headers["date"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        return max(wait.total_seconds(), 0.0)
 
 
 class Reading:

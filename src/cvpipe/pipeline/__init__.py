@@ -15,6 +15,7 @@ from cvpipe.pipeline.plan import (
     plan_segments,
     sights_of,
 )
+from cvpipe.pipeline.policy import Policy, addresses, check_policy
 from cvpipe.pipeline.reuse import Address, Reuse, addresses_of, find_reuse
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
@@ -24,12 +25,15 @@ __all__ = [
     "Address",
     "FindCamera",
     "PipelineSpec",
+    "Policy",
     "Reuse",
     "Segment",
     "Selection",
     "Sight",
+    "addresses",
     "addresses_of",
     "check_fit",
+    "check_policy",
     "crop_stages",
     "crop_view",
     "find_reuse",

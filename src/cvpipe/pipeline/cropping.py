@@ -13,6 +13,8 @@ def ill_cropped(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> str | N
 
     earlier: the stages before it, by name.
     """
+    if stage.scope == "outside":  # it makes its pictures from frames, as they are to be sent
+        return None
     if isinstance(stage, CropStage):
         return _ill_chosen(stage, earlier)
     crops = [known for name in stage.references() if isinstance(known := earlier.get(name), CropStage)]

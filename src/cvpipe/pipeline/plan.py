@@ -18,12 +18,12 @@ class Segment:
 
     kind: `frames`, a task for each chunk; `sequence`, the same; `picks`, one task, which chooses crops from
     all records; `crops`, a task for each chunk that has some; `tracks`, one task, which puts to the vote what was found
-    out about crops.
+    out about crops; `external`, one task, which asks servers outside.
     stages: positions in the pipeline. queue: logical name of the queue its tasks go to. in_order: its chunks run one
     after another, and each is handed the state after the last.
     """
 
-    kind: Literal["frames", "sequence", "picks", "crops", "tracks"]
+    kind: Literal["frames", "sequence", "picks", "crops", "tracks", "external"]
     queue: str
     stages: tuple[int, ...]
     in_order: bool = False
@@ -64,6 +64,10 @@ def plan_segments(spec: PipelineSpec, *, without: Collection[int] = ()) -> tuple
         segments += [
             Segment("picks", named, choosing), Segment("crops", named, on_crops), Segment("tracks", named, looking)
         ]  # fmt: skip
+    outside = tuple(number for number, stage in enumerate(made) if stage.scope == "outside")
+    if outside:
+        named = next((q for n in outside if (q := made[n].options.queue)), default_queue([type(made[outside[0]])]))
+        segments.append(Segment("external", named, outside))
     return tuple(segments)
 
 
@@ -83,6 +87,8 @@ def default_queue(kinds: Sequence[type[Stage[Any]]]) -> str:
         return "sequence"
     if any(issubclass(kind, CropStage) for kind in kinds):
         return "crops"
+    if any(kind.scope == "outside" for kind in kinds):
+        return "external"
     return "gpu" if any(kind.device == "gpu" for kind in kinds) else "cpu"
 
 
@@ -91,7 +97,7 @@ def gates_before(made: Sequence[Stage[Any]], position: int) -> tuple[str, ...]:
     return tuple(stage.name for stage in made[:position] if isinstance(stage, FrameStage) and stage.skips)
 
 
-def gates_of(made: Sequence[Stage[Any]], stage: SequenceStage[Any]) -> tuple[str, ...]:
+def gates_of(made: Sequence[Stage[Any]], stage: Stage[Any]) -> tuple[str, ...]:
     """Names of the stages that may keep those it refers to from looking; all of them where it refers to none.
 
     One that `when` keeps from looking at frames is its own gate.

@@ -142,9 +142,8 @@ def _check_neighbours(stage: Stage[Any], earlier: Mapping[str, Stage[Any]], *, w
 def _wrong_when(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> str | None:
     """What is wrong with a stage's `when`, as the end of a message."""
     is_about_objects = isinstance(stage, SequenceStage) or bool(stage.references())
-    if not isinstance(stage, FrameStage | SequenceStage | CropStage | JobStage) or not (
-        isinstance(stage, FrameStage) or is_about_objects
-    ):
+    looks = isinstance(stage, FrameStage | SequenceStage | CropStage | JobStage) or stage.scope == "outside"
+    if not looks or not (isinstance(stage, FrameStage) or is_about_objects):
         return "this stage looks at no objects and at no frame by itself; put it on one that does"
     if isinstance(stage, FrameStage) and stage.memory and not is_about_objects:
         return "this stage looks back at the frames before, and must see all of them"
@@ -185,7 +184,9 @@ def _misplaced(stage: Stage[Any], earlier: Sequence[Stage[Any]]) -> str | None:
     crops = {s.name for s in earlier if isinstance(s, CropStage)}
     if isinstance(stage, SequenceStage) and crops:
         return f"looks at the sequence; put it before {min(crops)!r}, which makes crops of all there is"
-    is_last = isinstance(stage, JobStage | CropStage) or not crops.isdisjoint(stage.references())
+    is_last = (
+        stage.scope == "outside" or isinstance(stage, JobStage | CropStage) or not crops.isdisjoint(stage.references())
+    )
     if not is_last and crops:
         return f"looks at whole frames; put it before {min(crops)!r}, or give it crops to look at (`of: {min(crops)}`)"
     if not isinstance(stage, SequenceStage) and not is_last and any(isinstance(s, SequenceStage) for s in earlier):

@@ -52,7 +52,7 @@ from cvpipe.votes import Ballot, Verdict, vote_equal
 if TYPE_CHECKING:
     from cvpipe.subjects import Subjects
 
-Scope = Literal["frame", "sequence", "crop", "job"]
+Scope = Literal["frame", "sequence", "crop", "job", "outside"]
 
 
 OptionsT = TypeVar("OptionsT", bound=StageOptions)

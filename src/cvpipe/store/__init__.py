@@ -10,6 +10,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from cvpipe.store.calls import Calls
 from cvpipe.store.cameras import Cameras, StoredCamera
 from cvpipe.store.counts import Counts
 from cvpipe.store.jobs import Jobs
@@ -25,7 +26,7 @@ from cvpipe.store.workers import WorkerState
 __all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
 
 
-class Store(Jobs, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras, Counts):
+class Store(Jobs, Calls, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras, Counts):
     """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

@@ -50,6 +50,7 @@ _SCRIPTS: Final = (
     "put_key",
     "revoke_key",
     "announce",
+    "put_call",
     "delivered",
     "redeliver",
     "receiver_enter",

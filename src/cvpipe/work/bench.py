@@ -18,7 +18,7 @@ from cvpipe.inference.cards import find_card
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.job import JobError, JobState
 from cvpipe.log import fields
-from cvpipe.outside import Outside
+from cvpipe.outside import Caller, Outside, Secrets, with_cassette
 from cvpipe.pipeline import PipelineSpec, Segment
 from cvpipe.settings import Settings
 from cvpipe.store import Claim, Ring, Store
@@ -79,6 +79,16 @@ class Bench:
             if self._outside is None:
                 self._outside = Outside.of(self.settings)
             return self._outside
+
+    @property
+    def way_for_stages(self) -> Caller:
+        """The way out for stages: recorded or replayed where the operator says so."""
+        return with_cassette(self.outside, self.settings.outside_cassette)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The operator's secrets for servers outside, as they are now. Raises: InvalidRequest."""
+        return Secrets.read(self.settings.outside_secrets)
 
     @property
     def protection(self) -> tuple[str, ...] | None:

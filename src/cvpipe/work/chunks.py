@@ -15,10 +15,10 @@ from typing import Any, Self
 import numpy as np
 
 from cvpipe.engine import SequenceRunner
-from cvpipe.errors import InvalidRequest, LeaseLost, NotFound, StageFailed, Unavailable
+from cvpipe.errors import CallFailed, InvalidRequest, LeaseLost, NotFound, StageFailed, Unavailable
 from cvpipe.events import Event
 from cvpipe.exports.maps import keep_map
-from cvpipe.job import JobError
+from cvpipe.job import JobError, JobState
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
@@ -27,6 +27,7 @@ from cvpipe.stages import looks_back
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import RUN
+from cvpipe.work.external import run_external
 from cvpipe.work.memories import Memories, forget_if_canceled
 from cvpipe.work.planned import Part, PlannedJob
 from cvpipe.work.reuse import taken_over
@@ -43,6 +44,8 @@ def work(bench: Bench, task: str) -> None:
     part = Part.parse(task)
 
     def give_up(lease: Lease, error: JobError) -> list[Ring]:
+        if error.code == CallFailed.code:  # the pipeline says that the job is not to go on without it
+            return bench.store.end_job(lease.claim, part.job, JobState.failed, error=error, exports=[])
         log.error("chunk given up: %s %s", error.message, fields(task=task, code=error.code))
         return _fill(bench, lease, part, error)
 
@@ -57,6 +60,8 @@ def work(bench: Bench, task: str) -> None:
                 bench.bell.ring(_run_frames(bench, lease, job, part, segment))
             elif segment.kind == "sequence":
                 bench.bell.ring(_run_sequence(bench, lease, job, part))
+            elif segment.kind == "external":
+                bench.bell.ring(run_external(bench, lease, job, part, segment))
             else:
                 bench.bell.ring(RUN[segment.kind](bench, lease, job, part, segment))
         except LeaseLost:

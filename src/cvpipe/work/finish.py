@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel
 
+from cvpipe.calls import tally
 from cvpipe.engine import Summary, write_artefacts
 from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
@@ -36,6 +37,7 @@ from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops
+from cvpipe.work.external import has_calls
 from cvpipe.work.memories import forget
 from cvpipe.work.planned import PlannedJob, all_events, all_records
 from cvpipe.work.reuse import keep_inputs
@@ -48,6 +50,7 @@ TURN_SECONDS: Final = 60.0
 _RECORDS: Final = "frames.ndjson"
 _EVENTS: Final = "events.ndjson"
 _CROPS: Final = ("crops.ndjson", "tracks.ndjson")
+_CALLS: Final = "calls.ndjson"
 _ANNOTATED: Final = "annotated.mp4"
 _NOTE: Final = "made.json"
 
@@ -126,6 +129,8 @@ class _Finishing:
             self._note_made([_EVENTS])
         if has_crops(self._planned) and _CROPS[-1] not in self._made.names:
             self._write_crops()
+        if has_calls(self._planned) and _CALLS not in self._made.names:
+            self._write_calls()
         if self._job.annotate and not self._is_over(_ANNOTATED):
             self._annotate()
         if any(stage.scope == "job" for stage in self._planned.spec.make_stages()):
@@ -197,6 +202,12 @@ class _Finishing:
         write_ndjson(self._work / _CROPS[1], self._checked(all_tracks(self._bench, self._job_id)))
         remove_others(crops_folder(self._bench, self._job_id), all_crops(self._bench, self._planned, self._job_id))
         self._note_made(_CROPS)
+
+    def _write_calls(self) -> None:
+        calls = self._bench.store.all_calls(self._job_id)
+        write_ndjson(self._work / _CALLS, calls)
+        self._made.summary |= tally(calls)
+        self._note_made([_CALLS])
 
     def _checked(self, lines: Iterable[Row]) -> Iterator[Row]:
         for line in lines:

@@ -14,7 +14,7 @@ if plan then
   end
 end
 for _, number in ipairs(redis.call('HKEYS', messages_key(job))) do drop(notify_task(job, number)) end
-redis.call('DEL', messages_key(job), bodies_key(job), key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
+redis.call('DEL', calls_key(job), messages_key(job), bodies_key(job), key, tasks_key(job), events_key(job), done_key(job), frames_key(job), gapped_key(job), gaps_key(job),
   leaving_key(job), held_key(job),
   old(done_key(job)), old(frames_key(job)), old(gapped_key(job)), log_key(job), old(log_key(job)),
   tracks_key(job), old(tracks_key(job)),

@@ -4,7 +4,7 @@ local job, segment, chunk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local task = 'chunk:' .. job .. ':' .. segment .. ':' .. chunk
 local grace = tonumber(ARGV[8])
 if not owns(task, ARGV[4]) then return false end
-local WHOLE = { picks = true, tracks = true }
+local WHOLE = { picks = true, tracks = true, external = true }
 local key, done = job_key(job), done_key(job)
 local made = plan_of(job)
 local plan, total = made.segments, made.chunks

@@ -23,6 +23,7 @@ local function frames_key(job) return P .. 'job:' .. job .. ':frames' end
 local function gapped_key(job) return P .. 'job:' .. job .. ':gapped' end
 local function gaps_key(job) return P .. 'job:' .. job .. ':gaps' end
 local function leaving_key(job) return P .. 'job:' .. job .. ':leaving' end -- who still holds what a cancel has taken away
+local function calls_key(job) return P .. 'job:' .. job .. ':calls' end
 local function messages_key(job) return P .. 'job:' .. job .. ':messages' end
 local function bodies_key(job) return P .. 'job:' .. job .. ':bodies' end
 local function receiver_key(origin) return P .. 'receiver:' .. origin end
