@@ -97,7 +97,8 @@ def video(tmp_path: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What a user finds there; `.frames.records` is for jobs that begin with this one's."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".frames.records")
 
 
 def pictures(decoders: Decoders, path: Path) -> tuple[list[float], list[np.ndarray]]:

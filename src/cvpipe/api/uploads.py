@@ -133,7 +133,7 @@ async def create_upload(
     responses=responses("not_found", *_ERRORS),
 )
 def get_upload_offset(upload_id: UploadName, resources: ResourcesDep) -> Response:
-    """Where to go on after a connection broke."""
+    """Tell from which byte on to send the rest of the file after a connection broke."""
     upload = uploads.find(resources.settings.data_dir, upload_id)
     return Response(headers=_headers(resources, upload) | {"Upload-Length": str(upload.length)})
 

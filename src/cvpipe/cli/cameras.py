@@ -68,10 +68,14 @@ def show(
 
 
 @app.command()
-def rm(name: Name, url: Url = DEFAULT_URL) -> None:
+def rm(name: Name, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Remove a camera with all its versions; jobs keep theirs."""
     with open_client(url) as client:
         client.remove_camera(name)
+    if as_json:
+        output.as_json({"removed": [name]})
+    else:
+        output.line(f"{name} removed")
 
 
 @app.command()
