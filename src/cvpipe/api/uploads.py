@@ -230,7 +230,7 @@ async def append_to_upload(  # noqa: PLR0917 - FastAPI hands them over by name
     responses=responses("not_found", *_ERRORS),
 )
 def end_upload(upload_id: UploadName, resources: ResourcesDep) -> Response:
-    """What has arrived is removed."""
+    """Give an upload up: what has arrived of the file is removed."""
     uploads.remove(resources.settings.data_dir, upload_id)
     return Response(status_code=204, headers={"Tus-Resumable": VERSION})
 
