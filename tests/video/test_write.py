@@ -89,3 +89,13 @@ def test_pictures_of_another_kind_are_refused(tmp_path, image):
         writer.write(picture(0), 0)
         with pytest.raises(ValueError, match="wanted uint8"):
             writer.write(image, 1)
+
+
+def test_the_same_pictures_make_the_same_file(tmp_path):
+    made = set()
+    for _ in range(4):
+        with Writer(tmp_path / "again.mp4", width=96, height=64, fps=25) as writer:
+            for n in range(60):
+                writer.write(picture(n), n / 25)
+        made.add((tmp_path / "again.mp4").read_bytes())
+    assert len(made) == 1
