@@ -211,7 +211,7 @@ class External(Stage[ExternalOptions]):
     """Whether it is about what a `CropStage` chose; set by `meet`."""
     example = """
         - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
-        - {type: detect, name: faces, model: yunet-n-dynamic}
+        - {type: detect, name: faces, model: yunet}
         - {type: track, of: cars}
         - type: external
           name: make
