@@ -188,7 +188,7 @@ def test_a_camera_is_read_from_yaml_and_json(tmp_path: Path) -> None:
     (tmp_path / "west.yaml").write_text("points:\n- {pixel: [1, 2], world: [0, 0]}\n")
     assert read_camera(tmp_path / "west.yaml").points[0].pixel == (1, 2)
     (tmp_path / "bad.yaml").write_text("points: [1")
-    with pytest.raises(InvalidRequest, match="is not valid YAML"):
+    with pytest.raises(InvalidRequest, match=r"is not valid YAML or JSON: line 1, column 11: expected ',' or '\]'"):
         read_camera(tmp_path / "bad.yaml")
     with pytest.raises(InvalidRequest, match="no such file"):
         read_camera(tmp_path / "none.yaml")

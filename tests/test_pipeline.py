@@ -253,8 +253,9 @@ def test_a_file_is_read_only_where_files_are_allowed(tmp_path: Path) -> None:
 
 def test_yaml_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("name: [")
-    with pytest.raises(InvalidPipeline, match=r"bad\.yaml is not valid YAML") as caught:
+    path.write_text("name: bad\nstages:\n  - {type: edges}\n- {type: track}\n")
+    wrong = r"bad\.yaml is not valid YAML or JSON: line 4, column 1: expected <block end>, but found '-'"
+    with pytest.raises(InvalidPipeline, match=wrong) as caught:
         load_pipeline(path, settings=Settings(data_dir=tmp_path), files=True)
     assert "\n" not in str(caught.value)
 

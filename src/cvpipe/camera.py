@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cvpipe.documents import mistake
 from cvpipe.errors import InvalidRequest, explain
 from cvpipe.geometry.pitches import PitchKind
 from cvpipe.geometry.pose import LENS_PARAMETERS
@@ -266,7 +267,7 @@ def read_camera(path: Path, *, field: str | None = None) -> CameraSpec:
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {(error.strerror or '').lower()}", field=field) from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise InvalidRequest(f"{path} is not valid YAML or JSON: {str(error).splitlines()[0]}", field=field) from None
+        raise InvalidRequest(f"{path} is not valid YAML or JSON: {mistake(error)}", field=field) from None
     if not isinstance(data, dict):
         raise InvalidRequest(f"{path}: a camera is a mapping with `points`, `lines`, `lens`, ...", field=field)
     try:

@@ -21,6 +21,7 @@ from cvpipe.cameras import Camera
 from cvpipe.client.answers import check, document, listed, malformed, read_as
 from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
 from cvpipe.client.video import Video
+from cvpipe.documents import mistake
 from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, Unavailable, explain
 from cvpipe.events import Event
@@ -349,7 +350,7 @@ def _read_pipeline(pipeline: PipelineLike) -> str | dict[str, Any]:
     try:
         read = yaml.safe_load(Path(pipeline).read_text(encoding="utf-8"))  # JSON is YAML
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{pipeline} is neither YAML nor JSON: {error}", field="pipeline") from error
+        raise InvalidRequest(f"{pipeline} is neither YAML nor JSON: {mistake(error)}", field="pipeline") from error
     if not isinstance(read, dict):
         raise InvalidRequest(f"{pipeline}: wanted a mapping with `name` and `stages`", field="pipeline")
     return read

@@ -36,6 +36,7 @@ from pydantic import (
     model_validator,
 )
 
+from cvpipe.documents import mistake
 from cvpipe.errors import InvalidModel, NotFound
 from cvpipe.filecache import FileCache
 from cvpipe.inference.labels import KEYPOINT_SHORTHANDS, SHORTHANDS, SKELETON_SHORTHANDS
@@ -259,7 +260,7 @@ class ModelCard(BaseModel):
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InvalidModel(f"can't read the model card {path}: {error}") from error
+            raise InvalidModel(f"can't read the model card {path}: {mistake(error)}") from error
         if not isinstance(data, dict):
             raise InvalidModel(f"the model card {path} must be a mapping of names to values")
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cvpipe.documents import mistake
 from cvpipe.errors import InvalidPipeline, NotFound
 from cvpipe.filecache import FileCache
 from cvpipe.log import fields
@@ -80,4 +81,4 @@ def _read(path: Any) -> Any:
     except OSError as error:
         raise InvalidPipeline(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise InvalidPipeline(f"{path} is not valid YAML or JSON: {str(error).splitlines()[0]}") from None
+        raise InvalidPipeline(f"{path} is not valid YAML or JSON: {mistake(error)}") from None
