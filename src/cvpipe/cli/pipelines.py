@@ -9,6 +9,7 @@ import typer
 
 from cvpipe.cli import output
 from cvpipe.cli.options import Json, load_settings
+from cvpipe.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from cvpipe.pipeline import PipelineSpec
@@ -71,6 +72,30 @@ def check(
         output.line(f"  {part['kind']} on queue {part['queue']}: {', '.join(part['stages']) or 'no stage'}")
     for name in found:
         output.line(f"  model {name}")
+
+
+@app.command()
+def graph(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of a pipeline, or a YAML or JSON file.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="X.svg", help="Draw it there, as SVG.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what runs where, and which stage looks at what another has found."""
+    from dataclasses import asdict
+
+    from cvpipe.pipeline import load_pipeline
+    from cvpipe.pipeline.graph import as_svg, as_text, groups_of
+
+    spec = load_pipeline(pipeline, settings=load_settings(), files=True)
+    if out is not None:
+        try:
+            out.write_text(as_svg(spec), encoding="utf-8")
+        except OSError as error:
+            raise InvalidRequest(f"can't write {out}: {error.strerror}", field="--out") from error
+    if as_json:
+        output.as_json({"pipeline": spec.name, "version": spec.version, "groups": [asdict(g) for g in groups_of(spec)]})
+        return
+    output.line(str(out) if out is not None else as_text(spec))
 
 
 def _kinds(spec: PipelineSpec) -> list[str]:
