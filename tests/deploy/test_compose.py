@@ -131,6 +131,12 @@ def test_settings_exist(services: dict[str, dict[str, Any]]) -> None:
         assert set(service["environment"]) <= fields, name
 
 
+def test_what_operators_are_told_to_set_reaches_the_service_that_reads_it(services: dict[str, dict[str, Any]]) -> None:
+    assert {"CVPIPE_MAX_UPLOAD_BYTES", "CVPIPE_MIN_FREE_BYTES"} <= set(services["api"]["environment"])
+    sweeper = set(services["sweeper"]["environment"])
+    assert {"CVPIPE_MAX_RUNNING_JOBS", "CVPIPE_KEEP_JOBS_SECONDS", "CVPIPE_MEDIA_MAX_BYTES"} <= sweeper
+
+
 def test_images_are_built_from_files_that_exist(root: Path, services: dict[str, dict[str, Any]]) -> None:
     for service in ours(services).values():
         assert (root / "deploy" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
