@@ -75,7 +75,10 @@ def test_keys_are_made_listed_used_and_revoked(at: Cvpipe, monkeypatch: pytest.M
     [
         (["--tenant", "Site 3"], "--tenant: "),
         (["--scope", "root"], "--scope"),
-        (["--days", "-1"], "--days: must be greater than 0"),
+        (["--days", "-1"], "--days: must be greater than 0, and at most 36600; got -1\n"),
+        (["--days", "nan"], "--days: must be greater than 0, and at most 36600; got nan\n"),
+        (["--quota", "nope=1"], "--quota: there is no quota 'nope'; there is: upload_bytes, stored_bytes, "),
+        (["--quota", "open_jobs"], "--quota: wanted NAME=NUMBER, such as open_jobs=5; got 'open_jobs'"),
     ],
     ids=str,
 )

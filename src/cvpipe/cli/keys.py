@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="keys", no_args_is_help=True, help="Make, list and revoke API keys, on the store.")
 
 _QUOTAS = "upload_bytes, stored_bytes, video_minutes_per_day, open_jobs, streams, requests_per_minute"
+_MAX_DAYS = 100 * 366
 _SCOPES = "; ".join(f"`{scope}`: {scope.meaning}" for scope in Scope)
 
 
@@ -48,6 +49,8 @@ def create(  # noqa: PLR0917 - Typer hands them over by name
     if quota:
         wanted["quotas"] = dict(_pair(each) for each in quota)
     if days is not None:
+        if not 0 < days <= _MAX_DAYS:
+            raise InvalidRequest(f"must be greater than 0, and at most {_MAX_DAYS}; got {days:g}", field="--days")
         wanted["expires_in_seconds"] = days * 24 * 3600
     try:
         request = KeyRequest(**wanted)
@@ -104,6 +107,8 @@ def _pair(text: str) -> tuple[str, str]:
     name, equals, number = text.partition("=")
     if not equals:
         raise InvalidRequest(f"wanted NAME=NUMBER, such as open_jobs=5; got {text!r}", field="--quota")
+    if name not in _QUOTAS.split(", "):
+        raise InvalidRequest(f"there is no quota {name!r}; there is: {_QUOTAS}", field="--quota")
     return name, number
 
 
