@@ -226,7 +226,7 @@ class JobRequest(BaseModel):
         if self.video is not None and self.path is not None:
             raise ValueError("give either `video` or `path`")
         if self.from_job is None and self.video is None and self.path is None:
-            raise ValueError("give either `video` or `path`")
+            raise ValueError("give either `video` or `path`, or a job to begin with (`from`)")
         for key, value in self.labels.items():
             if not 1 <= len(key) <= 64 or len(value) > 256:
                 raise ValueError("labels: keys have 1 to 64 characters, values at most 256")

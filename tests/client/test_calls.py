@@ -255,8 +255,8 @@ def test_a_pipeline_may_be_a_file_on_this_machine(connect: Connect, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({}, "give either `video` or `path`", id="no video"),
-        pytest.param({"video": VIDEO, "path": "/a.mp4"}, "give either `video` or `path`", id="two videos"),
+        pytest.param({}, r"give either `video` or `path`, or a job to begin with \(`from`\)", id="no video"),
+        pytest.param({"video": VIDEO, "path": "/a.mp4"}, "give either `video` or `path`$", id="two videos"),
         pytest.param({"video": "street.mp4"}, "^video: ", id="a name for an id"),
         pytest.param({"video": VIDEO, "range": (2.0, 1.0)}, "^range: `to` must be greater", id="a range backwards"),
         pytest.param({"video": VIDEO, "priority": 10}, "^priority: ", id="priority above 9"),
