@@ -144,8 +144,12 @@ def test_fakeredis_as_the_only_store_is_a_warning(settings: Settings, monkeypatc
 def test_a_service_that_may_not_run_without_keys_is_a_problem(tmp_path: Path) -> None:
     found = doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0", auth="none"))
     assert (found.state, found.fix) == ("problem", "set CVPIPE_AUTH=keys, or listen on 127.0.0.1")
-    assert doctor.check_auth(Settings(data_dir=tmp_path)).detail == "no keys: only this machine is let in"
-    assert doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0")).detail == "requests need a key"
+    assert doctor.check_auth(Settings(data_dir=tmp_path)).detail == (
+        "listening on 127.0.0.1: no keys, only this machine is let in"
+    )
+    assert doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0")).detail == (
+        "listening on 0.0.0.0: requests need a key"
+    )
 
 
 def test_a_broker_is_asked_for_its_queues(rabbitmq_url: str, tmp_path: Path) -> None:

@@ -183,7 +183,10 @@ def check_auth(settings: Settings) -> Finding:
         needed = keys_are_needed(settings)
     except InvalidRequest as error:
         return Finding("auth", "problem", *_parted(error))
-    return Finding("auth", "ok", "requests need a key" if needed else "no keys: only this machine is let in")
+    where = f"listening on {settings.host}"
+    return Finding(
+        "auth", "ok", f"{where}: " + ("requests need a key" if needed else "no keys, only this machine is let in")
+    )
 
 
 def _parted(error: CvpipeError) -> tuple[str, str | None]:
