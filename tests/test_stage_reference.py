@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cvpipe.camera import CameraSpec
 from cvpipe.pipeline import reference
+from cvpipe.pipeline.cameras import with_cameras
 from cvpipe.stages import discover, kind_of
 
 
@@ -14,6 +16,11 @@ from cvpipe.stages import discover, kind_of
 def test_a_stages_example_is_a_pipeline_that_it_is_part_of(kind: str) -> None:
     spec = reference.example_of(discover()[kind])
     assert kind in [kind_of(stage) for stage in spec.stages]
+    with_cameras(spec, _no_camera)  # raises where the example needs a camera that it does not bring
+
+
+def _no_camera(name: str) -> CameraSpec:
+    raise AssertionError(f"an example names the camera {name!r}, which its reader does not have")
 
 
 def test_a_stage_is_listed_with_its_scope_its_queue_and_each_option() -> None:

@@ -56,7 +56,15 @@ class TopView(JobStage[TopViewOptions]):
     example = """
     - {type: detect, name: people, model: yolox-nano, classes: [person]}
     - {type: track, of: people}
-    - {type: to_world, of: people}
+    - type: to_world
+      of: people
+      camera:
+        pitch: football
+        points:
+          - {pixel: [960, 612], spot: centre-spot}
+          - {pixel: [962, 301], crossing: [halfway-line, far-touchline]}
+          - {pixel: [402, 381], crossing: [left-penalty-area-front, left-penalty-area-far]}
+          - {pixel: [1518, 379], crossing: [right-penalty-area-front, right-penalty-area-far]}
     - {type: top_view}
     """
 
