@@ -95,6 +95,40 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "noted"),
+    [
+        pytest.param({"frames": 10, "skipped": 0}, "", id="a gate that let all through"),
+        pytest.param({"calls": 4, "items": 4, "failed": 0, "skipped": 0}, "", id="all answered"),
+        pytest.param(
+            {"calls": 2, "items": 5, "failed": 1, "skipped": 3},
+            " (4 of 5 questions of make without an answer)",
+            id="some",
+        ),
+        pytest.param(
+            {"calls": 1, "items": 1, "failed": 1, "skipped": 0},
+            " (1 of 1 question of make without an answer)",
+            id="none",
+        ),
+    ],
+)
+def test_what_a_server_outside_left_open_is_told(
+    told: dict[str, int], noted: str, cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {
+        "state": "succeeded",
+        "frames": {"total": 10, "ok": 10, "decode_error": 0, "failed": 0},
+        "gaps": [],
+        "summary": {"make": told},
+        "seconds": 2.0,
+        "fps": 5.0,
+        "exports": ["calls.ndjson"],
+    }
+    monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
+    assert (done.code, done.out) == (0, f"10 frames{noted} in 2.0 s, 5.0 frames/s: {tmp_path}/calls.ndjson\n")
+
+
 def test_a_stage_that_raises_is_blamed_in_one_line(
     cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,12 +82,22 @@ def run(
         inside = sum(gap["status"] != "missing" for gap in job["gaps"])
         notes = [f"{lost} could not be read, in {output.count(inside, 'gap')}"] if lost else []
         notes += ["the file is cut off"] if inside < len(job["gaps"]) else []
-        notes += [f"{told['skipped']} skipped by {name}" for name, told in job["summary"].items() if "skipped" in told]
+        notes += [note for name, told in job["summary"].items() if (note := _note(name, told))]
         noted = f" ({', '.join(notes)})" if notes else ""
         files = ", ".join(str(out / name) for name in job["exports"])
         total = output.count(frames["total"], "frame")
         output.line(f"{total}{noted} in {job['seconds']:.1f} s, {job['fps']:.1f} frames/s: {files}")
     return exit_code_of_state(job["state"])
+
+
+def _note(stage: str, told: Mapping[str, Any]) -> str | None:
+    """What a stage's summary says of things that were left out; None where nothing was."""
+    if "calls" in told:  # it counts questions, not frames
+        missing = told["failed"] + told["skipped"]
+        return (
+            f"{missing} of {output.count(told['items'], 'question')} of {stage} without an answer" if missing else None
+        )
+    return f"{told['skipped']} skipped by {stage}" if told.get("skipped") else None
 
 
 def camera_file(name: str) -> CameraSpec:
