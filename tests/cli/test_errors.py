@@ -109,7 +109,7 @@ def test_debug_adds_the_traceback(cvpipe: Cvpipe, monkeypatch: pytest.MonkeyPatc
         (["run"], "Missing argument 'VIDEO'; see `cvpipe run --help`"),
         (["run", "a.mp4", "--pipline", "edges"], "No such option: --pipline"),
         (["up", "--port", "65536"], "less than or equal to 65535"),
-        (["jobs", "submit", "--pipeline", "edges"], "give either VIDEO or --path"),
+        (["jobs", "submit", "--pipeline", "edges"], "give either VIDEO or --path, or a job to begin with (--from-job)"),
         (["jobs", "submit", "a.mp4", "--pipeline", "edges", "--label", "x"], "--label: wanted KEY=VALUE, got 'x'"),
         (["run", "a.mp4", "-p", "edges", "-o", "o", "--from", "2", "--to", "1"], "--to: must be greater than --from"),
         (

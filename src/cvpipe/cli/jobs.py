@@ -99,8 +99,10 @@ def submit(
     """Submit a job, and show its id; with --wait, show how it ended."""
     # All that can be wrong here is told before a video is sent.
     time_range = read_range(start, stop)
-    if (video is not None and path is not None) or (from_job is None and video is None and path is None):
+    if video is not None and path is not None:
         raise InvalidRequest("give either VIDEO or --path")
+    if from_job is None and video is None and path is None:
+        raise InvalidRequest("give either VIDEO or --path, or a job to begin with (--from-job)")
     if pipeline is None and from_job is None:
         raise InvalidRequest("give a pipeline, or a job to start from", field="--pipeline")
     options = _options(change or ())
