@@ -209,12 +209,15 @@ def test_a_network_that_does_not_fit_its_card_is_refused_when_opened(
     assert caught.value.field == field
 
 
-def test_a_network_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_never_ends_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(networks, "_TRIAL_SECONDS", 0.3)
     started = time.monotonic()
     with pytest.raises(InvalidModel, match="the network does not run"):
         open_network(tmp_path, endless_network(), input={"width": 64, "height": 64})
     assert time.monotonic() - started < 20
+    assert capfd.readouterr().err == ""  # ONNX Runtime writes to the file descriptor
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = way.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised, and told once; whether a graph takes batches is tried
     # Idle threads would spin on the cores that other chunks need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
