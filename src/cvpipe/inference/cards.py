@@ -301,8 +301,11 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
     if not cards:
         known = sorted({_folders(models_path, path)[0] for path in _card_files(models_path, "*")})
         if not known:
-            raise NotFound(f"there is no model {name!r}: {models_path} holds none; put its folder there", field="model")
-        raise NotFound(f"there is no model {name!r} in {models_path}{nearest(name, known)}", field="model")
+            raise NotFound(
+                f"there is no model {name!r}, and no other in CVPIPE_MODELS_DIR; `cvpipe models add` adds one",
+                field="model",
+            )
+        raise NotFound(f"there is no model {name!r}{nearest(name, known)}", field="model")
     cards.sort(key=lambda card: _version_key(card.version))
     if not version:
         newest = ([card for card in cards if not card.quantised_from] or cards)[-1]
