@@ -42,6 +42,8 @@ from cvpipe.store import Store, StoredCamera
 from cvpipe.tenants import owned, parted
 from cvpipe.video import VideoIndex
 
+MEMORY_FOLDER = ".memory"
+"""In a job's folder: what stages that remember all frames know between two chunks."""
 _JOBS_PAGE = 200
 _JOB_AGAIN_SECONDS = 10  # some job of a key that has as many as it may is over sooner or later
 _NO_MODELS = frozenset({"name", "type", "queue", "of"})  # options that may be the same word as a model
@@ -289,7 +291,10 @@ class Lifecycle:
     def cancel(self, job_id: str) -> Job:
         """Take a job away from its workers, which leave within a second; one that is over stays. Raises: NotFound."""
         self._bell.ring(self._store.cancel(job_id))
-        return self._store.job(job_id)
+        job = self._store.job(job_id)
+        if job.state is JobState.canceled:  # else the last worker to leave it does so
+            shutil.rmtree(job_folder(self._settings, job_id) / MEMORY_FOLDER, ignore_errors=True)
+        return job
 
     def pause(self, job_id: str) -> Job:
         """Have nobody work on a job until it is resumed. Raises: NotFound, Conflict (it is over)."""

@@ -135,7 +135,7 @@ def test_only_frames_without_results_are_looked_at_again(deployment: Deployment,
     assert seen(tmp_path) == bad
     assert [(r.frame, r.status, r.values["flaky"]) for r in records] == [(n, "ok", n) for n in range(50)]
     assert records[3].wall_time == pytest.approx(datetime(2026, 1, 1, 10, tzinfo=UTC).timestamp() + records[3].time)
-    exported = (deployment.folder / "data" / "jobs" / job.id / "frames.ndjson").read_text().splitlines()
+    exported = (deployment.folder / "data" / "jobs" / "default" / job.id / "frames.ndjson").read_text().splitlines()
     assert exported == [record.to_json() for record in records]
 
 

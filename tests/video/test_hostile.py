@@ -220,7 +220,7 @@ def test_a_file_that_names_others_opens_none_of_them(decoders, bait, tmp_path, c
         given = tmp_path / name
         given.write_bytes(data)
         found.add(outcome(decoders, path_source.resolve(str(given), [tmp_path.resolve()])))
-    with Incoming(tmp_path / "data", limit=10**6) as incoming:
+    with Incoming(tmp_path / "data", "default", limit=10**6) as incoming:
         incoming.write(data)
         stored = incoming.keep()
     found.add(outcome(decoders, stored.path))

@@ -122,7 +122,7 @@ def _serve(queues: Sequence[str], threads: int, *, sweep: bool) -> ExitCode:
 
 def _warm_up(bench: Bench, queues: Sequence[str]) -> None:
     """Open what the first task would wait for (0.4 s). Raises: DeviceUnavailable, now and not in a job."""
-    if set(queues) - {"sequence", "finish", "notify"}:
+    if set(queues) - {"sequence", "finish", "notify", "external"}:
         _ = bench.decoders
-    if set(queues) - {"ingest", "media", "sequence", "finish", "notify"}:
+    if set(queues) - {"ingest", "media", "sequence", "finish", "notify", "external"}:
         _ = bench.tools.cv2

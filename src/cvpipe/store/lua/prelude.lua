@@ -63,8 +63,8 @@ local function claim(task, token, lease, begin)
     elseif tonumber(get(key, 'not_before')) > t then
       return { 'early', 0, 0, 0 }
     end
+    redis.call('HSET', key, 'token', token, 'rings', 0) -- first: a store that is full refuses it, and all the rest
     exit(task)
-    redis.call('HSET', key, 'token', token, 'rings', 0)
     redis.call('HINCRBY', key, 'attempts', 1)
     extend(task, lease)
     if job ~= '' then
