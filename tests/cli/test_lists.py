@@ -96,6 +96,7 @@ def test_a_right_pipeline_is_called_right(cvpipe: Cvpipe, tmp_path: Path, models
         "  model tiny@2",
     ]
     assert cvpipe("pipelines", "check", file, "--json").json["models"] == ["tiny@2"]
+    assert cvpipe("pipelines", "validate", file).out == done.out
 
 
 def test_a_wrong_option_is_named_by_its_path(cvpipe: Cvpipe, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def show(
     output.line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
 
 
+@app.command("validate", hidden=True)
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A YAML or JSON file.")],
