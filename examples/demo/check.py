@@ -17,9 +17,8 @@ CLOCK_SHARE: Final = 0.95
 PLATE_SHARE: Final = 0.8
 """Share of the frames looked at, with all of a plate on them, on which its track must be seen."""
 BOX_PRECISION: Final = 0.15
-JOINT_PRECISION: Final = 0.0  # told, not judged: the model of today is too little trained for people this small
 MASK_OVERLAP: Final = 0.25
-"""Mean average precision of boxes and of joints (0.5 to 0.95), and mean overlap of masks: no less than this."""
+"""Mean average precision of boxes (0.5 to 0.95), and mean overlap of masks: no less than this."""
 MIN_READINGS: Final = 3
 """A track with fewer readings is no number plate: it may be a passing error."""
 
@@ -28,12 +27,12 @@ _PLATE = re.compile(r"[A-Z]{2}[0-9]{4}")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row of the verdict."""
+    """One row of the verdict. ok: None where it is told and not judged."""
 
     what: str
     expected: str
     found: str
-    ok: bool
+    ok: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +66,25 @@ def check(records: Iterable[Mapping[str, Any]], truth: Truth, *, fps: float | No
 
 
 def check_things(records: Iterable[Mapping[str, Any]], truth: Truth) -> list[Finding]:
-    """Hold the people, dogs and cars of frame records against the truth, as COCO measures it."""
+    """Hold the people, dogs and cars of frame records against the truth, as COCO measures it.
+
+    Joints are not judged: the model of today is too little trained for people this small.
+    """
     got = measure(records, truth.frames, (truth.width, truth.height))
     rows = (
         ("boxes", f"{got.things} people, dogs and cars", "mAP", got.box, BOX_PRECISION, f", {got.box_50:.2f} at 0.5"),
-        ("joints", "13 of each person", "OKS mAP", got.joints, JOINT_PRECISION, f", {got.joints_50:.2f} at 0.5"),
+        ("joints", "13 of each person", "OKS mAP", got.joints, None, f", {got.joints_50:.2f} at 0.5"),
         ("masks", "each thing's pixels", "mean IoU", got.mask_iou, MASK_OVERLAP, f", mAP {got.mask:.2f}"),
     )
     return [
-        Finding(what, drawn, f"{name} {value:.2f}{more}", value >= floor)
+        Finding(what, drawn, f"{name} {value:.2f}{more}", None if floor is None else value >= floor)
         for what, drawn, name, value, floor, more in rows
     ]
 
 
 def succeeded(findings: Sequence[Finding]) -> bool:
-    """Everything was found as it is."""
-    return bool(findings) and all(finding.ok for finding in findings)
+    """Everything that is judged was found as it is."""
+    return bool(findings) and all(finding.ok is not False for finding in findings)
 
 
 def frames_at(truth: Truth, fps: float) -> list[int]:

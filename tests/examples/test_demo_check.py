@@ -250,3 +250,10 @@ def test_records_that_are_missing_fail_the_demo(left_out: slice) -> None:
     assert by_what(check(records, truth, fps=5))["frames looked at"].ok
     del records[left_out]
     assert not by_what(check(records, truth, fps=5))["frames looked at"].ok
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected"), [([True, None], True), ([True, None, False], False), ([None], True), ([], False)]
+)
+def test_what_is_told_and_not_judged_makes_no_difference(judged: list[bool | None], expected: bool) -> None:
+    assert succeeded([Finding("what", "drawn", "found", ok) for ok in judged]) is expected
