@@ -42,8 +42,6 @@ from cvpipe.store import Store, StoredCamera
 from cvpipe.tenants import owned, parted
 from cvpipe.video import VideoIndex
 
-MEMORY_FOLDER = ".memory"
-"""In a job's folder: what stages that remember all frames know between two chunks."""
 _JOBS_PAGE = 200
 _JOB_AGAIN_SECONDS = 10  # some job of a key that has as many as it may is over sooner or later
 _NO_MODELS = frozenset({"name", "type", "queue", "of"})  # options that may be the same word as a model
@@ -293,7 +291,7 @@ class Lifecycle:
         self._bell.ring(self._store.cancel(job_id))
         job = self._store.job(job_id)
         if job.state is JobState.canceled:  # else the last worker to leave it does so
-            shutil.rmtree(job_folder(self._settings, job_id) / MEMORY_FOLDER, ignore_errors=True)
+            shutil.rmtree(memory_folder(self._settings, job_id), ignore_errors=True)
         return job
 
     def pause(self, job_id: str) -> Job:
@@ -509,3 +507,8 @@ def new_id() -> str:
 def job_folder(settings: Settings, job_id: str) -> Path:
     """Where a job's exported files lie."""
     return settings.data_dir / "jobs" / job_id
+
+
+def memory_folder(settings: Settings, job_id: str) -> Path:
+    """Where stages that remember all frames keep what they know between two chunks."""
+    return job_folder(settings, job_id) / ".memory"

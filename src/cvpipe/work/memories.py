@@ -16,7 +16,7 @@ import numpy as np
 
 from cvpipe.errors import NotFound, StageFailed, Unavailable
 from cvpipe.job import JobState
-from cvpipe.lifecycle import MEMORY_FOLDER, job_folder
+from cvpipe.lifecycle import memory_folder
 
 if TYPE_CHECKING:
     from cvpipe.engine.frames import States
@@ -29,7 +29,7 @@ class Memories:
 
     def __init__(self, bench: Bench, part: Part) -> None:
         self._store, self._part = bench.store, part
-        self._folder = job_folder(bench.settings, part.job) / MEMORY_FOLDER
+        self._folder = memory_folder(bench.settings, part.job)
 
     def load(self) -> States | None:
         """What was known after the chunk before; None for the first. Raises: StageFailed where the file is gone."""
@@ -70,12 +70,12 @@ class Memories:
 
 def forget(bench: Bench, job_id: str) -> None:
     """Remove the states of a job that is over."""
-    shutil.rmtree(job_folder(bench.settings, job_id) / MEMORY_FOLDER, ignore_errors=True)
+    shutil.rmtree(memory_folder(bench.settings, job_id), ignore_errors=True)
 
 
 def forget_if_canceled(bench: Bench, job_id: str) -> None:
     """Remove the states of a job that was canceled before all of its chunks were done. One that failed may go on."""
-    if not (job_folder(bench.settings, job_id) / MEMORY_FOLDER).exists():
+    if not memory_folder(bench.settings, job_id).exists():
         return
     with suppress(Unavailable, NotFound):
         if bench.store.job(job_id).state in (JobState.canceling, JobState.canceled):
