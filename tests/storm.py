@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,7 @@ def storm(
     start: one who delivers what is due, until it is killed.
     """
     chance, lock = random.Random(seed), threading.Lock()
+    asked: Counter[str] = Counter()
     secret = new_secret()
     library = standardwebhooks.Webhook(secret)
     jobs = [f"t/storm{number}" for number in range(webhooks)]
@@ -81,10 +83,13 @@ def storm(
             except standardwebhooks.WebhookVerificationError:
                 outcome.wrong += 1
                 return Said(401)
-            outcome.verified.add(request.headers["webhook-id"])
-            if chance.random() < 0.5:
+            message = request.headers["webhook-id"]
+            outcome.verified.add(message)
+            asked[message] += 1
+            fate = random.Random(f"{seed} {message} {asked[message]}")
+            if fate.random() < 0.5:
                 outcome.refused += 1
-                return Said(chance.choice([500, 503, 429]))
+                return Said(fate.choice([500, 503, 429]))
             return Said(204)
 
     store = Store.connect(redis_url)
