@@ -21,7 +21,7 @@ from cvpipe.api.identity import READ, VideoName
 from cvpipe.api.problems import TYPES, HttpProblem, responses
 from cvpipe.api.resources import Resources, ResourcesDep
 from cvpipe.errors import Conflict, InvalidRequest, Unavailable
-from cvpipe.lifecycle import Refused
+from cvpipe.library import Refused
 from cvpipe.media import MEDIA_TYPES, Damage, Excerpt, read_damage
 from cvpipe.tenants import id_of
 from cvpipe.video import VideoIndex

@@ -118,7 +118,7 @@ def _remove(settings: Settings, model: str) -> list[str]:
     from cvpipe import modelfiles
 
     if find_store(settings) is not None:
-        from cvpipe.lifecycle import check_unused
+        from cvpipe.library import check_unused
 
         with open_store(settings) as store:
             check_unused(store, {card.ref for card in modelfiles.named(settings.models_path, model)})
