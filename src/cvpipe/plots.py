@@ -22,11 +22,11 @@ _GOLDEN: Final = 0.618033988749895
 _CURVE: Final = 24
 _STROKES: Final = {
     "0": "abcdef", "1": "bc", "2": "abged", "3": "abgcd", "4": "fgbc", "5": "afgcd", "6": "afgedc", "7": "abc",
-    "8": "abcdefg", "9": "abcdfg",
+    "8": "abcdefg", "9": "abcdfg", "m": "egch", " ": "",
 }  # fmt: skip
 _SEGMENTS: Final = {  # of a digit half as wide as it is high
     "a": ((0, 0), (0.5, 0)), "b": ((0.5, 0), (0.5, 0.5)), "c": ((0.5, 0.5), (0.5, 1)), "d": ((0, 1), (0.5, 1)),
-    "e": ((0, 0.5), (0, 1)), "f": ((0, 0), (0, 0.5)), "g": ((0, 0.5), (0.5, 0.5)),
+    "e": ((0, 0.5), (0, 1)), "f": ((0, 0), (0, 0.5)), "g": ((0, 0.5), (0.5, 0.5)), "h": ((0.25, 0.5), (0.25, 1)),
 }  # fmt: skip
 
 
@@ -48,9 +48,9 @@ class _Stroke:
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    """value: not negative. x, y: its middle. height: of its digits."""
+    """text: digits, spaces and `m`. x, y: its middle. height: of its digits."""
 
-    value: int
+    text: str
     x: float
     y: float
     colour: Colour
@@ -82,8 +82,12 @@ class Plot:
         self.line([x, y] + deviations * circle * np.sqrt(np.maximum(values, 0)) @ axes.T, colour, width=1.5)
 
     def number(self, value: int, x: float, y: float, colour: Colour, *, height: float = 12.0) -> None:
-        """A number, its middle at x, y."""
-        self._shapes.append(_Number(value, x, y, colour, height))
+        """A number that is not negative, its middle at x, y."""
+        self._shapes.append(_Number(str(value), x, y, colour, height))
+
+    def metres(self, value: int, x: float, y: float, colour: Colour, *, height: float = 12.0) -> None:
+        """A length, `20 m`, its middle at x, y."""
+        self._shapes.append(_Number(f"{value} m", x, y, colour, height))
 
     def to_svg(self) -> str:
         """The picture as an SVG document."""
@@ -97,7 +101,7 @@ class Plot:
                 parts.append(
                     f'<text x="{shape.x:.1f}" y="{shape.y:.1f}" fill="{_hex(shape.colour)}" '
                     f'font-family="sans-serif" font-size="{shape.height * 1.3:.1f}" text-anchor="middle" '
-                    f'dominant-baseline="central">{escape(str(shape.value))}</text>'
+                    f'dominant-baseline="central">{escape(shape.text)}</text>'
                 )
             elif len(shape.points) == 1:
                 (x, y), radius = shape.points[0], shape.width / 2
@@ -126,7 +130,7 @@ class Plot:
 
 def _digits(number: _Number) -> list[_Stroke]:
     """A number as lines, each digit of up to seven."""
-    text = str(number.value)
+    text = number.text
     step = 0.8 * number.height
     left = number.x - (len(text) * step - 0.3 * number.height) / 2
     strokes = []

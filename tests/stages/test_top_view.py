@@ -57,6 +57,19 @@ def test_without_a_pitch_there_is_a_grid_around_what_was_seen() -> None:
     assert [b - a for a, b in pairwise(upright)] == pytest.approx([184] * (len(upright) - 1), abs=1)
 
 
+@pytest.mark.parametrize(("metres", "told", "long"), [(79, 20, 184), (1500, 500, 242), (1, 1, 364)], ids=str)
+def test_a_bar_says_how_long_a_side_of_the_grid_is(metres: float, told: int, long: float) -> None:
+    places = [{1: (0.0, 0.0)}, {1: (metres, 0.0)}]
+    plot = draw([make_record(n, at) for n, at in enumerate(places)], "to_world", field=None, width=800)
+    bar = [tuple(map(float, point.split(","))) for point in lines(plot)[-1].split()]
+    (left, _), (right, _) = bar[1:3]
+    assert right - left == pytest.approx(long, abs=1)
+    *_, text = ET.fromstring(plot.to_svg()).iter(SVG + "text")
+    assert text.text == f"{told} m"
+    without = draw([make_record(0, {})], "to_world", field=pitch("tennis"), width=800)
+    assert " m<" not in without.to_svg()
+
+
 def test_nothing_seen_is_an_empty_pitch() -> None:
     plot = draw([make_record(0, {})], "to_world", field=pitch("tennis"), width=500)
     assert "circle" not in plot.to_svg()

@@ -49,7 +49,8 @@ class TopView(JobStage[TopViewOptions]):
     """Draw the ways of all tracks over the ground from above, on the lines of the camera's pitch: SVG and PNG.
 
     Each way ends in a dot with the number of its track, and in an ellipse of two standard deviations of where that is.
-    Without a pitch there is a grid, its lines a round number of metres apart: 1, 2 or 5, times a power of ten.
+    Without a pitch there is a grid, its lines a round number of metres apart: 1, 2 or 5, times a power of ten; a bar in
+    the corner says how many (one metre at least).
     """
 
     Options = TopViewOptions
@@ -154,6 +155,8 @@ def draw(
         plot.ellipse(x, y, np.array([[across**2, shared], [shared, up**2]]), _CHALK)
         plot.dot(x, y, colour_of(track), radius=width / 170)
         plot.number(track, x, y - width / 70, _CHALK, height=width / 90)
+    if field is None:
+        _draw_scale(plot, scale)
     return plot
 
 
@@ -175,12 +178,26 @@ def _frame(field: Pitch | None, ways: Iterable[_Way], width: int) -> tuple[float
 
 def _draw_grid(plot: Plot, origin: npt.NDArray[np.float64], scale: float) -> None:
     """Lines a round number of metres apart."""
-    metres = plot.width / scale / 8
-    magnitude = 10.0 ** np.floor(np.log10(metres))
-    apart = float(magnitude * next(round_one for round_one in (1, 2, 5, 10) if round_one * magnitude >= metres))
+    apart = _round_metres(plot, scale)
     for x in np.arange(np.ceil(origin[0] / apart), origin[0] / apart + plot.width / scale / apart) * apart:
         across = (x - origin[0]) * scale
         plot.line([[across, 0], [across, plot.height]], _GRID, width=1)
     for y in np.arange(np.floor(origin[1] / apart), origin[1] / apart - plot.height / scale / apart, -1) * apart:
         down = (origin[1] - y) * scale
         plot.line([[0, down], [plot.width, down]], _GRID, width=1)
+
+
+def _round_metres(plot: Plot, scale: float) -> float:
+    """An eighth of the picture's width or a little more, in metres: 1, 2 or 5, times a power of ten."""
+    metres = plot.width / scale / 8
+    magnitude = 10.0 ** np.floor(np.log10(metres))
+    return float(magnitude * next(round_one for round_one in (1, 2, 5, 10) if round_one * magnitude >= metres))
+
+
+def _draw_scale(plot: Plot, scale: float) -> None:
+    """A bar in the lower left corner, as long as the grid's lines are apart, and how long that is."""
+    metres = max(1, round(_round_metres(plot, scale)))
+    unit = plot.width / 100
+    left, right, low = 2 * unit, 2 * unit + metres * scale, plot.height - 2 * unit
+    plot.line([[left, low - unit], [left, low], [right, low], [right, low - unit]], _CHALK)
+    plot.metres(metres, (left + right) / 2, low - 1.2 * unit, _CHALK, height=1.3 * unit)
