@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 from benchmarks import (
     bench_accept,
@@ -19,6 +17,7 @@ from benchmarks import (
     bench_video,
     bench_workers,
 )
+from benchmarks.setup import assets_folder
 
 PARTS = {
     "engine": bench_engine.main,
@@ -40,8 +39,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], help="default: all")
     parser.add_argument("--pairs", type=int, default=3, help="measured pairs of each comparison (default 3)")
     args = parser.parse_args()
-    root = Path(__file__).resolve().parent.parent
-    assets = Path(os.environ.get("CVPIPE_ASSETS") or root.parent / "shared" / "assets")
+    assets = assets_folder()
     if not assets.is_dir():
         print(f"benchmarks need real models and videos; name their folder in CVPIPE_ASSETS (not found: {assets})")
         return 2

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import video_long, video_reading, video_scaling, video_skipping
+from benchmarks.setup import assets_folder
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "reading": lambda _, rounds: video_reading.measure(rounds),
@@ -34,5 +34,4 @@ def main(assets: Path, pairs: int, parts: tuple[str, ...] = tuple(PARTS)) -> Non
 
 
 if __name__ == "__main__":
-    folder = os.environ.get("CVPIPE_ASSETS") or Path(__file__).resolve().parents[2] / "shared" / "assets"
-    main(Path(folder), 3, tuple(sys.argv[1:]) or tuple(PARTS))
+    main(assets_folder(), 3, tuple(sys.argv[1:]) or tuple(PARTS))

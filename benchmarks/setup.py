@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.modelcards import write_yolox_card
 
 VIDEO = "one-by-one-person-detection.mp4"
 MODEL = "yolox-nano"
+
+
+def assets_folder() -> Path:
+    """Where real models and videos are: CVPIPE_ASSETS, or shared/assets beside the repository."""
+    root = Path(__file__).resolve().parent.parent
+    return Path(os.environ.get("CVPIPE_ASSETS") or root.parent / "shared" / "assets")
 
 
 def models_folder(folder: Path, assets: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from cvpipe.results import Objects
+from examples.handmade.graphs import model_bytes
 
 CARDS = Path(__file__).parents[1] / "examples" / "models"
 STRIDES = (8, 16, 32)
@@ -51,25 +51,6 @@ def write_card(models_dir: Path, raw: bytes, **changes: Any) -> Path:
     (path.parent / card["file"]).write_bytes(raw)
     path.write_text(yaml.safe_dump(card), encoding="utf-8")
     return path
-
-
-def model_bytes(
-    nodes: Sequence[onnx.NodeProto],
-    *,
-    inputs: dict[str, Sequence[Any]],
-    outputs: dict[str, Sequence[Any] | None],
-    weights: dict[str, np.ndarray] | None = None,
-) -> bytes:
-    """An ONNX file of float32 inputs and outputs."""
-    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()]
-    graph = helper.make_graph(
-        list(nodes),
-        "test",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
-        tensors,
-    )
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
 def table_network(table: np.ndarray, *, width: int = 64, height: int = 64, batch: int = 1) -> bytes:

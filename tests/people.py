@@ -14,6 +14,7 @@ from cvpipe.frames import Frame, View
 from cvpipe.inference import OnnxTools
 from cvpipe.results import Objects
 from cvpipe.stages import discover
+from examples.handmade import write_models
 from tests.modelcards import CARDS, write_yolox_card
 
 SOURCE = View.of(768, 432)
@@ -21,11 +22,13 @@ FILES = {
     "deeplab-voc": "deeplab_v3_voc.onnx",
     "skin-clothes-hair": "pan_skin_clothes_hair.onnx",
     "person-reid": "person_reid_0288.onnx",
+    "yunet": "yunet_n_dynamic.onnx",
 }
 
 
 def write_cards(models: Path, assets: Path) -> Path:
-    """Put the example cards and their networks into a folder of models."""
+    """Put the example cards and their networks, and those made by hand, into a folder of models."""
+    write_models(models)
     write_yolox_card(models, assets)
     for name, file in FILES.items():
         (models / name).mkdir(exist_ok=True)

@@ -26,12 +26,21 @@ def _no_camera(name: str) -> CameraSpec:
 def test_a_stage_is_listed_with_its_scope_its_queue_and_each_option() -> None:
     lines = reference.render().splitlines()
     row = next(line for line in lines if line.startswith("| [`track`]"))
-    assert row.startswith("| [`track`](#track) | sequence | `sequence` | Number objects so that one thing keeps its ")
+    assert row.startswith("| [`track`](#track) | sequence | `sequence` | ")
+    assert " | Number objects so that one thing keeps its number: " in row
     section = lines[lines.index("## constant_rate") :]
     assert section[6:12] == [
         "```yaml", "stages:", "  - {type: constant_rate, fps: 25}", "  - {type: edges}", "```", "",
     ]  # fmt: skip
     assert section[14].startswith("| `fps` | number | required | ")
+
+
+def test_what_a_stage_costs_is_what_the_benchmark_wrote(root: Path) -> None:
+    measured = reference.costs(root / "benchmarks" / "stages.json")
+    assert measured.keys() <= discover().keys()
+    rows = [line.strip("| ").split(" | ") for line in reference.render().splitlines() if line.startswith("| [`")]
+    told = {row[0].split("`")[1]: row[3] for row in rows}
+    assert told == {kind: f"{measured[kind]:.1f}" if kind in measured else "-" for kind in discover()}
 
 
 def test_a_page_that_is_not_what_the_stages_say_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ from cvpipe.stages import (
 )
 
 FILE: Final = Path("docs") / "stages.md"
+COSTS: Final = Path("benchmarks") / "stages.json"  # `make bench ARGS=stages` writes it
 _OURS: Final = "cvpipe.stages"  # an installation's own are left out
 _HEAD: Final = """\
 # Stages
@@ -45,6 +46,11 @@ together, [results.md](results.md) where their results are.
 - Options that every stage has: `name`, its name in results, unique in the pipeline (default: its type); `queue`, to run
   it as a service of its own; `when`, for those that look at objects or frames, a
   [condition](pipelines.md#conditions).
+- *cost*: milliseconds for each frame looked at, on [the benchmark](benchmarks.md#stages): all that a stage's example
+  does besides reading the frames, what it builds on (`detect`, say) too.
+- Models of the examples: `yolox-nano`, `deeplab-voc`, `person-reid`, `skin-clothes-hair` and `yunet` have cards in
+  [examples/models](../examples/models); `main-colour`, `ground-depth`, `colour-points` and `scene-words` are
+  [made by hand](models.md#models-made-by-hand). In the example of `external`, put the address of a server of yours.
 - `cvpipe stages show TYPE` prints the same for one stage; those of your own too.
 """
 
@@ -55,12 +61,20 @@ def example_of(stage: type[Stage[Any]]) -> PipelineSpec:
     return parse_pipeline({"name": stage.kind().replace("_", "-"), "stages": yaml.safe_load(written)})
 
 
+def costs(file: Path = COSTS) -> dict[str, float]:
+    """Milliseconds for each frame that each stage's example takes, as measured. Raises: OSError, ValueError."""
+    measured: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))["example_ms"]
+    return measured
+
+
 def render() -> str:
     """The page, the same on every machine."""
+    measured = costs()
     found = [(kind, stage) for kind, stage in sorted(discover().items()) if stage.__module__ == f"{_OURS}.{kind}"]
-    rows = ["| type | scope | queue | what it does |", "| --- | --- | --- | --- |"]
+    rows = ["| type | scope | queue | cost | what it does |", "| --- | --- | --- | ---: | --- |"]
     for kind, stage in found:
-        rows.append(f"| [`{kind}`](#{kind}) | {_scope(stage)} | {_queue(stage)} | {_summary(stage)} |")
+        cost = f"{measured[kind]:.1f}" if kind in measured else "-"
+        rows.append(f"| [`{kind}`](#{kind}) | {_scope(stage)} | {_queue(stage)} | {cost} | {_summary(stage)} |")
     return "\n".join([_HEAD, *rows, *(_section(kind, stage) for kind, stage in found)]) + "\n"
 
 

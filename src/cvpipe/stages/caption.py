@@ -108,7 +108,7 @@ class Caption(NetworkStage[CaptionOptions]):
     Options = CaptionOptions
     example = """
     - {type: scenes, threshold: 27}
-    - {type: caption, model: vit-gpt2-captions, per: scene}
+    - {type: caption, model: scene-words, per: scene}
     """
 
     def boundaries(self) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ class Classify(NetworkStage[ClassifyOptions]):
 
     Options = ClassifyOptions
     example = """
-    - {type: detect, name: cars, model: yolox-nano, classes: [car]}
-    - {type: classify, of: cars, model: car-colour, top: 1}
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: classify, of: people, model: main-colour, top: 1}
     """
 
     _family: VectorFamily

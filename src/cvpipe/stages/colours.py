@@ -46,7 +46,7 @@ class Colours(FrameStage[ColoursOptions]):
 
     Options = ColoursOptions
     example = """
-    - {type: detect, name: cars, model: yolox-nano, classes: [car]}
+    - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
     - {type: colours, of: cars, count: 2, inner: 0.6}
     """
 

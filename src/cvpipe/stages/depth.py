@@ -37,8 +37,8 @@ class Depth(NetworkStage[DepthOptions]):
     Options = DepthOptions
     sees_crops = False
     example = """
-    - {type: detect, name: cars, model: yolox-nano, classes: [car]}
-    - {type: depth, of: cars, model: depth-anything-small}
+    - {type: detect, name: people, model: yolox-nano, classes: [person]}
+    - {type: depth, of: people, model: ground-depth}
     """
 
     _family: MapFamily

@@ -57,7 +57,7 @@ class Direction(FollowingStage[DirectionOptions]):
     Options = DirectionOptions
     event_kinds = ("wrong_way",)
     example = """
-    - {type: detect, name: cars, model: yolox-nano, classes: [car]}
+    - {type: detect, name: cars, model: yolox-nano, classes: [car, truck, bus]}
     - {type: track, of: cars}
     - {type: direction, of: cars, expected: 90}
     """

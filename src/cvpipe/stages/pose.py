@@ -45,7 +45,7 @@ class Pose(NetworkStage[PoseOptions]):
     Options = PoseOptions
     example = """
     - {type: detect, name: people, model: yolox-nano, classes: [person]}
-    - {type: pose, of: people, model: rtmpose-m}
+    - {type: pose, of: people, model: colour-points}
     """
 
     _finder: Detect | None = None
