@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -88,6 +89,28 @@ def test_the_ways_are_drawn_on_the_pitch(out: Path) -> None:
     x, y = 600 - 7 * scale, 408 + 5 * scale
     colours = {tuple(pixel) for pixel in image[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4].reshape(-1, 3)}
     assert any(max(colour) > 240 and min(colour) < 100 for colour in colours)  # a bright dot, not turf or chalk
+
+
+def test_the_film_shows_the_players_where_they_were_drawn_when(clip: Path, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    spec = pipeline(settings).model_dump(mode="json")
+    spec["stages"][-1] |= {"video": True, "trail_seconds": 0.2}
+    job = run_local(clip, parse_pipeline(spec), tmp_path, settings=settings, chunk_seconds=1)
+    assert job["exports"][-1] == "top-view.mp4"
+    with av.open(str(clip)) as container:
+        source = [(frame.time, frame.width, frame.height) for frame in container.decode(video=0)]
+    with av.open(str(tmp_path / "top-view.mp4")) as container:
+        frames = [(frame.time, frame.to_ndarray(format="rgb24").astype(int)) for frame in container.decode(video=0)]
+    assert [time for time, _ in frames] == pytest.approx([time - source[0][0] for time, _, _ in source], abs=1e-3)
+    _, width, height = source[0]
+    scale = min(width / (105 * 1.1), height / (68 + 105 * 0.1))
+    time, image = frames[-10]
+    assert image.shape == (height, width, 3)
+    for player in matches.PLAYERS:
+        x, y = player.at(time)
+        column, row = round(width / 2 + scale * x), round(height / 2 - scale * y)
+        about = image[row - 6 : row + 7, column - 6 : column + 7].reshape(-1, 3)
+        assert (about.max(axis=1) - about.min(axis=1)).max() > 110, player  # a bright dot; turf is 60
 
 
 def test_one_chunk_gives_the_same_records_as_many(clip: Path, out: Path, tmp_path: Path) -> None:

@@ -117,15 +117,19 @@ class Plot:
 
     def to_png(self) -> bytes:
         """The picture as a PNG file; the same bytes on every machine."""
+        return encode_png(self.to_image())
+
+    def to_image(self, below: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+        """The picture, (height, width, 3) RGB; with `below`, one of the same size, drawn over that."""
         image = np.empty((self.height, self.width, 3), np.float32)
-        image[:] = self.background
+        image[:] = self.background if below is None else below
         for shape in self._shapes:
             if isinstance(shape, _Number):
                 for stroke in _digits(shape):
                     _paint(image, stroke)
             else:
                 _paint(image, shape)
-        return encode_png(image.round().astype(np.uint8))
+        return image.round().astype(np.uint8)
 
 
 def _digits(number: _Number) -> list[_Stroke]:

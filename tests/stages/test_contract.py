@@ -52,6 +52,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "shirt_colour": [{"of": "things"}],
     "teams": [{"teams": [{"name": "a", "colour": "#ff0000"}, {"name": "b", "colour": "#0000ff"}]}],
     "heat_map": [{}, {"of": "things", "max_side": 64}],
+    "top_view": [{}, {"video": True}],
     "rules": [{"rules": [{"name": "a", "when": 'label == "post" and score > 0.5 and no "sign"'}]}],
     "stationary": [{"seconds": 0, "owners": ["post"]}],
     "direction": [{"expected": 270, "seconds": 0}],

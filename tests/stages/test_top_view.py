@@ -4,14 +4,15 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cvpipe.errors import InvalidPipeline
 from cvpipe.geometry.pitches import pitch
 from cvpipe.pipeline import parse_pipeline
-from cvpipe.plots import Plot
+from cvpipe.plots import Plot, colour_of
 from cvpipe.results import FrameRecord, Objects
-from cvpipe.stages.top_view import draw
+from cvpipe.stages.top_view import Film, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -61,13 +62,49 @@ def test_without_a_pitch_there_is_a_grid_around_what_was_seen() -> None:
 def test_a_bar_says_how_long_a_side_of_the_grid_is(metres: float, told: int, long: float) -> None:
     places = [{1: (0.0, 0.0)}, {1: (metres, 0.0)}]
     plot = draw([make_record(n, at) for n, at in enumerate(places)], "to_world", field=None, width=800)
-    bar = [tuple(map(float, point.split(","))) for point in lines(plot)[-1].split()]
-    (left, _), (right, _) = bar[1:3]
+    (bar,) = (line.split() for line in lines(plot) if len(line.split()) == 4)
+    left, right = (float(point.split(",")[0]) for point in bar[1:3])
     assert right - left == pytest.approx(long, abs=1)
-    *_, text = ET.fromstring(plot.to_svg()).iter(SVG + "text")
-    assert text.text == f"{told} m"
+    assert f"{told} m" in [text.text for text in ET.fromstring(plot.to_svg()).iter(SVG + "text")]
     without = draw([make_record(0, {})], "to_world", field=pitch("tennis"), width=800)
     assert " m<" not in without.to_svg()
+
+
+def coloured(image: np.ndarray, track: int) -> tuple[float, float, int]:
+    """x and y of the middle of what has a track's colour, and how many pixels that are."""
+    rows, columns = np.nonzero((image == colour_of(track)).all(axis=2))
+    return float(columns.mean() + 0.5), float(rows.mean() + 0.5), len(rows)
+
+
+@pytest.mark.parametrize(
+    ("size", "middle", "scale"),
+    [((1155, 785), (577.5, 392.5), 10), ((1155, 471), (577.5, 235.5), 6), ((462, 785), (231, 392.5), 4)],
+    ids=["as it is", "wide", "high"],
+)
+def test_a_film_shows_where_each_track_is_by_then(
+    size: tuple[int, int], middle: tuple[float, float], scale: float
+) -> None:
+    records = [make_record(n, {4: (n / 2 - 20, 10.0)} | ({7: (0.0, -5.0)} if n < 20 else {})) for n in range(50)]
+    film = Film.of(records, "to_world", field=pitch("football"), size=size, trail_seconds=0)
+    early, late = film.at(1.0), film.at(4.0)
+    assert early.shape == (size[1], size[0], 3)
+    for image, x in ((early, -15.0), (late, 0.0)):
+        across, down, count = coloured(image, 4)
+        assert (across, down) == pytest.approx((middle[0] + scale * x, middle[1] - scale * 10), abs=1)
+        assert count > 10
+    across, down, _ = coloured(early, 7)
+    assert (across, down) == pytest.approx((middle[0], middle[1] + scale * 5), abs=1)
+    assert not (late == colour_of(7)).all(axis=2).any()  # unseen since 1.9 s
+    assert (film.at(20.0) == film.ground).all()
+
+
+def test_a_film_draws_the_way_up_to_now() -> None:
+    records = [make_record(n, {4: (n - 25.0, 0.0)}) for n in range(50)]
+    film = Film.of(records, "to_world", field=pitch("football"), size=(1155, 785))
+    image = film.at(2.5)
+    row = image[392].astype(int)
+    drawn = np.flatnonzero(np.abs(row - colour_of(4)).max(axis=1) < 60)
+    assert (drawn.min(), drawn.max()) == pytest.approx((577.5 - 250, 577.5 + 6), abs=4)
 
 
 def test_nothing_seen_is_an_empty_pitch() -> None:

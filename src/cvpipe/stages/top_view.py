@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from pydantic import Field
 
 from cvpipe.camera import CameraSpec
 from cvpipe.errors import InvalidPipeline
+from cvpipe.frames import Image
 from cvpipe.geometry.pitches import Pitch, pitch
-from cvpipe.plots import Colour, Plot, colour_of
+from cvpipe.plots import Colour, Plot, Points, colour_of
 from cvpipe.results import FrameRecord
 from cvpipe.stages import Footage, JobStage, Stage, StageOptions
 
@@ -32,6 +33,7 @@ _BACKGROUNDS: dict[str, Colour] = {
 _STEP_PIXELS = 1.5
 _MARGIN = 0.05
 _LEAST_METRES = 2.0
+_UNSEEN_SECONDS = 1.0
 
 
 class TopViewOptions(StageOptions):
@@ -43,14 +45,18 @@ class TopViewOptions(StageOptions):
     trail_seconds: float | None = Field(
         default=None, ge=0, description="How much of each way is drawn, back from its end. Default: all of it."
     )
+    video: bool = Field(
+        default=False,
+        description="Make a video too, MP4: the ways as they come about, frame by frame, at the video's size.",
+    )
 
 
 class TopView(JobStage[TopViewOptions]):
-    """Draw the ways of all tracks over the ground from above, on the lines of the camera's pitch: SVG and PNG.
+    """Draw the ways of all tracks over the ground from above, on the lines of the camera's pitch: SVG, PNG and MP4.
 
     Each way ends in a dot with the number of its track, and in an ellipse of two standard deviations of where that is.
     Without a pitch there is a grid, its lines a round number of metres apart: 1, 2 or 5, times a power of ten; a bar in
-    the corner says how many (one metre at least).
+    the corner says how many (one metre at least). In the video a track that was not seen for a second is not shown.
     """
 
     Options = TopViewOptions
@@ -83,12 +89,12 @@ class TopView(JobStage[TopViewOptions]):
             self._pitch = pitch(camera.pitch.kind, camera.pitch.length, camera.pitch.width)
 
     def files(self) -> tuple[str, ...]:
-        """Both pictures; with the stage's name in theirs where it has one of its own."""
+        """Both pictures, and the video; with the stage's name in theirs where it has one of its own."""
         name = "top-view" if self.name in ("", self.options.type) else f"top-view-{self.name}"
-        return (f"{name}.svg", f"{name}.png")
+        return (f"{name}.svg", f"{name}.png", *([f"{name}.mp4"] if self.options.video else []))
 
     def make(self, footage: Footage, folder: Path) -> None:
-        """Draw both pictures. Memory: the corners of all ways."""
+        """Draw them. Memory: the corners of all ways; for the video all places."""
         plot = draw(
             footage.records(),
             self.options.of,
@@ -96,9 +102,29 @@ class TopView(JobStage[TopViewOptions]):
             width=self.options.width,
             trail_seconds=self.options.trail_seconds,
         )
-        svg, png = self.files()
+        svg, png, *videos = self.files()
         (folder / svg).write_text(plot.to_svg(), encoding="utf-8")
         (folder / png).write_bytes(plot.to_png())
+        for video in videos:
+            film = Film.of(
+                footage.records(),
+                self.options.of,
+                field=self._pitch,
+                size=footage.size,
+                trail_seconds=self.options.trail_seconds,
+            )
+            self._write(film, footage, folder / video)
+
+    @staticmethod
+    def _write(film: Film, footage: Footage, path: Path) -> None:
+        """One frame for each of the part of the video, shown when that is."""
+        numbers = np.arange(footage.part.start, footage.part.stop, dtype=np.int64)
+        times = footage.times
+
+        def paint(image: Image, number: int) -> None:
+            image[:] = film.at(float(times[number]))[..., ::-1]
+
+        footage.write_painted(path, numbers, times[numbers] - times[numbers[0]], paint)
 
 
 @dataclass(slots=True)
@@ -126,24 +152,11 @@ def draw(
     step = _STEP_PIXELS * (0.01 if field is None else field.length * (1 + 2 * _MARGIN) / width)
     ways: dict[int, _Way] = {}
     for record in records:
-        for track, values in zip(record.objects.track.tolist(), record.objects.values, strict=True):
-            value = (values or {}).get(stage)
-            if track >= 0 and value is not None:
-                ways.setdefault(track, _Way()).add(value, record.time, step=step)
-    scale, origin, height = _frame(field, ways.values(), width)
-
-    def at(places: Any) -> npt.NDArray[np.float64]:
-        """Pixels of places in metres: y goes up."""
-        return (np.asarray(places, np.float64)[..., :2] - origin) * (scale, -scale)
-
-    plot = Plot(width, height, _PLAIN if field is None else _BACKGROUNDS[field.kind])
-    if field is None:
-        _draw_grid(plot, origin, scale)
-    else:
-        for segment in (*field.lines.values(), *field.edges):
-            plot.line(at(segment), _CHALK)
-        for arc in field.arcs:
-            plot.line(at(arc.points()), _CHALK)
+        for track, value in _placed(record, stage):
+            ways.setdefault(track, _Way()).add(value, record.time, step=step)
+    low, high = _bounds(field, [place for way in ways.values() for place in way.places])
+    scale, origin, height = _frame(low, high, width)
+    plot, at = _ground(field, scale, origin, (width, height))
     for track, way in sorted(ways.items()):
         end = way.places[-1][2]
         shown = [place for place in way.places if trail_seconds is None or place[2] >= end - trail_seconds]
@@ -155,19 +168,88 @@ def draw(
         plot.ellipse(x, y, np.array([[across**2, shared], [shared, up**2]]), _CHALK)
         plot.dot(x, y, colour_of(track), radius=width / 170)
         plot.number(track, x, y - width / 70, _CHALK, height=width / 90)
-    if field is None:
-        _draw_scale(plot, scale)
     return plot
 
 
-def _frame(field: Pitch | None, ways: Iterable[_Way], width: int) -> tuple[float, npt.NDArray[np.float64], int]:
-    """Pixels a metre, the place of the upper left corner in metres, and the height in pixels."""
+@dataclass(frozen=True, slots=True)
+class Film:
+    """The ways of tracks as they come about.
+
+    ways: of each track, places (n, 3): x and y in metres, and the time. ground: what lies below, (height, width, 3)
+    RGB. scale: pixels a metre. origin: the place of the upper left corner, in metres.
+    """
+
+    ways: Mapping[int, Points]
+    ground: npt.NDArray[np.uint8]
+    scale: float
+    origin: Points
+    trail_seconds: float | None
+
+    @classmethod
+    def of(
+        cls,
+        records: Iterable[FrameRecord],
+        stage: str,
+        *,
+        field: Pitch | None,
+        size: tuple[int, int],
+        trail_seconds: float | None = None,
+    ) -> Film:
+        """stage: name of the stage `to_world`. size: width and height of the pictures, in pixels."""
+        places: dict[int, list[tuple[float, float, float]]] = {}
+        for record in records:
+            for track, value in _placed(record, stage):
+                places.setdefault(track, []).append((*value["position"], record.time))
+        low, high = _bounds(field, [place for way in places.values() for place in way])
+        scale, origin, height = _frame(low, high, size[0])
+        if height > size[1]:  # as high as it may be, and in the middle
+            narrow = scale * size[1] / height
+            origin = origin - np.array([(size[0] / narrow - size[0] / scale) / 2, 0])
+            scale = narrow
+        else:
+            origin = origin + np.array([0, (size[1] - height) / scale / 2])
+        plot, _ = _ground(field, scale, origin, size)
+        ways = {track: np.array(way, np.float64) for track, way in sorted(places.items())}
+        return cls(ways, plot.to_image(), scale, origin, trail_seconds)
+
+    def at(self, time: float) -> npt.NDArray[np.uint8]:
+        """The picture at a time, (height, width, 3) RGB."""
+        height, width = self.ground.shape[:2]
+        plot = Plot(width, height, _PLAIN)
+        shown = []
+        for track, way in self.ways.items():
+            stop = int(np.searchsorted(way[:, 2], time, side="right"))
+            if stop == 0 or time - way[stop - 1, 2] > _UNSEEN_SECONDS:
+                continue
+            start = 0 if self.trail_seconds is None else np.searchsorted(way[:stop, 2], time - self.trail_seconds)
+            pixels = (way[start:stop, :2] - self.origin) * (self.scale, -self.scale)
+            plot.line(pixels, colour_of(track), width=2.5, opacity=0.85)
+            shown.append((track, ((way[stop - 1, :2] - self.origin) * (self.scale, -self.scale)).tolist()))
+        for track, (x, y) in shown:
+            plot.dot(x, y, colour_of(track), radius=max(3, width / 170))
+            plot.number(track, x, y - max(11, width / 70), _CHALK, height=max(8, width / 90))
+        return plot.to_image(self.ground)
+
+
+def _placed(record: FrameRecord, stage: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Each track of a record that has a place, and what the stage `to_world` says of it."""
+    for track, values in zip(record.objects.track.tolist(), record.objects.values, strict=True):
+        value = (values or {}).get(stage)
+        if track >= 0 and value is not None:
+            yield track, value
+
+
+def _bounds(field: Pitch | None, places: Sequence[tuple[float, float, float]]) -> tuple[Points, Points]:
+    """The least and the greatest x and y that are shown, in metres."""
     if field is None:
-        places = np.array([place[:2] for way in ways for place in way.places] or [(0.0, 0.0)])
-        low, high = places.min(axis=0), places.max(axis=0)
-    else:
-        high = np.array([field.length, field.width]) / 2
-        low = -high
+        ground = np.array([place[:2] for place in places] or [(0.0, 0.0)])
+        return ground.min(axis=0), ground.max(axis=0)
+    high = np.array([field.length, field.width]) / 2
+    return -high, high
+
+
+def _frame(low: Points, high: Points, width: int) -> tuple[float, Points, int]:
+    """Pixels a metre, the place of the upper left corner in metres, and the height in pixels."""
     size = np.maximum(high - low, _LEAST_METRES)
     middle = (low + high) / 2
     margin = _MARGIN * size.max()
@@ -176,7 +258,27 @@ def _frame(field: Pitch | None, ways: Iterable[_Way], width: int) -> tuple[float
     return scale, middle + np.array([-(size[0] / 2 + margin), height / scale / 2]), height
 
 
-def _draw_grid(plot: Plot, origin: npt.NDArray[np.float64], scale: float) -> None:
+def _ground(
+    field: Pitch | None, scale: float, origin: Points, size: tuple[int, int]
+) -> tuple[Plot, Callable[[Any], Points]]:
+    """A picture of the ground, and what makes pixels of places in metres: y goes up."""
+
+    def at(places: Any) -> Points:
+        return (np.asarray(places, np.float64)[..., :2] - origin) * (scale, -scale)
+
+    plot = Plot(*size, _PLAIN if field is None else _BACKGROUNDS[field.kind])
+    if field is None:
+        _draw_grid(plot, origin, scale)
+        _draw_scale(plot, scale)
+        return plot, at
+    for segment in (*field.lines.values(), *field.edges):
+        plot.line(at(segment), _CHALK)
+    for arc in field.arcs:
+        plot.line(at(arc.points()), _CHALK)
+    return plot, at
+
+
+def _draw_grid(plot: Plot, origin: Points, scale: float) -> None:
     """Lines a round number of metres apart."""
     apart = _round_metres(plot, scale)
     for x in np.arange(np.ceil(origin[0] / apart), origin[0] / apart + plot.width / scale / apart) * apart:
