@@ -47,7 +47,7 @@ together, [results.md](results.md) where their results are.
   it as a service of its own; `when`, for those that look at objects or frames, a
   [condition](pipelines.md#conditions).
 - *cost*: milliseconds for each frame looked at, on [the benchmark](benchmarks.md#stages): all that a stage's example
-  does besides reading the frames, what it builds on (`detect`, say) too.
+  does besides reading the frames, what it builds on (`detect`, say) too; `-`: not measured yet.
 - Models of the examples: `yolox-nano`, `deeplab-voc`, `person-reid`, `skin-clothes-hair` and `yunet` have cards in
   [examples/models](../examples/models); `main-colour`, `ground-depth`, `colour-points` and `scene-words` are
   [made by hand](models.md#models-made-by-hand). In the example of `external`, put the address of a server of yours.
