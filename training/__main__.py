@@ -16,7 +16,7 @@ def main() -> None:
     """Train, and write the files."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=FOLDER, help="folder of the files; default: where cvpipe ships them"
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "drawn-street"
-MODEL_VERSION: Final = "1"
+MODEL_VERSION: Final = "2"
 SEED: Final = 20
-STEPS: Final = 1500
+STEPS: Final = 5000
 BATCH: Final = 8
 SIDES: Final = (192, 160)
 """Pixels of the pictures' sides, in turns."""

@@ -224,7 +224,7 @@ def _table(findings: Sequence[Finding]) -> Table:
     for heading in ("", "what", "drawn", "found"):
         table.add_column(heading)
     for finding in findings:
-        mark = {True: "[green]ok[/]", False: "[red]NO[/]", None: "--"}[finding.ok]
+        mark = "[green]ok[/]" if finding.ok else "[red]NO[/]"
         table.add_row(mark, escape(finding.what), escape(finding.expected), escape(finding.found))
     return table
 

@@ -104,7 +104,15 @@ def test_it_finds_what_is_drawn_in_scenes_it_has_not_seen(
     assert {name: getattr(got, name) for name, floor in floors.items() if getattr(got, name) < floor} == {}, got
 
 
-FLOORS = {"box_50": 0.52, "box": 0.26, "mask_50": 0.4, "mask": 0.19, "joints_50": 0.1, "joints": 0.02, "mask_iou": 0.44}
+FLOORS = {
+    "box_50": 0.81,
+    "box": 0.48,
+    "mask_50": 0.71,
+    "mask": 0.35,
+    "joints_50": 0.43,
+    "joints": 0.11,
+    "mask_iou": 0.58,
+}
 
 
 def test_a_perfect_answer_scores_one_and_none_scores_nothing(held_out: tuple[Path, list[FrameTruth]]) -> None:
@@ -133,6 +141,7 @@ def test_a_perfect_answer_scores_one_and_none_scores_nothing(held_out: tuple[Pat
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed (dependency group `training`)")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the exporter of PyTorch is full of them
 def test_one_step_of_the_training_makes_a_file_that_runs(tmp_path: Path) -> None:
     from training.course import train
     from training.export import write_model
