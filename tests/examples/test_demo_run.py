@@ -145,9 +145,10 @@ def processes_that_know(folder: Path) -> set[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(320)
 def test_the_demo_finds_all_as_drawn(root: Path, tmp_path: Path) -> None:
     with demo_running(root, tmp_path) as demo:
-        said, _ = demo.communicate(timeout=110)
+        said, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, said
     assert "all found as drawn" in said
     assert "job.succeeded, verified" in said
