@@ -1,7 +1,8 @@
 """Conditions: what an expression asks of an object, or of a frame, and the answer.
 
 Of an object: its `label`, `score`, `class_id`, `track`, `text`, `stage`; `box` (x1, y1, x2, y2), `x` and `y` of its
-middle, `width`, `height`, `area` in pixels of the displayed source frame; `frame` and `time`. Of a frame: `labels` and
+middle, `width`, `height`, `area` in pixels of the displayed source frame; `frame` and `time`; `filled`, whether nobody
+saw it there and it is where its track must have been. Of a frame: `labels` and
 `texts` of all that was found on it, `objects` (how many), `frame`, `time`. Of both: `STAGE.VALUE`, what a stage says of
 the object, or else of the frame.
 """
@@ -22,7 +23,7 @@ from cvpipe.results import FrameRecord, Objects
 OBJECT_FIELDS: Final[Mapping[str, Kind]] = {
     "label": "text", "score": "number", "class_id": "number", "track": "number", "text": "text", "stage": "text",
     "box": "list", "x": "number", "y": "number", "width": "number", "height": "number", "area": "number",
-    "frame": "number", "time": "number",
+    "frame": "number", "time": "number", "filled": "truth",
 }  # fmt: skip
 FRAME_FIELDS: Final[Mapping[str, Kind]] = {
     "labels": "list", "texts": "list", "objects": "number", "frame": "number", "time": "number",
@@ -101,6 +102,8 @@ def object_value(record: FrameRecord, n: int, path: Path) -> Any:
         return getattr(objects, name)[n]
     if name == "score":
         return _plain(objects.score, n, 4)
+    if name == "filled":
+        return bool(objects.filled[n])
     if name in ("class_id", "track"):
         number = int(getattr(objects, name)[n])
         return number if number >= 0 else None

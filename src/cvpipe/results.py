@@ -30,7 +30,8 @@ class Objects:
     track: (n,) int32, -1 where not tracked.
     keypoints: n arrays (k, 3) float32, x and y in pixels of the displayed source frame, and score, in the order of the
     names on the model's card; or None. mask: n masks of the displayed source frame or None. values: what later stages
-    found out about each object, by stage name, plain JSON values; or None.
+    found out about each object, by stage name, plain JSON values; or None. filled: (n,) bool, whether nobody saw it on
+    this frame: it is where its track must have been.
     """
 
     box: npt.NDArray[np.float32]
@@ -43,6 +44,7 @@ class Objects:
     keypoints: tuple[npt.NDArray[np.float32] | None, ...] = ()
     mask: tuple[Mask | None, ...] = ()
     values: tuple[Mapping[str, Any] | None, ...] = ()
+    filled: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
         n = len(self.box)
@@ -51,7 +53,9 @@ class Objects:
         for name in ("keypoints", "mask", "values"):
             if not getattr(self, name):
                 object.__setattr__(self, name, (None,) * n)
-        for name in ("score", "class_id", "label", "stage", "text", "track", "keypoints", "mask", "values"):
+        if not len(self.filled):
+            object.__setattr__(self, "filled", np.zeros(n, np.bool_))
+        for name in ("score", "class_id", "label", "stage", "text", "track", "keypoints", "mask", "values", "filled"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name}: wanted {n} entries like box, got {len(getattr(self, name))}")
         for points in self.keypoints:
@@ -124,6 +128,7 @@ class Objects:
             keypoints=tuple(v for p in some for v in p.keypoints),
             mask=tuple(v for p in some for v in p.mask),
             values=tuple(v for p in some for v in p.values),
+            filled=np.concatenate([p.filled for p in some]),
         )
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Objects:
@@ -143,6 +148,7 @@ class Objects:
             keypoints=tuple(self.keypoints[i] for i in keep),
             mask=tuple(self.mask[i] for i in keep),
             values=tuple(self.values[i] for i in keep),
+            filled=self.filled[keep],
         )
 
     def with_values(self, stage: str, found: Mapping[int, Any]) -> Objects:
@@ -176,6 +182,7 @@ class Objects:
         """What not every object has."""
         points, mask, values = self.keypoints[i], self.mask[i], self.values[i]
         return {
+            **({"filled": True} if self.filled[i] else {}),
             **({} if points is None else {"keypoints": _points_rows(points)}),
             **({} if mask is None else {"mask": mask.to_dict()}),
             **({} if values is None else {"values": dict(values)}),
@@ -253,6 +260,7 @@ class FrameRecord:
             keypoints=tuple(_points(r.get("keypoints")) for r in rows),
             mask=tuple(None if r.get("mask") is None else Mask.from_dict(r["mask"]) for r in rows),
             values=tuple(r.get("values") for r in rows),
+            filled=np.array([r.get("filled", False) for r in rows], np.bool_),
         )
         return cls(
             frame=data["frame"],
@@ -297,6 +305,8 @@ class FrameRecord:
                 columns["mask"] = [None if mask is None else mask.to_dict() for mask in o.mask]
             if any(values is not None for values in o.values):
                 columns["values"] = o.values
+            if o.filled.any():
+                columns["filled"] = o.filled.tolist()
             parts.append(msgpack.packb("objects") + _pack_columns(columns))
         if self.values:
             parts.append(_pack_pair("values", self.values))
@@ -324,6 +334,7 @@ class FrameRecord:
                 keypoints=tuple(_points(points) for points in columns.get("keypoints", ())),
                 mask=tuple(None if mask is None else Mask.from_dict(mask) for mask in columns.get("mask", ())),
                 values=tuple(columns.get("values", ())),
+                filled=np.array(columns.get("filled", ()), np.bool_),
             )
         return cls(
             frame=body["frame"],

@@ -147,7 +147,7 @@ class TrackTable:
         """Take the next record, in order."""
         objects = record.objects
         for place, track in enumerate(objects.track.tolist()):
-            if track < 0:
+            if track < 0 or objects.filled[place]:
                 continue
             at = {"frame": record.frame, "time": record.time}
             key, label, score = (objects.stage[place], track), objects.label[place], float(objects.score[place])

@@ -230,6 +230,17 @@ def test_a_track_keeps_its_colour_and_neighbours_have_others():
     assert len(set(colours)) == 10
 
 
+def test_what_nobody_saw_has_a_box_of_dashes():
+    box = [60, 60, 160, 150]
+    seen = make_record(0, [box], [3])
+    filled = replace(seen, objects=replace(seen.objects, filled=np.ones(1, bool)))
+    colour = edge_colour(draw(seen), box)
+    sides = [(draw(record)[box[1] : box[3], box[0]] == colour).all(-1) for record in (seen, filled)]
+    assert sides[0].all()
+    assert 0.3 < sides[1].mean() < 0.8
+    assert np.count_nonzero(np.diff(sides[1].astype(int))) > 6
+
+
 def test_captions_of_objects_in_a_corner_stay_in_the_picture():
     corner = [WIDTH - 12, 2, WIDTH - 2, 20]
     middle = [60, 80, 160, 150]

@@ -15,15 +15,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.optimize import linear_sum_assignment
 
+from cvpipe.conditions import condition_on_objects
 from cvpipe.embeddings import to_value
-from cvpipe.engine import run_local
+from cvpipe.engine import SequenceRunner, run_local
 from cvpipe.errors import InvalidPipeline
 from cvpipe.job import TimeRange
-from cvpipe.pipeline import load_pipeline, parse_pipeline
+from cvpipe.pipeline import load_pipeline, parse_pipeline, plan_segments
 from cvpipe.results import FrameRecord, Objects, Status
 from cvpipe.rle import Mask
 from cvpipe.settings import Settings
+from cvpipe.stages.crops import Crops, CropsOptions
 from cvpipe.stages.track import Track, TrackOptions
+from cvpipe.tracks import TrackTable
 from tests.modelcards import write_yolox_card
 from tests.tracking.scenes import Crowd
 
@@ -281,21 +284,107 @@ def test_no_method_depends_on_where_the_video_is_cut(seed: int, cuts: set[int], 
     assert stage.state() == whole.state()
 
 
-def test_gaps_are_filled_where_a_track_is_seen_again() -> None:
-    stage = make_stage(fill_gaps=True)
-    path = [[100.0 + 4 * n, 100, 140 + 4 * n, 124] for n in range(20)]
-    told = {}
+def gappy(*, status: Status = "decode_error") -> list[FrameRecord]:
+    """A car drives at an even pace, unseen on frames 8, 9 and 10 of 20; 9 is damaged. Another one stays."""
+    records = []
     for frame in range(20):
-        boxes = [] if 8 <= frame < 11 else [path[frame]]
-        status: Status = "decode_error" if frame == 9 else "ok"
-        record = stage.update(make_record(frame, boxes, status=status))
-        if "track" in record.values:
-            told[frame] = record.values["track"]["filled"]
-    assert list(told) == [11]
-    (gap,) = told[11]
-    assert (gap["track"], gap["frames"]) == (1, [8, 9, 10])
-    assert gap["times"] == [8 / 30, 9 / 30, 10 / 30]
-    assert gap["boxes"] == [path[8], path[9], path[10]]
+        boxes = [] if 8 <= frame < 11 else [[100.0 + 4 * frame, 100, 140 + 4 * frame, 124]]
+        scores = [*([0.6 if frame == 7 else 0.9] * len(boxes)), 0.8]
+        records.append(
+            make_record(frame, [*boxes, [300, 10, 330, 30]], scores=scores, status=status if frame == 9 else "ok")
+        )
+    return records
+
+
+def run_whole(records: Sequence[FrameRecord], *, cuts: Sequence[int] = (), **options: Any) -> list[FrameRecord]:
+    """Through `track` and the line behind it, handed over before some records."""
+    line = {"name": "gate", "start": [155, 0], "end": [155, 200]}
+    stages = [
+        {"type": "detect", "name": "cars", "model": "m"},
+        {"type": "track", **options},
+        {"type": "line_zone", "lines": [line], "anchor": "bottom_center"},
+    ]
+    spec = parse_pipeline({"name": "p", "stages": stages})
+    tools: Any = types.SimpleNamespace(linear_sum_assignment=linear_sum_assignment)
+
+    def fresh() -> SequenceRunner:
+        return SequenceRunner(spec, plan_segments(spec)[-1], tools, size=(400, 200))
+
+    runner, done = fresh(), []
+    for number, record in enumerate(records):
+        if number in cuts:
+            state = msgpack.unpackb(msgpack.packb(runner.state()))
+            runner = fresh()
+            runner.restore(state)
+        done += runner.run([record])
+    return done + runner.finish()
+
+
+def test_gaps_are_filled_with_objects_that_say_so() -> None:
+    found = run_whole(gappy(), fill_gaps=True)
+    assert [record.frame for record in found] == list(range(20))
+    filled = {record.frame: record.objects.where(record.objects.filled) for record in found}
+    assert {frame: len(objects) for frame, objects in filled.items() if len(objects)} == {8: 1, 10: 1}  # 9 is damaged
+    assert filled[8].to_dicts() == [
+        {
+            "stage": "cars", "label": "car", "class_id": None, "score": 0.6, "box": [132.0, 100.0, 172.0, 124.0],
+            "track": 1, "text": None, "filled": True,
+        }
+    ]  # fmt: skip
+    assert filled[10].box.tolist() == [[140.0, 100.0, 180.0, 124.0]]
+    crossed = [record.frame for record in found if record.values.get("line_zone", {"gate": {"out": 0}})["gate"]["out"]]
+    assert crossed[0] == 10  # stages behind it see what was filled; without, it would be 11
+    for record in found:
+        assert FrameRecord.unpack(record.pack()).to_json() == record.to_json()
+        assert FrameRecord.from_dict(record.to_dict()).to_json() == record.to_json()
+
+
+@pytest.mark.parametrize("cuts", [range(1, 20), (8,), (9, 10, 11), (19,)])
+def test_filled_gaps_are_the_same_wherever_the_chunks_begin(cuts: Sequence[int]) -> None:
+    whole = run_whole(gappy(), fill_gaps=True)
+    assert [r.to_json() for r in run_whole(gappy(), cuts=cuts, fill_gaps=True)] == [r.to_json() for r in whole]
+
+
+def test_records_are_held_back_while_a_track_may_come_back_and_no_longer() -> None:
+    detect, track = {"type": "detect", "name": "cars", "model": "m"}, {"type": "track", "fill_gaps": True}
+    spec = parse_pipeline({"name": "p", "stages": [detect, {**track, "lost_seconds": 0.1}]})
+    tools: Any = types.SimpleNamespace(linear_sum_assignment=linear_sum_assignment)
+    runner = SequenceRunner(spec, plan_segments(spec)[-1], tools, size=(400, 200))
+    records = [make_record(n, [CAR] if n < 3 else [], fps=30) for n in range(10)]
+    assert [[record.frame for record in runner.run([one])] for one in records] == [
+        [0], [1], [2], [], [], [], [3, 4, 5, 6], [7], [8], [9]
+    ]  # fmt: skip
+    assert runner.finish() == []
+
+
+def test_a_gap_longer_than_a_track_lives_is_not_filled_and_keeps_nothing_waiting() -> None:
+    """After a long time that nobody looked at (a gate was closed) the track goes on all the same."""
+    stage = make_stage(fill_gaps=True)
+    stage.gates = ("gate",)
+    for frame in range(100):
+        record = make_record(frame, [CAR] if frame in (0, 99) else [])
+        if 0 < frame < 99:
+            record = replace(record, values={"gate": {"skipped": True}})
+        found = stage.update(record)
+        assert stage.take_added() == {}
+        assert frame - stage.first_open(frame) < 31
+    assert found.objects.track.tolist() == [1]
+
+
+def test_what_was_filled_is_no_crop_no_label_and_not_tracked_again() -> None:
+    filled = replace(make_record(4).objects, track=np.ones(1, np.int32), filled=np.ones(1, np.bool_))
+    record = replace(make_record(4), objects=filled)
+    crops = Crops(CropsOptions(of="cars", every=1))
+    crops.consider(record, (400, 200))
+    crops.consider(make_record(5), (400, 200))
+    assert [pick.first for pick in crops.picks()] == [5]
+    table = TrackTable()
+    for one in (record, replace(record, frame=5, objects=replace(filled, filled=np.zeros(1, np.bool_)))):
+        table.add(one)
+    assert [(track.frames, track.first["frame"]) for track in table.tracks()] == [(1, 5)]
+    assert make_stage().update(replace(record, frame=0)).objects.track.tolist() == [1]  # as it was
+    assert condition_on_objects("filled").chosen(record).tolist() == [True]
+    assert condition_on_objects("not filled").chosen(make_record(5)).tolist() == [True]
 
 
 def test_a_cut_is_no_gap() -> None:
@@ -304,8 +393,8 @@ def test_a_cut_is_no_gap() -> None:
         record = make_record(frame, [] if frame == 3 else [CAR])
         if frame == 4:
             record = replace(record, values={"scenes": {"cut": True}})
-        found = stage.update(record)
-        assert "track" not in found.values
+        stage.update(record)
+        assert stage.take_added() == {}
 
 
 def test_the_camera_s_motion_adds_up_over_frames_that_nobody_looked_at() -> None:

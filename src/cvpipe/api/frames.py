@@ -49,6 +49,10 @@ class FoundObject(BaseModel):
         description="x, y in pixels of the displayed source frame, and score; in the order of the model's `keypoints`.",
     )
     mask: FoundMask | None = Field(default=None, description="Its pixels, where the network tells.")
+    filled: bool = Field(
+        default=False,
+        description="Nobody saw it on this frame: it is where its track must have been (`fill_gaps` of `track`).",
+    )
     values: dict[str, Any] | None = Field(
         default=None, description="What later stages found out about it, by name of the stage."
     )

@@ -243,9 +243,11 @@ class _LocalRun:
                 for record in records:
                     self._note_events(ordered)
                     yield record
+            rest: list[FrameRecord] = []
             for runner in ordered:
-                runner.finish()
+                rest = [*runner.run(rest), *runner.finish()]
             self._note_events(ordered)
+            yield from rest
         finally:
             self._stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

@@ -184,8 +184,9 @@ class Choice:
             self._keep_best(track, merit, self._shot(record, place) or Shot(record.frame, None))
 
     def _note_tracks(self, record: FrameRecord) -> None:
-        for stage, number in zip(record.objects.stage, record.objects.track.tolist(), strict=True):
-            if number >= 0:
+        objects = record.objects
+        for stage, number, filled in zip(objects.stage, objects.track.tolist(), objects.filled.tolist(), strict=True):
+            if number >= 0 and not filled:
                 _seen(self._sightings, (stage, number), record)
 
     def _keep_best(self, track: _Track, merit: float, shot: Shot) -> None:
@@ -221,7 +222,7 @@ class Choice:
     def _places(self, record: FrameRecord) -> list[int]:
         of = self._options.of
         when = self._stage.when
-        places = np.flatnonzero(record.objects.of_stage(str(of))).tolist()
+        places = np.flatnonzero(record.objects.of_stage(str(of)) & ~record.objects.filled).tolist()
         return [place for place in places if when is None or when.holds_for(record, place)]
 
     def _fields(self, record: FrameRecord, place: int) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from cvpipe.engine.veils import Veil
 from cvpipe.events import Event
 from cvpipe.pipeline import PipelineSpec, Segment, gates_of
-from cvpipe.results import FrameRecord, stream_ms
+from cvpipe.results import FrameRecord, Objects, stream_ms
 from cvpipe.stages import SequenceStage, Tools, blaming
 
 _LOG: Final = ""
 """Under this name, which no stage can have, lies the state of the log."""
+_HELD: Final = "/"
+"""And under this one what is held back, by stage."""
 
 
 class SequenceRunner:
@@ -24,6 +27,7 @@ class SequenceRunner:
         made = spec.make_stages()
         self._stages = [stage for n in segment.stages if isinstance(stage := made[n], SequenceStage)]
         self._log = _Log()
+        self._held = {place: _Held() for place, stage in enumerate(self._stages) if stage.amends}
         for stage in self._stages:
             stage.gates = gates_of(made, stage)
             stage.size = size
@@ -34,25 +38,26 @@ class SequenceRunner:
     def run(self, records: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
         """The records with the stages' results. Feed all records of the video, in order, over one or more calls.
 
-        Raises: StageFailed.
+        Those to which a stage may still add something come later: in another call, or at the end. Raises: StageFailed.
         """
         for record in records:
-            self._log.move_to(record)
-            updated = record
-            told: list[Event] = []
-            for stage in self._stages:
-                with blaming(stage):
-                    veil = Veil.of(stage, updated)
-                    if told:
-                        stage.hear(told)
-                    found = stage.update(replace(updated, objects=veil.seen))
-                    updated = replace(found, objects=veil.back(found.objects))
-                    told += stage.take_told()
-            self._log.add(told)
-            yield updated
+            yield from self._through(record, [], 0)
 
-    def finish(self) -> None:
-        """All records of the video were fed: have the stages tell of what still goes on. Raises: StageFailed."""
+    def release(self) -> list[FrameRecord]:
+        """The records that are held back, as they are. Raises: StageFailed."""
+        return [
+            done
+            for place in sorted(self._held)
+            for record, told in self._held[place].take_all()
+            for done in self._through(record, told, place + 1)
+        ]
+
+    def finish(self) -> list[FrameRecord]:
+        """All records of the video were fed: have the stages tell of what still goes on. Raises: StageFailed.
+
+        Returns the records that were held back.
+        """
+        rest = self.release()
         told: list[Event] = []
         for stage in self._stages:
             with blaming(stage):
@@ -61,6 +66,36 @@ class SequenceRunner:
                 stage.end()
                 told += stage.take_told()
         self._log.add(told)
+        return rest
+
+    def run_whole(self, records: Iterable[FrameRecord]) -> Iterator[FrameRecord]:
+        """All records of a video with the stages' results. Raises: StageFailed."""
+        yield from self.run(records)
+        yield from self.finish()
+
+    def _through(self, record: FrameRecord, told: list[Event], first: int) -> Iterator[FrameRecord]:
+        """Have a record pass the stages from number `first` on. told: by the stages before."""
+        for place, stage in enumerate(self._stages[first:], first):
+            with blaming(stage):
+                veil = Veil.of(stage, record)
+                if told:
+                    stage.hear(told)
+                found = stage.update(replace(record, objects=veil.seen))
+                record = replace(found, objects=veil.back(found.objects))
+                told = told + stage.take_told()
+                if place in self._held:
+                    held = self._held[place]
+                    held.add(record, told)
+                    held.amend(stage.take_added())
+                    ready = held.take_before(stage.first_open(record.frame))
+                    break
+        else:
+            self._log.move_to(record)
+            self._log.add(told)
+            yield record
+            return
+        for one, its in ready:
+            yield from self._through(one, its, place + 1)
 
     def take_events(self) -> list[tuple[str, Event]]:
         """What was told since this was asked last, numbered, each with the id of its stream entry."""
@@ -72,13 +107,62 @@ class SequenceRunner:
 
     def state(self) -> dict[str, Any]:
         """State of every stage by name, as MessagePack-able values."""
-        return {_LOG: self._log.state(), **{stage.name: stage.state() for stage in self._stages}}
+        held = {self._stages[place].name: held.state() for place, held in self._held.items()}
+        return {
+            _LOG: self._log.state(),
+            **({_HELD: held} if held else {}),
+            **{stage.name: stage.state() for stage in self._stages},
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` returned."""
         self._log.restore(state[_LOG])
+        for place, held in self._held.items():
+            held.restore(state[_HELD][self._stages[place].name])
         for stage in self._stages:
             stage.restore(state[stage.name])
+
+    @staticmethod
+    def held_in(state: Mapping[str, Any]) -> list[FrameRecord]:
+        """The records that are held back, in order, as a state has them; for where no stage can go on from it."""
+        records = [FrameRecord.unpack(raw) for rows in state.get(_HELD, {}).values() for raw, _ in rows]
+        return sorted(records, key=lambda record: record.frame)
+
+
+class _Held:
+    """Records that a stage may still add to, with what was told along with each. Memory: those."""
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[FrameRecord, list[Event]]] = deque()
+
+    def add(self, record: FrameRecord, told: list[Event]) -> None:
+        self._records.append((record, told))
+
+    def amend(self, added: Mapping[int, Objects]) -> None:
+        """Add objects to the records of frames; those of frames that can't be looked at stay as they are."""
+        if not added:
+            return
+        for place, (record, told) in enumerate(self._records):
+            if record.status == "ok" and record.frame in added:
+                objects = Objects.concat((record.objects, added[record.frame]))
+                self._records[place] = (replace(record, objects=objects), told)
+
+    def take_before(self, frame: int) -> list[tuple[FrameRecord, list[Event]]]:
+        ready = []
+        while self._records and self._records[0][0].frame < frame:
+            ready.append(self._records.popleft())
+        return ready
+
+    def take_all(self) -> list[tuple[FrameRecord, list[Event]]]:
+        ready = list(self._records)
+        self._records.clear()
+        return ready
+
+    def state(self) -> list[Any]:
+        return [[record.pack(), [event.pack() for event in told]] for record, told in self._records]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        self._records = deque((FrameRecord.unpack(raw), [Event.unpack(event) for event in told]) for raw, told in state)
 
 
 class _Log:

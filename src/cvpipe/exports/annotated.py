@@ -16,6 +16,7 @@ from cvpipe.events import Event
 from cvpipe.exports.overlay import (
     Skeleton,
     counts_of,
+    draw_dashes,
     draw_keypoints,
     draw_shape,
     masks_in,
@@ -185,7 +186,10 @@ class Annotator:
         self._draw_trails(image, record.time)
         boxes = self._view.from_source(record.objects.box).round().astype(int).tolist()
         colours = [_colour(record.objects, n) for n in range(len(boxes))]
-        for (left, top, right, bottom), colour in zip(boxes, colours, strict=True):
+        for (left, top, right, bottom), colour, filled in zip(boxes, colours, record.objects.filled, strict=True):
+            if filled:
+                draw_dashes(image, (left, top, right, bottom), colour, line=self._line, cv2=self._cv2)
+                continue
             # A dark edge keeps a bright line visible on a bright picture.
             self._cv2.rectangle(image, (left, top), (right, bottom), _BLACK, self._line + 2)
             self._cv2.rectangle(image, (left, top), (right, bottom), colour, self._line)

@@ -91,6 +91,17 @@ def draw_shape(image: Image, shape: Shape, view: View, colour: Colour, *, line: 
     cv2.polylines(image, [places], shape.is_closed, colour, line, cv2.LINE_AA)
 
 
+def draw_dashes(image: Image, box: tuple[int, int, int, int], colour: Colour, *, line: int, cv2: Any) -> None:
+    """Draw a box of dashes, in place: where something must be that nobody saw. line: thickness in pixels."""
+    left, top, right, bottom = box
+    dash, step = 5 * line, 9 * line
+    sides = [((x, y), (min(x + dash, right), y)) for y in (top, bottom) for x in range(left, right, step)]
+    sides += [((x, y), (x, min(y + dash, bottom))) for x in (left, right) for y in range(top, bottom, step)]
+    for shade, thickness in (((16, 16, 16), line + 2), (colour, line)):
+        for start, end in sides:
+            cv2.line(image, start, end, shade, thickness)
+
+
 def counts_of(shape: Shape, record: FrameRecord) -> str:
     """`gate  in 3  out 1`: a shape's name, and the whole numbers that its stage tells of it."""
     told = record.values.get(shape.stage)

@@ -346,9 +346,25 @@ class SequenceStage(Stage[OptionsT]):
         """Whether the stages that this one refers to have looked at the frame: it is whole, and was not skipped."""
         return record.status == "ok" and not any(is_true(record, gate, "skipped") for gate in self.gates)
 
+    @property
+    def amends(self) -> bool:
+        """Whether it may add objects to records that it has been given before: the engine then holds these back."""
+        return False
+
     @abstractmethod
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with this stage's results. Called once for each record, in order."""
+
+    def take_added(self) -> Mapping[int, Objects]:
+        """What it has to add to earlier records since this was asked last, by frame number. For stages that amend."""
+        return {}
+
+    def first_open(self, frame: int) -> int:
+        """Number of the first frame to whose record it may still add, not above the next. For stages that amend.
+
+        frame: the last that it was given.
+        """
+        return frame + 1
 
     def hear(self, events: Sequence[Event]) -> None:
         """Take note of what earlier stages tell with the record that comes next."""

@@ -138,7 +138,7 @@ class Crops(CropStage[CropsOptions]):
         self._frames += 1
         if self.options.every is not None and not is_due:
             return
-        for place in np.flatnonzero(record.objects.of_stage(self.options.of)).tolist():
+        for place in np.flatnonzero(record.objects.of_stage(self.options.of) & ~record.objects.filled).tolist():
             track = int(record.objects.track[place])
             if (self.needs_tracks and track < 0) or not self._is_fit(record, place):
                 continue

@@ -98,7 +98,7 @@ class Dataset(JobStage[DatasetOptions]):
     def _labels(self, objects: Objects) -> Objects:
         of = self.options.of
         names = np.array([of is None or stage in of for stage in objects.stage], bool)
-        return objects.where(names & (objects.score >= self.options.min_score))
+        return objects.where(names & (objects.score >= self.options.min_score) & ~objects.filled)
 
 
 def _thinned(numbers: Sequence[int], most: int) -> list[int]:

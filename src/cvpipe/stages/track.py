@@ -48,7 +48,8 @@ class TrackOptions(StageOptions):
     )
     fill_gaps: bool = Field(
         default=False,
-        description="Where a track is seen again, say in the frame's values where it was on the frames in between.",
+        description="Where a track is seen again after `lost_seconds` at most, add it to the frames in between: "
+        "objects on a straight way, each with `filled: true`. Records then wait so long for their results.",
     )
     high: float = Field(
         default=_DEFAULT.high, ge=0, le=1, description="Objects of at least this score are associated first."
@@ -132,10 +133,10 @@ class TrackOptions(StageOptions):
 class Track(SequenceStage[TrackOptions]):
     """Number objects so that one thing keeps its number: ByteTrack, OC-SORT or BoT-SORT, at any frame rate.
 
-    Writes `track`, from 1, into objects that are there; drops and adds none. Records that are not `ok`, or whose frame
-    was skipped, pass by unchanged: to the tracks it is time in which nobody looked. With `fill_gaps`, the value of a
-    frame on which a track is seen again is `filled`: its `track`, and the `frames`, `times` and straightly interpolated
-    `boxes` in between.
+    Writes `track`, from 1, into objects that are there. Records that are not `ok`, or whose frame was skipped, pass by
+    unchanged: to the tracks it is time in which nobody looked. With `fill_gaps` it adds the objects that must have been
+    there: on frames (skipped ones too, not damaged ones) between two that show a track, straightly interpolated, with
+    the lesser score of both ends and `filled: true`. Stages behind it see them like any others.
     """
 
     Options = TrackOptions
@@ -152,11 +153,17 @@ class Track(SequenceStage[TrackOptions]):
         self._kinds: dict[tuple[str, str], int] = {}
         self._filling = Filling(options.lost_seconds)
         self._moved: npt.NDArray[np.float64] | None = None  # by the camera, since objects were looked at last
+        self._added: dict[int, list[Objects]] = {}
 
     @property
     def finds_objects(self) -> bool:
         """It numbers those of others."""
         return False
+
+    @property
+    def amends(self) -> bool:
+        """Where gaps are filled."""
+        return self.options.fill_gaps
 
     def references(self) -> tuple[str, ...]:
         """The stage whose objects are tracked."""
@@ -197,16 +204,38 @@ class Track(SequenceStage[TrackOptions]):
                 self._filling.skip(record.frame, record.time)
             return record
         objects = record.objects
-        every = np.ones(len(objects), bool)
-        mine = every if self.options.of is None else objects.of_stage(self.options.of)
+        mine = ~objects.filled
+        if self.options.of is not None:
+            mine &= objects.of_stage(self.options.of)
         own = objects.where(mine)
         track = objects.track.copy()
         track[mine] = self._ids(own, record.time)
         if self.options.fill_gaps:
-            filled = self._filling.update(record.frame, record.time, track[mine].tolist(), own.box)
-            if filled:
-                record = replace(record, values={**record.values, self.name: {"filled": filled}})
+            self._fill(record, replace(own, track=track[mine]))
         return self._write(record, track)
+
+    def take_added(self) -> Mapping[int, Objects]:
+        """The objects in the gaps that the last record has ended."""
+        added, self._added = self._added, {}
+        return {frame: Objects.concat(some) for frame, some in added.items()}
+
+    def first_open(self, frame: int) -> int:
+        """Behind the frame on which the track was seen last that may yet be seen again."""
+        return self._filling.first_open(frame)
+
+    def _fill(self, record: FrameRecord, seen: Objects) -> None:
+        for gap in self._filling.update(record.frame, record.time, seen.track.tolist(), seen.box, seen.score):
+            place = gap.place
+            for frame, box in zip(gap.frames, gap.boxes, strict=True):
+                there = Objects.make(
+                    stage=seen.stage[place],
+                    box=[box],
+                    score=[gap.score],
+                    label=[seen.label[place]],
+                    class_id=[seen.class_id[place]],
+                    track=[seen.track[place]],
+                )
+                self._added.setdefault(frame, []).append(replace(there, filled=np.ones(1, np.bool_)))
 
     def state(self) -> Mapping[str, Any]:
         """The tracks, and the numbers of the labels in them."""

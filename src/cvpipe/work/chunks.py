@@ -212,7 +212,8 @@ def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> li
             appender.add(record)
             appender.tell(runner.take_events())
         if part.chunk + 1 == len(job.chunks):
-            runner.finish()
+            for record in runner.finish():
+                appender.add(record)
             appender.tell(runner.take_events())
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=runner.state())
 
@@ -227,11 +228,14 @@ def _sequence_runner(bench: Bench, job: PlannedJob, part: Part) -> SequenceRunne
     return runner
 
 
-def _state_without(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> dict[str, Any] | None:
+def _state_without(
+    bench: Bench, lease: Lease, job: PlannedJob, part: Part, error: JobError
+) -> tuple[dict[str, Any] | None, list[FrameRecord]]:
     """The state that the next chunk goes on from where this one is given up: that of the chunk before.
 
-    What the failed attempts have told stays in the log, so that what comes next is told behind it. Where there is no
-    next chunk, what still went on before this one ends. None where the stages can't even do that.
+    And the records of earlier chunks that were held back until now; where the stages can't go on, these have failed
+    too. What the failed attempts have told stays in the log, so that what comes next is told behind it. Where there is
+    no next chunk, what still went on before this one ends. None where the stages can't even do that.
     """
     try:
         runner = _sequence_runner(bench, job, part)
@@ -239,15 +243,17 @@ def _state_without(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> d
         if last is not None:
             runner.tell_behind(last[0])
         has_ended = last is not None and not last[1].is_over  # by a worker that died before its next line
+        held = runner.release()
         if part.chunk + 1 == len(job.chunks) and not has_ended:
             runner.finish()
-    except (StageFailed, NotFound, InvalidRequest) as error:  # it may be why the chunk is given up
-        log.warning("what went on is not told: %s %s", error, fields(job=part.job))
-        return None
+    except (StageFailed, NotFound, InvalidRequest) as why:  # it may be why the chunk is given up
+        log.warning("what went on is not told: %s %s", why, fields(job=part.job))
+        held = SequenceRunner.held_in(bench.store.sequence_state(part.job, part.segment) or {})
+        return None, [replace(record, status="failed", error=error.code) for record in held]
     if events := runner.take_events():
         rings = bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
         bench.bell.ring(rings)
-    return runner.state()
+    return runner.state(), held
 
 
 def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]:
@@ -272,7 +278,8 @@ def _fill(bench: Bench, lease: Lease, part: Part, error: JobError) -> list[Ring]
             continue
         old = known.get(number) or job.selection.record(number)
         records.append(replace(old, status="failed", error=error.code))
-    state = None if is_frames else _state_without(bench, lease, job, part)
+    state, held = (None, []) if is_frames else _state_without(bench, lease, job, part, error)
+    records = held + records
     stream = (part.segment, part.chunk) if is_frames else None
     counted = is_frames and job.is_counted(part.segment)
     for start in range(0, len(records), 500):

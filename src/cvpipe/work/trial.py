@@ -78,7 +78,7 @@ def _try(bench: Bench, lease: Lease, job: PlannedJob, numbers: npt.NDArray[np.in
                 bench.decoders, path, job.index, job.selection, wanted, upstream=upstream
             )
         elif segment.kind == "sequence":
-            found = SequenceRunner(job.spec, segment, bench.tools, size=size).run(records)
+            found = SequenceRunner(job.spec, segment, bench.tools, size=size).run_whole(records)
         else:
             break
         records = []
