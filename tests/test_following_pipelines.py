@@ -95,7 +95,7 @@ def test_the_heat_is_on_the_road(street: Path) -> None:
 
 def test_the_flow_of_people_is_told(assets: Path, models: Path, tmp_path: Path) -> None:
     job = run_on_people("people-flow", assets, models, tmp_path, range=TimeRange(start=12, stop=21))
-    assert job["exports"] == ["frames.ndjson", "events.ndjson", "heat_map.png"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "events.ndjson", "heat_map.png"]
     told = [(row["kind"], row["tracks"], row["start"]) for row in lines(tmp_path / "events.ndjson")]
     assert told == [
         ("zone_entered", [1], 12.0),

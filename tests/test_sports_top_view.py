@@ -82,7 +82,7 @@ def test_the_ways_are_drawn_on_the_pitch(out: Path) -> None:
     image = decode_png((out / "top-view.png").read_bytes(), max_pixels=2_000_000)
     assert image.shape == (816, 1200, 3)
     job = json.loads((out / "job.json").read_text())
-    assert job["exports"] == ["frames.ndjson", "top-view.svg", "top-view.png"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "top-view.svg", "top-view.png"]
     # The halfway line runs down the middle, and the player who stands is where he was drawn.
     assert tuple(image[100, 600]) == (235, 235, 235)
     scale = 1200 / (105 * 1.1)

@@ -70,6 +70,8 @@ _CARRIERS: Final = tuple(map(IPv6Network, ("::/96", "::ffff:0:0/96", "::ffff:0:0
 _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 _TEREDO: Final = IPv6Network("2001::/32")
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+PRIVATE: Final = tuple(network for network, _ in _PRIVATE)
+"""What an operator may open, or parts of it."""
 _WORST_FIRST: Final = ("refused", "loopback", "private", "public")
 
 

@@ -25,10 +25,13 @@ class CallItem(BaseModel):
     """One thing that a call is about."""
 
     of: str | None = Field(default=None, description="Name of the stage whose object or track it is.")
-    frame: int | None = Field(default=None, description="The frame that shows it; the first one of a track.")
+    frame: int | None = Field(
+        default=None, description="The frame that shows it; the first one of a track, that of an event's evidence."
+    )
     time: float | None = Field(default=None, description="Seconds since the first frame.")
     place: int | None = Field(default=None, description="Place of the object among those of its frame.")
     track: int | None = None
+    event: int | None = Field(default=None, description="Number of the event in the job's log.")
     pictures: list[str] = Field(default_factory=list, description="Perceptual hash of each picture that was sent.")
     values: dict[str, Any] | None = Field(default=None, description="What the server said, as the schema declares.")
     error: JobError | None = Field(default=None, description="Why there are no values.")

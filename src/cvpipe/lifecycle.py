@@ -27,8 +27,8 @@ from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobRequest, JobState, Message, WebhookTarget, seconds_of
 from cvpipe.keys import Identity
 from cvpipe.library import Library
-from cvpipe.outside import Outside
-from cvpipe.pipeline import PipelineSpec, Policy, addresses, check_policy, load_pipeline, with_cameras
+from cvpipe.outside import Outside, Secrets
+from cvpipe.pipeline import PipelineSpec, Policy, check_calls, check_policy, load_pipeline, with_cameras
 from cvpipe.pipeline.cards import check_cards
 from cvpipe.quotas import DAY_SECONDS
 from cvpipe.settings import Settings
@@ -182,13 +182,14 @@ class Lifecycle(Library):
         return load_pipeline(pipeline, settings=self._settings, field="pipeline").model_dump(mode="json")
 
     def _check_outside(self, spec: PipelineSpec) -> None:
-        """Raises: InvalidPipeline, AddressRefused where it wants what the operator forbids."""
+        """Raises: InvalidPipeline, AddressRefused where it wants what the operator forbids; InvalidRequest (secret)."""
         check_policy(spec, Policy.of(self._settings.outside_pictures), field="pipeline")
-        for number, url in addresses(spec):
-            try:
-                self._outside.check(url)
-            except AddressRefused as error:
-                raise AddressRefused(error.message, field=f"pipeline.stages.{number}.url") from None
+        # Without either, the workers that call are elsewhere, and only they may have the secrets.
+        knows_secrets = self._settings.outside_secrets is not None or self._settings.broker_url is None
+        check_calls(spec, self._outside.check, self._headers if knows_secrets else None, field="pipeline")
+
+    def _headers(self, secret: str | None, url: str) -> dict[str, str]:
+        return {} if secret is None else Secrets.read(self._settings.outside_secrets).headers(secret, url)
 
     def _check_webhook(self, webhook: WebhookTarget) -> None:
         """Raises: AddressRefused; InvalidRequest where nothing could be signed."""

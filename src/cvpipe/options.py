@@ -33,6 +33,11 @@ class StageOptions(BaseModel):
         'that looks at whole frames: only at such frames, `"person" in labels`. Default: at all.',
     )
 
+    @property
+    def needs_camera(self) -> bool:
+        """Whether the stage looks through a calibrated camera: its option `camera`, or the job's."""
+        return "camera" in type(self).model_fields
+
 
 class MapSampling(BaseModel):
     """Of which frames a stage hands out a map."""

@@ -144,3 +144,52 @@ def test_a_pipeline_is_checked_against_the_labels_of_its_model(cvpipe: Cvpipe, m
     assert "stage 1 (detect): model tiny@2 knows no class 'persom'; did you mean 'person'?" in done.problem["detail"]
     right = write(tmp_path, "right", [{"type": "detect", "model": "tiny", "classes": ["car"]}])
     assert cvpipe("pipelines", "check", right, "--json").json["models"] == ["tiny@2"]
+
+
+ASK: dict[str, Any] = {
+    "type": "external", "name": "ask", "url": "https://models.example.com/ask", "per": "job",
+    "answer": {"type": "object"},
+}  # fmt: skip
+ZONE = {
+    "type": "polygon_zone", "units": "metres",
+    "zones": [{"name": "box", "polygon": [[0, 0], [1, 0], [1, 1]]}],
+}  # fmt: skip
+
+
+OPENED = "the operator opens these with CVPIPE_OUTSIDE_LOOPBACK=true"
+
+
+def test_what_only_a_service_knows_of_a_pipeline_is_noted(cvpipe: Cvpipe, tmp_path: Path) -> None:
+    stages = [
+        {"type": "edges"}, {**ZONE, "name": "a", "camera": "gate"}, {**ZONE, "name": "b"},
+        {**ASK, "url": "http://127.0.0.1:9000/", "secret": "models"},
+    ]  # fmt: skip
+    file = write(tmp_path, "asks", stages)
+    done = cvpipe("pipelines", "check", file)
+    assert [line for line in done.out.splitlines() if line.startswith("  note: ")] == [
+        "  note: stage 2 (polygon_zone 'a'): whether there is a camera 'gate' the service knows",
+        "  note: stage 3 (polygon_zone 'b') takes the camera that comes with the job (--camera)",
+        "  note: whether there is a secret 'models' the service knows (CVPIPE_OUTSIDE_SECRETS)",
+        f"  note: stage 4 (external 'ask'): 127.0.0.1 is a loopback address; {OPENED}",
+    ]
+    assert len(cvpipe("pipelines", "check", file, "--json").json["notes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "field", "words"),
+    [
+        ([{**ZONE, "camera": "gate.yaml"}], "stages.0.camera", "stage 1 (polygon_zone): gate.yaml cannot be read"),
+        ([{**ASK, "url": "http://169.254.169.254/"}], "stages.0.url", "stage 1 (external 'ask'): 169.254.169.254 is"),
+        ([{**ASK, "secret": "modle"}], "stages.0.secret", "stage 1 (external 'ask'): there is no secret 'modle'"),
+        ([{**ASK, "secret": "other"}], "stages.0.secret", "the secret 'other' is for another server"),
+    ],
+)
+def test_what_is_wrong_wherever_a_pipeline_runs_is_told(
+    cvpipe: Cvpipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: list[Any], field: str, words: str
+) -> None:
+    secrets = tmp_path / "secrets.yaml"
+    secrets.write_text(yaml.safe_dump({"other": {"server": "https://other.example.com", "value": "x"}}))
+    monkeypatch.setenv("CVPIPE_OUTSIDE_SECRETS", str(secrets))
+    done = cvpipe("pipelines", "check", write(tmp_path, "wrong", stages), "--json")
+    assert (done.code, done.problem["field"]) == (2, field)
+    assert words in done.problem["detail"]

@@ -262,7 +262,7 @@ def test_what_has_happened_is_told(at: Cvpipe, clip: Path, tmp_path: Path) -> No
         "name: stays\nstages: [{type: contours}, {type: track, of: contours, class_aware: false}, {type: dwell}]\n"
     )
     job = at("jobs", "submit", clip, "-p", pipeline, "--wait", "--json").json
-    assert job["exports"] == ["frames.ndjson", "events.ndjson"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "events.ndjson"]
     rows = [json.loads(line) for line in at("jobs", "events", job["id"], "--json").out.splitlines()]
     assert rows[0]["number"] == 1
     assert {row["kind"] for row in rows} == {"dwell"}

@@ -42,7 +42,7 @@ def test_workers_say_what_one_process_says(deployment: Deployment, tmp_path: Pat
         client.remove_camera("main-stand")  # the job has begun with it
         done = client.wait(job.id, timeout_seconds=60)
         assert (done.state, done.error) == ("succeeded", None), deployment.logs()
-        assert done.exports == ["frames.ndjson", "top-view.svg", "top-view.png"]
+        assert done.exports == ["frames.ndjson", "tracks.ndjson", "top-view.svg", "top-view.png"]
         for name in done.exports:
             made = Path(client.download(job.id, name, tmp_path / f"service-{name}"))
             assert made.read_bytes() == (tmp_path / "out" / name).read_bytes(), name

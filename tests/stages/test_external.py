@@ -123,6 +123,30 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], wo
     assert words in str(refused.value)
 
 
+FOLLOWED = [
+    *FIND, {"type": "track", "of": "cars"},
+    {"type": "line_zone", "name": "way", "of": "cars", "lines": [{"name": "a", "start": [0, 9], "end": [9, 9]}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stages", "options", "words"),
+    [
+        (FIND, {"of": None}, "no earlier stage tells of events"),
+        (FOLLOWED, {"of": "cars"}, r"no earlier stage 'cars' tells of events \(there is: way\)"),
+        (FOLLOWED, {"of": "wya"}, r"no earlier stage 'wya' tells of events \(did you mean 'way'\?\)"),
+        (FOLLOWED, {"kinds": ["line_crosed"]}, r"nobody tells of 'line_crosed' \(did you mean 'line_crossed'\?\)"),
+        (FOLLOWED, {"fields": ["label"]}, "fields: there is no 'label' of a event"),
+        (FOLLOWED, {"when": "score > 0.5"}, "`when` is of the objects of a stage"),
+    ],
+)
+def test_events_that_nobody_tells_of_are_refused(
+    stages: list[dict[str, Any]], options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidPipeline, match=words):
+        pipeline(*stages, **{"of": "way", "per": "event", **options})
+
+
 def test_who_finds_what_is_blurred_must_see_everything() -> None:
     half = {"type": "crop", "x": 0, "y": 0, "width": 100, "height": 100}
     with pytest.raises(InvalidPipeline, match="sees only what 'crop' leaves of the frame"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cvpipe.errors import InvalidRequest
+from cvpipe.errors import InvalidPipeline, InvalidRequest
 from cvpipe.frames import View
 from cvpipe.stages.undistort import Undistort, UndistortOptions
 
@@ -72,3 +72,29 @@ def test_a_lens_that_does_not_fit_the_video_is_refused(view: View, changes: Any,
 def test_what_is_no_calibration_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         UndistortOptions(**{**CALIBRATION, **changes})
+
+
+def test_a_camera_s_lens_is_that_of_its_numbers_at_any_size() -> None:
+    lens = {name: CALIBRATION[name] for name in ("fx", "fy", "cx", "cy", "coefficients")}
+    camera = {"width": 1280, "height": 720, "lens": lens}
+    for size in ((1280, 720), (640, 360)):
+        known = Undistort(UndistortOptions(name="lens", camera=camera)).reshape(View.of(*size))
+        assert known.lens == undistort(View.of(*size), width=1280, height=720).lens
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"camera": "hall"}, "give `camera` or numbers of a lens, not both; got `fx` too"),
+        ({"cy": None}, "`cy` is missing"),
+        (dict.fromkeys(CALIBRATION) | {"width": 8, "height": 8}, "a camera has its own `width` and `height`"),
+    ],
+)
+def test_a_lens_is_told_once(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        undistort(**changes)
+
+
+def test_a_lens_that_is_not_known_is_told() -> None:
+    with pytest.raises(InvalidPipeline, match="needs a camera whose `lens` is known"):
+        Undistort(UndistortOptions(name="lens")).reshape(SOURCE)

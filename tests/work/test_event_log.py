@@ -51,7 +51,7 @@ def expected(assets: Path, models: Path, tmp_path_factory: pytest.TempPathFactor
         settings=Settings(models_dir=models, device="cpu", threads=2), range=TimeRange(start=14, stop=21),
     )  # fmt: skip
     lines = (out / "events.ndjson").read_text().splitlines()
-    assert job["exports"] == ["frames.ndjson", "events.ndjson"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "events.ndjson"]
     assert job["events"] == len(lines)
     return lines
 
@@ -96,7 +96,7 @@ def test_the_log_is_that_of_one_process_whatever_the_chunks(
 ) -> None:
     job = submit(service, assets)
     assert logged(service, job) == expected
-    assert service.finish(job).exports == ["frames.ndjson", "events.ndjson"]
+    assert service.finish(job).exports == ["frames.ndjson", "tracks.ndjson", "events.ndjson"]
     assert (service.folder(job) / "events.ndjson").read_text().splitlines() == expected
 
 

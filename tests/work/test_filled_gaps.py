@@ -68,7 +68,17 @@ def test_gaps_are_filled_over_the_ends_of_chunks_as_in_one(service: Service, vid
         (box,) = records[number].objects.box
         assert box == pytest.approx([4 + number / 2, 20, 28 + number / 2, 36], abs=1)
         assert records[number].objects.track.tolist() == [1]
-    assert service.finish(job).exports == ["frames.ndjson", "events.ndjson", "annotated.mp4"]
+    assert service.finish(job).exports == ["frames.ndjson", "tracks.ndjson", "events.ndjson", "annotated.mp4"]
+    (track,), is_all = service.store.tracks(job)
+    assert (track.key, track.frames, track.first["frame"], track.last["frame"], is_all) == (
+        ("cars", 1),
+        100,
+        0,
+        107,
+        True,
+    )
+    lines = [(folder / "tracks.ndjson").read_text() for folder in (service.folder(job), tmp_path / "one")]
+    assert lines == [f"{track.to_json()}\n"] * 2
     (event,) = service.store.event_log(job)[0]
     assert event[1].start.frame in range(40, 45)
 

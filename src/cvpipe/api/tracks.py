@@ -106,8 +106,8 @@ def list_tracks(
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
-    """One record for each thing that was followed, for pipelines with a stage `crops`: when it was seen, and what its
-    crops say together, by vote. They are there once the crops of the whole job are done.
+    """One record for each thing that a `track` stage followed: when it was seen, and with a stage `crops` what its
+    crops say together, by vote. They are there once all frames of the job are done, and all crops.
 
     As JSON by pages, or, with `Accept: application/x-ndjson`, as one track a line.
     """

@@ -54,25 +54,33 @@ def check(
     models: Annotated[bool, typer.Option(help="Also check that its models are here.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Check a pipeline file: every option, what its stages need of each other, and that its models are here."""
+    """Check a pipeline file: every option, what its stages need of each other, and that its models are here.
+
+    Files of cameras are read, and the addresses and secrets of servers outside are looked at; what only a service can
+    know is noted.
+    """
+    from cvpipe.cli.notes import notes_on
     from cvpipe.pipeline import load_pipeline, plan_segments
     from cvpipe.pipeline.cards import check_cards
 
     settings = load_settings()
     spec = load_pipeline(file, settings=settings, files=True)
     found = check_cards(spec, settings.models_path) if models else list(spec.models())
+    notes = notes_on(spec, settings)
     segments: list[dict[str, Any]] = [
         {"kind": part.kind, "queue": part.queue, "stages": [spec.stages[n].name for n in part.stages]}
         for part in plan_segments(spec)
     ]
     if as_json:
-        output.as_json({"ok": True, "pipeline": spec.name, "segments": segments, "models": found})
+        output.as_json({"ok": True, "pipeline": spec.name, "segments": segments, "models": found, "notes": notes})
         return
     output.line(f"{file} is right: {spec.name}, {' > '.join(_kinds(spec))}")
     for part in segments:
         output.line(f"  {part['kind']} on queue {part['queue']}: {', '.join(part['stages']) or 'no stage'}")
     for name in found:
         output.line(f"  model {name}")
+    for note in notes:
+        output.line(f"  note: {note}")
 
 
 @app.command()

@@ -52,11 +52,13 @@ def run(
     """
     from cvpipe.camera import read_camera
     from cvpipe.pipeline import load_pipeline, with_cameras
+    from cvpipe.pipeline.cards import check_cards
 
     settings = load_settings(threads=threads)
     spec = load_pipeline(pipeline, settings=settings, files=True, field="--pipeline")
     known = None if camera is None else read_camera(camera, field="--camera")
     spec = with_cameras(spec, camera_file, default=known)
+    check_cards(spec, settings.models_path)
     time_range = read_range(start, stop)
     began = None if starts_at is None else read_moment(starts_at)
     extras.require("worker", what="cvpipe run")
@@ -100,12 +102,16 @@ def _note(stage: str, told: Mapping[str, Any]) -> str | None:
     return f"{told['skipped']} skipped by {stage}" if told.get("skipped") else None
 
 
+FILES_OF_CAMERAS = (".yaml", ".yml", ".json")
+"""How the name of a camera's file ends; others are names of cameras of a service."""
+
+
 def camera_file(name: str) -> CameraSpec:
     """The camera of a stage: here, where there is no service, the name of a file. Raises: InvalidRequest."""
     from cvpipe.camera import read_camera
     from cvpipe.errors import InvalidRequest
 
-    if not name.endswith((".yaml", ".yml", ".json")):
+    if not name.endswith(FILES_OF_CAMERAS):
         raise InvalidRequest(f"a service knows cameras by name; here, name a YAML or JSON file instead of {name!r}")
     return read_camera(Path(name))
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cvpipe.calls import CallRecord, tally
 from cvpipe.engine.external import OutsideRunner
+from cvpipe.events import Event
 from cvpipe.exports.ndjson import write_ndjson
 from cvpipe.outside import Outside, Secrets, with_cassette
-from cvpipe.pipeline import PipelineSpec, Policy, plan_segments
+from cvpipe.pipeline import PipelineSpec, Policy, check_calls, plan_segments
 from cvpipe.results import FrameRecord
 from cvpipe.stages import Tools
 from cvpipe.tracks import CropRecord
@@ -55,11 +56,17 @@ class Calling:
 
     @classmethod
     def of(cls, spec: PipelineSpec, tools: Tools, settings: Settings, *, job: str) -> Calling | None:
-        """None where the pipeline asks nobody. Raises: InvalidPipeline where it would send what may not be sent."""
+        """None where the pipeline asks nobody.
+
+        Raises: InvalidPipeline where it would send what may not be sent; AddressRefused, InvalidRequest (secret).
+        """
         segment = next((segment for segment in plan_segments(spec) if segment.kind == "external"), None)
         if segment is None:
             return None
         policy = Policy.of(settings.outside_pictures)
+        way = with_cassette(Outside.of(settings), settings.outside_cassette)
+        secrets = Secrets.read(settings.outside_secrets)
+        check_calls(spec, way.check, secrets.headers)  # before hours of work, not after
         return cls(OutsideRunner(spec, segment, tools, job=job, policy=policy), settings)
 
     def add(self, record: FrameRecord) -> None:
@@ -75,6 +82,10 @@ class Calling:
             with crops.open(encoding="utf-8") as lines:
                 for line in lines:
                     self._runner.add_crop(CropRecord.from_dict(json.loads(line)))
+        if (events := out / "events.ndjson").exists():
+            with events.open(encoding="utf-8") as lines:
+                for line in lines:
+                    self._runner.add_event(Event.from_dict(json.loads(line)))
         way = with_cassette(Outside.of(self._settings), self._settings.outside_cassette)
         secrets = Secrets.read(self._settings.outside_secrets)
         try:

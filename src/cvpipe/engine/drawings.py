@@ -13,5 +13,5 @@ def shapes_of(spec: PipelineSpec, size: tuple[int, int]) -> tuple[Shape, ...]:
     for stage in spec.make_stages():
         if isinstance(stage, SequenceStage):
             stage.size = size
-            found += stage.shapes()
+            found += [shape for shape in stage.shapes() if len(shape.points) > 1]
     return tuple(found)

@@ -12,6 +12,7 @@ from cvpipe.calls import Asking, CallRecord
 from cvpipe.engine.asking import Asker, Ledger, Question
 from cvpipe.engine.outgoing import Choice, Item, Picture, distance, with_pictures, without_values
 from cvpipe.errors import PictureWithheld
+from cvpipe.events import Event
 from cvpipe.job import JobError
 from cvpipe.pipeline import PipelineSpec, Policy, Segment, gates_of
 from cvpipe.results import FrameRecord
@@ -29,7 +30,7 @@ _NUMBERS: Final = 10_000_000  # calls of a stage, at most
 
 
 class OutsideRunner:
-    """An external segment. Feed it all records in order, and crops where there are some, then run it."""
+    """An external segment. Feed it all records in order, and crops and events where there are some, then run it."""
 
     def __init__(
         self, spec: PipelineSpec, segment: Segment, tools: Tools, *, job: str, policy: Policy, rounds: int = 0
@@ -56,6 +57,11 @@ class OutsideRunner:
         """Take the next crop; after all records."""
         for choice in self._choices:
             choice.add_crop(crop)
+
+    def add_event(self, event: Event) -> None:
+        """Take the next event of the job's log."""
+        for choice in self._choices:
+            choice.add_event(event)
 
     def run(
         self,
@@ -136,7 +142,7 @@ class _Questions:
         self._next += 1
         told = [without_values(item, pictures) for item, pictures in some]
         items = [
-            [one.of, one.frame, one.place, one.track, dict(item.fields), item.shots]
+            [one.of, one.frame, one.place, one.track, one.event, dict(item.fields), item.shots]
             for one, (item, _) in zip(told, some, strict=True)
         ]
         identity = json.dumps([self._job, self._stage.name, items], default=str)

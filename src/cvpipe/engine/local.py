@@ -45,7 +45,7 @@ from cvpipe.pipeline import (
 )
 from cvpipe.results import FrameRecord, iso_time
 from cvpipe.stages import JobStage, Tools
-from cvpipe.tracks import TrackRecord
+from cvpipe.tracks import TrackRecord, TrackTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +115,7 @@ def run_local(
         run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out)
         calling = Calling.of(pipeline, tools, settings, job=sha256_of(video))
         closely = Closely.of(pipeline, tools, decoders, video, index)
+        table = TrackTable() if closely is None and pipeline.gives_tracks() else None
 
         def counted() -> Iterator[FrameRecord]:
             for record in run.records(chunks, threads):
@@ -127,9 +128,9 @@ def run_local(
                     calling.add(record)
                 yield record
 
-        exports = ["frames.ndjson", *([] if log is None else ["events.ndjson"])]
         with tools.holding(pipeline.models()), log or nullcontext():
-            write_ndjson(out / "frames.ndjson", counted())
+            exports = _write_records(out, counted(), table)
+            exports += [] if log is None else ["events.ndjson"]
             if closely is not None:
                 with working_for(Share(_ME)):
                     exports += closely.write(out, chunks, threads)
@@ -169,6 +170,22 @@ def run_local(
     }
     (out / "job.json").write_text(json.dumps(job, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return job
+
+
+def _write_records(out: Path, records: Iterator[FrameRecord], table: TrackTable | None) -> list[str]:
+    """Write the records, and what the table, if there is one, then has of tracks; returns the names of the files."""
+    if table is None:
+        write_ndjson(out / "frames.ndjson", records)
+        return ["frames.ndjson"]
+
+    def noted() -> Iterator[FrameRecord]:
+        for record in records:
+            table.add(record)
+            yield record
+
+    write_ndjson(out / "frames.ndjson", noted())
+    write_ndjson(out / "tracks.ndjson", table.tracks())
+    return ["frames.ndjson", "tracks.ndjson"]
 
 
 def _artefacts(pipeline: PipelineSpec) -> list[str]:

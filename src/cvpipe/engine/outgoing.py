@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cvpipe.calls import CallItem
 from cvpipe.conditions import frame_value, object_value
 from cvpipe.errors import PictureWithheld
+from cvpipe.events import Event
 from cvpipe.frames import Image, View
 from cvpipe.results import FrameRecord
 from cvpipe.stages import is_true
@@ -126,6 +127,26 @@ class Choice:
             if not track.best or crop.quality > track.best[0][0]:
                 track.fields = self._fields_of(crop)
             self._keep_best(track, crop.quality, shot)
+
+    def add_event(self, event: Event) -> None:
+        """Take the next event of the job's log."""
+        options = self._options
+        if options.per != "event" or len(self._items) >= options.max_items or not self._is_wanted(event):
+            return
+        frame = event.evidence.frame
+        shots: tuple[Shot, ...] = ()
+        if options.images == "frame":
+            shots = (Shot(frame, None),)
+        elif options.images == "crop":
+            shots = tuple(Shot(frame, _corners(row["box"])) for row in event.objects[: options.max_images])
+        document = event.to_dict()
+        values = {name: _below(document, name.split(".")) for name in options.declared}
+        told = CallItem(of=event.stage, frame=frame, time=event.evidence.time, event=event.number)
+        self._items.append(Item(values, tuple(dict.fromkeys(shots)), told))
+
+    def _is_wanted(self, event: Event) -> bool:
+        options = self._options
+        return options.of in (None, event.stage) and (options.kinds is None or event.kind in options.kinds)
 
     def items(self) -> list[Item]:
         """The items, in the order in which their pictures can be made."""
@@ -256,10 +277,19 @@ def _crop_value(crop: CropRecord, path: tuple[str, ...]) -> Any:
     x1, y1, x2, y2 = crop.object["box"]
     derived = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "width": x2 - x1, "height": y2 - y1}
     derived["area"] = derived["width"] * derived["height"]
-    value: Any = {**crop.object, **derived, **(crop.object.get("values") or {})}
+    return _below({**crop.object, **derived, **(crop.object.get("values") or {})}, path)
+
+
+def _below(value: Any, path: Iterable[str]) -> Any:
+    """What lies at a path of plain values; None where nothing does."""
     for part in path:
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
+
+
+def _corners(box: Sequence[float]) -> Box:
+    x1, y1, x2, y2 = box
+    return x1, y1, x2, y2
 
 
 class Picture(NamedTuple):

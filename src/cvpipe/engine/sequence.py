@@ -123,10 +123,12 @@ class SequenceRunner:
             stage.restore(state[stage.name])
 
     @staticmethod
-    def held_in(state: Mapping[str, Any]) -> list[FrameRecord]:
-        """The records that are held back, in order, as a state has them; for where no stage can go on from it."""
-        records = [FrameRecord.unpack(raw) for rows in state.get(_HELD, {}).values() for raw, _ in rows]
-        return sorted(records, key=lambda record: record.frame)
+    def let_go(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[FrameRecord]]:
+        """A state without the records that it holds back, and these; for where no stage can go on with them."""
+        held = state.get(_HELD, {})
+        records = [FrameRecord.unpack(raw) for rows in held.values() for raw, _ in rows]
+        empty = {_HELD: dict.fromkeys(held, ())} if held else {}
+        return {**state, **empty}, sorted(records, key=lambda record: record.frame)
 
 
 class _Held:

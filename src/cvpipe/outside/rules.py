@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cvpipe.addresses import Address, Network, carried, place_of
+from cvpipe.addresses import PRIVATE, Address, Network, carried, place_of
 from cvpipe.errors import AddressRefused
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ class Rules:
             own=tuple(own),
             proxy=settings.outside_proxy,
         )
+
+    @classmethod
+    def opened(cls) -> Rules:
+        """The rules of an operator who has opened all that can be opened."""
+        return cls(allowed=PRIVATE, loopback=True)
 
     def check(self, address: Address, port: int, *, own: Collection[tuple[Address, int]] = (), name: str = "") -> None:
         """See whether an address may be called.

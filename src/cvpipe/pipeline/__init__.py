@@ -15,7 +15,7 @@ from cvpipe.pipeline.plan import (
     plan_segments,
     sights_of,
 )
-from cvpipe.pipeline.policy import Policy, addresses, check_policy
+from cvpipe.pipeline.policy import Policy, check_calls, check_policy
 from cvpipe.pipeline.reuse import Address, Reuse, addresses_of, find_reuse
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
@@ -30,8 +30,8 @@ __all__ = [
     "Segment",
     "Selection",
     "Sight",
-    "addresses",
     "addresses_of",
+    "check_calls",
     "check_fit",
     "check_policy",
     "crop_stages",

@@ -8,6 +8,8 @@ from cvpipe.calibration import calibrate
 from cvpipe.camera import CameraSpec
 from cvpipe.errors import CvpipeError, InvalidPipeline
 from cvpipe.pipeline.spec import PipelineSpec, place
+from cvpipe.stages import StageOptions
+from cvpipe.stages.undistort import UndistortOptions
 
 FindCamera = Callable[[str], CameraSpec]
 
@@ -23,7 +25,7 @@ def with_cameras(
     """
     stages = []
     for number, options in enumerate(spec.stages):
-        if "camera" not in type(options).model_fields:
+        if not options.needs_camera:
             stages.append(options)
             continue
         where = ".".join(part for part in (field, f"stages.{number}.camera") if part)
@@ -34,8 +36,16 @@ def with_cameras(
             )
         try:
             camera = find(wanted) if isinstance(wanted, str) else wanted
-            calibrate(camera)
+            if sees_ground(options):
+                calibrate(camera)
+            elif camera.lens is None:
+                raise InvalidPipeline(f"the lens of camera {camera.name!r} is not known")
         except CvpipeError as error:
             raise type(error)(error.message, field=where) from None
         stages.append(options.model_copy(update={"camera": camera}))
     return spec.model_copy(update={"stages": tuple(stages)})
+
+
+def sees_ground(options: StageOptions) -> bool:
+    """Whether a stage looks at the ground before its camera, and not only through its lens."""
+    return not isinstance(options, UndistortOptions)

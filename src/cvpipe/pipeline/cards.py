@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cvpipe.errors import InvalidModel, InvalidPipeline, NotFound
-from cvpipe.inference.cards import find_card, nearest
+from cvpipe.inference.cards import ModelCard, find_card, nearest
 from cvpipe.models import family
+from cvpipe.pipeline.labels import check_labels
 from cvpipe.pipeline.spec import PipelineSpec, place
 
 
@@ -14,9 +15,10 @@ def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> li
     """The models of a pipeline as `name@version`, each once.
 
     field: path of the pipeline in what the caller sent. Raises: NotFound; InvalidModel where a card names no family, or
-    one that is not for its task; InvalidPipeline where a stage keeps classes that are not among its model's labels.
+    one that is not for its task; InvalidPipeline where a stage keeps classes that are not among its model's labels, or
+    asks for labels that nothing can have.
     """
-    found: dict[str, None] = {}
+    found: dict[str, ModelCard] = {}
     for number, stage in enumerate(spec.make_stages()):
         where = ".".join(part for part in (field, f"stages.{number}") if part)
         for model in stage.models():
@@ -25,7 +27,7 @@ def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> li
                 family(card)
             except (NotFound, InvalidModel) as error:
                 raise type(error)(error.message, field=where) from None
-            found[card.ref] = None
+            found[model] = card
             for name in getattr(stage.options, "classes", None) or ():
                 if card.labels and name not in card.labels and len(stage.models()) == 1:
                     raise InvalidPipeline(
@@ -33,4 +35,5 @@ def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> li
                         f"{nearest(name, card.labels)}",
                         field=f"{where}.classes",
                     )
-    return list(found)
+    check_labels(spec, found, field=field)
+    return list(dict.fromkeys(card.ref for card in found.values()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cvpipe.errors import InvalidPipeline
+from cvpipe.errors import CvpipeError, InvalidPipeline
 from cvpipe.pipeline.spec import PipelineSpec, place
 from cvpipe.stages.external import External
 
@@ -44,16 +46,41 @@ class Policy:
 
 def check_policy(spec: PipelineSpec, policy: Policy, *, field: str = "") -> None:
     """Raises: InvalidPipeline where a stage wants to send what may not be sent."""
-    for number, stage in enumerate(spec.make_stages()):
-        if isinstance(stage, External):
-            try:
-                policy.check(stage)
-            except InvalidPipeline as error:
-                where = ".".join(part for part in (field, f"stages.{number}", error.field) if part)
-                raise InvalidPipeline(f"{place(number, stage.options)}: {error.message}", field=where) from None
+    for number, stage in _asking(spec):
+        with _told_of(number, stage, field):
+            policy.check(stage)
 
 
-def addresses(spec: PipelineSpec) -> list[tuple[int, str]]:
-    """What a pipeline has called: positions of stages, and addresses."""
-    made = enumerate(spec.make_stages())
-    return [(number, stage.options.url) for number, stage in made if isinstance(stage, External)]
+def check_calls(
+    spec: PipelineSpec,
+    address: Callable[[str], object],
+    headers: Callable[[str | None, str], object] | None,
+    *,
+    field: str = "",
+) -> None:
+    """See whether the servers of a pipeline may be called, and their secrets are there.
+
+    address: says what it is, or raises AddressRefused. headers: those of a secret's name and an address; raises
+    InvalidRequest where there is none of the name, AddressRefused where it is for another server; None: nobody knows
+    here. Raises: these, with the stage, and `field` the path to the option.
+    """
+    for number, stage in _asking(spec):
+        with _told_of(number, stage, field, "url"):
+            address(stage.options.url)
+        if headers is not None:
+            with _told_of(number, stage, field, "secret"):
+                headers(stage.options.secret, stage.options.url)
+
+
+def _asking(spec: PipelineSpec) -> Iterator[tuple[int, External]]:
+    return ((number, stage) for number, stage in enumerate(spec.make_stages()) if isinstance(stage, External))
+
+
+@contextmanager
+def _told_of(number: int, stage: External, field: str, option: str = "") -> Iterator[None]:
+    """What is wrong is told with the stage, and the path to its option."""
+    try:
+        yield
+    except CvpipeError as error:
+        where = ".".join(part for part in (field, f"stages.{number}", error.field or option) if part)
+        raise type(error)(f"{place(number, stage.options)}: {error.message}", field=where) from None

@@ -79,6 +79,10 @@ class PipelineSpec(BaseModel):
         """Whether a stage may tell of events, so that there is a log of them."""
         return any(isinstance(stage, SequenceStage) and stage.event_kinds for stage in self.make_stages())
 
+    def gives_tracks(self) -> bool:
+        """Whether a stage numbers what is the same from frame to frame."""
+        return any(map(_gives_tracks, self.make_stages()))
+
     def models(self) -> tuple[str, ...]:
         """References (`name` or `name@version`) of all models the pipeline needs, without repeats."""
         return tuple(dict.fromkeys(model for stage in self.make_stages() for model in stage.models()))

@@ -37,6 +37,7 @@ import numpy.typing as npt
 from cvpipe.conditions import Condition, condition_on_frames, condition_on_objects
 from cvpipe.errors import CvpipeError, Interrupted, InvalidPipeline, InvalidStage, StageFailed
 from cvpipe.events import Event
+from cvpipe.expressions import Expression
 from cvpipe.footage import Footage as Footage
 from cvpipe.frames import Frame, Image, Timeline, View
 from cvpipe.options import MapOptions as MapOptions
@@ -106,6 +107,11 @@ class Stage(ABC, Generic[OptionsT]):
             return None
         is_of_objects = self.scope == "sequence" or bool(self.references())
         return (condition_on_objects if is_of_objects else condition_on_frames)(self.options.when)
+
+    def expressions(self) -> Iterator[tuple[str, Expression]]:
+        """What its options ask of objects and frames, each with the path of its option. Raises: InvalidExpression."""
+        if (when := self.when) is not None:
+            yield "when", when.expression
 
 
 class Selector(Stage[OptionsT]):

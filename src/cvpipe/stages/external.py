@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
@@ -12,16 +13,27 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from cvpipe.calls import Asking
 from cvpipe.conditions import FRAME_FIELDS, OBJECT_FIELDS
 from cvpipe.errors import InvalidPipeline
-from cvpipe.stages import CropStage, Stage, StageOptions
+from cvpipe.stages import CropStage, SequenceStage, Stage, StageOptions
 from cvpipe.templates import filled, places
 
 _TRACK_FIELDS: Final = frozenset({*OBJECT_FIELDS, "frames", "first_time", "last_time"})
 _JOB_FIELDS: Final = frozenset({"frames", "labels", "tracks"})
-_KNOWN: Final = {"frame": {*FRAME_FIELDS}, "object": {*OBJECT_FIELDS}, "track": _TRACK_FIELDS, "job": _JOB_FIELDS}
+_EVENT_FIELDS: Final = frozenset(
+    {"number", "kind", "stage", "start", "end", "start_frame", "end_frame", "evidence_frame", "evidence_time"}
+    | {"wall_time", "is_over", "tracks", "objects", "values"}
+)
+_KNOWN: Final = {
+    "frame": {*FRAME_FIELDS},
+    "object": {*OBJECT_FIELDS},
+    "track": _TRACK_FIELDS,
+    "event": _EVENT_FIELDS,
+    "job": _JOB_FIELDS,
+}
 _DEFAULTS: Final = {
     "frame": ("frame", "time", "labels"),
     "object": ("label", "score", "time"),
     "track": ("label", "track", "first_time", "last_time"),
+    "event": ("kind", "start", "end", "tracks", "values"),
     "job": ("frames", "labels", "tracks"),
 }
 _ALWAYS: Final = frozenset({"stage", "items", "fields", "image", "images", "image_url", "image_urls"})
@@ -66,14 +78,18 @@ class ExternalOptions(StageOptions):
     url: str = Field(
         min_length=8, max_length=2048, pattern=r"^https?://", description="Where to POST; see docs/outside.md."
     )
-    per: Literal["frame", "object", "track", "job"] = Field(
+    per: Literal["frame", "object", "track", "event", "job"] = Field(
         default="frame", description="What one question is about. Default: an object, where `of` is given."
     )
     of: str | None = Field(
         default=None,
         min_length=1,
         max_length=64,
-        description="Name of the stage whose objects or tracks it is about, or of a `crops` stage: of those it chose.",
+        description="Name of the stage whose objects or tracks it is about, or of a `crops` stage: of those it chose. "
+        "With `per: event`, of the stage that tells of them (default: of every one).",
+    )
+    kinds: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] | None = Field(
+        default=None, min_length=1, max_length=32, description="With `per: event`: only events of these kinds."
     )
     every: int = Field(default=1, ge=1, le=1_000_000, description="Only every n-th frame, for `frame` and `object`.")
     max_items: int = Field(default=1000, ge=1, le=100_000, description="Questions of a job, at most; the first ones.")
@@ -83,7 +99,9 @@ class ExternalOptions(StageOptions):
         description="What is sent of the results, and nothing else: names as in conditions (`label`, `ocr.text`).",
     )
     images: Literal["none", "crop", "frame"] = Field(default="none", description="Pictures to send.")
-    max_images: int = Field(default=1, ge=1, le=16, description="Of a track, or of a job: spread over its frames.")
+    max_images: int = Field(
+        default=1, ge=1, le=16, description="Of a track, an event's objects, or of a job: spread over its frames."
+    )
     format: Literal["jpeg", "png"] = Field(default="jpeg", description="Of pictures.")
     max_side: int = Field(
         default=512, ge=32, le=4096, description="A larger picture is made smaller, to so many pixels."
@@ -150,6 +168,8 @@ class ExternalOptions(StageOptions):
             raise ValueError(f"`per: {self.per}` needs `of`, the stage that found them")
         if self.per in ("frame", "job") and self.of is not None:
             raise ValueError(f"`of` does not go with `per: {self.per}`")
+        if self.kinds is not None and self.per != "event":
+            raise ValueError(f"`kinds` are of events; they do not go with `per: {self.per}`")
         if self.images == "crop" and self.per in ("frame", "job"):
             raise ValueError(f"`images: crop` does not go with `per: {self.per}`; there is `frame`")
         if self.cache_distance is not None and self.images == "none":
@@ -179,6 +199,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else f" (there is: {_listed(known) or 'none'})"
+
+
 def _check_schema(schema: Any, depth: int) -> None:
     if not isinstance(schema, dict):
         raise ValueError("wanted a JSON Schema, such as {type: object, properties: {colour: {type: string}}}")
@@ -199,7 +224,7 @@ def _check_schema(schema: Any, depth: int) -> None:
 
 
 class External(Stage[ExternalOptions]):
-    """Ask a server outside about frames, objects, tracks or the whole job, once all else is done.
+    """Ask a server outside about frames, objects, tracks, events or the whole job, once all else is done.
 
     Only declared fields are sent, and pictures in which what `blur` names cannot be made out. Each call is in the
     job's ledger (`/v1/jobs/{id}/calls`), with what was read back or what went wrong.
@@ -227,13 +252,16 @@ class External(Stage[ExternalOptions]):
 
     def references(self) -> tuple[str, ...]:
         """Whose objects it is about, and who finds what is blurred."""
-        of = () if self.options.of is None else (self.options.of,)
+        of = () if self.options.of is None or self.options.per == "event" else (self.options.of,)
         return tuple(dict.fromkeys((*of, *self.options.blur)))
 
     def meet(self, earlier: Mapping[str, Stage[Any]]) -> None:
         """See that those who find what is blurred look at everything. Raises: InvalidPipeline."""
+        is_of_events = self.options.per == "event"
+        if is_of_events:
+            self._meet_events(earlier)
         self.asks_about_crops = isinstance(earlier.get(self.options.of or ""), CropStage)
-        if self.options.when is not None and (self.options.of is None or self.asks_about_crops):
+        if self.options.when is not None and (self.options.of is None or self.asks_about_crops or is_of_events):
             raise InvalidPipeline(
                 "`when` is of the objects of a stage that found them; there are none here", field="when"
             )
@@ -250,6 +278,23 @@ class External(Stage[ExternalOptions]):
                     "would be sent as it is",
                     field="blur",
                 )
+
+    def _meet_events(self, earlier: Mapping[str, Stage[Any]]) -> None:
+        """See that there are such events. Raises: InvalidPipeline."""
+        telling = {
+            name: stage.event_kinds
+            for name, stage in earlier.items()
+            if isinstance(stage, SequenceStage) and stage.event_kinds
+        }
+        of = self.options.of
+        if of is not None and of not in telling:
+            raise InvalidPipeline(f"no earlier stage {of!r} tells of events{_nearest(of, telling)}", field="of")
+        if not telling:
+            raise InvalidPipeline("no earlier stage tells of events", field="per")
+        known = {kind for name, kinds in telling.items() if of in (None, name) for kind in kinds}
+        for number, kind in enumerate(self.options.kinds or ()):
+            if kind not in known:
+                raise InvalidPipeline(f"nobody tells of {kind!r}{_nearest(kind, known)}", field=f"kinds.{number}")
 
     def body(self, asked: Sequence[Asking]) -> bytes:
         """The body of a call."""

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from cvpipe.events import Event
+from cvpipe.placing import Placing, WorldCamera, WorldUnits, check_placed
 from cvpipe.results import FrameRecord
-from cvpipe.shapes import Anchor, Line, Shape, Units, check_names, check_points, in_pixels, meets, side
+from cvpipe.shapes import Anchor, Line, Shape, check_names, meets, side
 from cvpipe.sightings import FORGET_SECONDS, Followed, Sighting, sightings
 from cvpipe.stages import FollowingStage, StageOptions, Tools
 
@@ -23,20 +24,27 @@ class LineZoneOptions(StageOptions):
     type: Literal["line_zone"] = "line_zone"
     of: Followed = None
     lines: tuple[Line, ...] = Field(min_length=1, max_length=32, description="Lines: `name`, `start`, `end`.")
-    units: Units = "pixels"
+    units: WorldUnits = "pixels"
+    camera: WorldCamera = None
     anchor: Anchor = Field(default="bottom_center", description="Point of a box that has to cross.")
     margin: float = Field(
         default=0,
         ge=0,
         le=1000,
-        description="Pixels beyond the line at which it is crossed: who trembles on the line is counted once.",
+        description="Pixels (or metres) beyond the line at which it is crossed: who trembles on the line is counted "
+        "once.",
     )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         check_names(self.lines)
-        check_points((point for line in self.lines for point in (line.start, line.end)), self.units)
+        check_placed((point for line in self.lines for point in (line.start, line.end)), self.units, self.camera)
         return self
+
+    @property
+    def needs_camera(self) -> bool:
+        """For metres."""
+        return self.units == "metres"
 
 
 @dataclass(slots=True)
@@ -53,6 +61,7 @@ class LineZone(FollowingStage[LineZoneOptions]):
 
     `in` is from the left to the right side of a line as one looks from its `start` to its `end`; `out` is back. The
     value of a frame has for each line how many have crossed it up to there. Each crossing is an event, `line_crossed`.
+    With `units: metres` and a calibrated camera lines lie on the ground.
     """
 
     Options = LineZoneOptions
@@ -63,6 +72,8 @@ class LineZone(FollowingStage[LineZoneOptions]):
     - {type: line_zone, of: cars, units: relative, lines: [{name: gate, start: [0, 0.6], end: [1, 0.6]}]}
     """
 
+    _placed: Placing
+
     def __init__(self, options: LineZoneOptions) -> None:
         super().__init__(options)
         self._ends: dict[str, npt.NDArray[np.float64]] = {}
@@ -71,22 +82,23 @@ class LineZone(FollowingStage[LineZoneOptions]):
 
     def shapes(self) -> Sequence[Shape]:
         """The lines."""
-        options = self.options
+        placing = self._placing()
         return [
-            Shape(self.name, line.name, _corners(in_pixels((line.start, line.end), options.units, self.size)), False)
-            for line in options.lines
+            Shape(self.name, line.name, placing.outline((line.start, line.end), is_closed=False), False)
+            for line in self.options.lines
         ]
 
     def open(self, tools: Tools) -> None:  # noqa: ARG002 - nothing but arithmetic
-        """Place the lines in the picture."""
-        options = self.options
-        self._ends = {line.name: in_pixels((line.start, line.end), options.units, self.size) for line in options.lines}
+        """Place the lines in the picture, or on the ground. Raises: InvalidPipeline, InvalidRequest (camera)."""
+        self._placed = self._placing()
+        self._placed.open(self.name)
+        self._ends = {line.name: self._placed.corners((line.start, line.end)) for line in self.options.lines}
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with the counts up to it."""
         if not self.looked(record):
             return record
-        for seen in sightings(record, self.options.of, anchor=self.options.anchor):
+        for seen in self._placed.on_ground(sightings(record, self.options.of, anchor=self.options.anchor)):
             for line, ends in self._ends.items():
                 self._follow(line, ends, seen)
         self._stands = {key: stand for key, stand in self._stands.items() if record.time - stand.time <= FORGET_SECONDS}
@@ -108,11 +120,14 @@ class LineZone(FollowingStage[LineZoneOptions]):
         }
         self._counts = {line: {label: list(n) for label, n in of.items()} for line, of in state["counts"].items()}
 
+    def _placing(self) -> Placing:
+        return Placing(self.options.units, self.options.camera, self.size)
+
     def _follow(self, line: str, ends: npt.NDArray[np.float64], seen: Sighting) -> None:
         start, end = ends
         key = (line, seen.track)
         before = self._stands.get(key)
-        beyond = side(seen.point, start, end)
+        beyond = side(seen.point, start, end) * self._placed.handed
         if before is not None:
             before.time = seen.moment.time
         if abs(beyond) <= self.options.margin:
@@ -137,7 +152,3 @@ class LineZone(FollowingStage[LineZoneOptions]):
             }
             for line, by_label in self._counts.items()
         }
-
-
-def _corners(points: npt.NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
-    return tuple((float(x), float(y)) for x, y in points)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from cvpipe.events import Event, Moment
+from cvpipe.placing import Placing, WorldCamera, WorldUnits, check_placed
 from cvpipe.results import FrameRecord
-from cvpipe.shapes import Anchor, Polygon, Shape, Units, check_names, check_points, in_pixels, inside
+from cvpipe.shapes import Anchor, Polygon, Shape, check_names, inside
 from cvpipe.sightings import Sighting, sightings
 from cvpipe.stages import SequenceStage, StageOptions, Tools
 
@@ -35,7 +36,8 @@ class PolygonZoneOptions(StageOptions):
         max_length=32,
         description="Zones: `name`, `polygon` (corners x, y), and `most` if it has a limit.",
     )
-    units: Units = "pixels"
+    units: WorldUnits = "pixels"
+    camera: WorldCamera = None
     anchor: Anchor = Field(default="bottom_center", description="Point of a box that has to be inside.")
     min_seconds: float = Field(
         default=0, ge=0, le=3600, description="Who has been inside for so long has entered; who passes by has not."
@@ -50,8 +52,13 @@ class PolygonZoneOptions(StageOptions):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         check_names(self.zones)
-        check_points((point for zone in self.zones for point in zone.polygon), self.units)
+        check_placed((point for zone in self.zones for point in zone.polygon), self.units, self.camera)
         return self
+
+    @property
+    def needs_camera(self) -> bool:
+        """For metres."""
+        return self.units == "metres"
 
 
 @dataclass(slots=True)
@@ -85,7 +92,8 @@ class PolygonZone(SequenceStage[PolygonZoneOptions]):
 
     The value of a frame has for each zone `count`, `entered` and `left` up to there. The value of an object has for
     each zone that it is in the seconds that it has been there; 0 where it is not tracked. Events: `zone_entered`,
-    `zone_left`, `zone_dwell` (the whole stay), `zone_overcrowded`.
+    `zone_left`, `zone_dwell` (the whole stay), `zone_overcrowded`. With `units: metres` and a calibrated camera zones
+    lie on the ground.
     """
 
     Options = PolygonZoneOptions
@@ -95,6 +103,8 @@ class PolygonZone(SequenceStage[PolygonZoneOptions]):
     - {type: track, of: people}
     - {type: polygon_zone, of: people, zones: [{name: door, polygon: [[300, 90], [420, 90], [420, 300]], most: 4}]}
     """
+
+    _placed: Placing
 
     def __init__(self, options: PolygonZoneOptions) -> None:
         super().__init__(options)
@@ -119,21 +129,24 @@ class PolygonZone(SequenceStage[PolygonZoneOptions]):
 
     def shapes(self) -> Sequence[Shape]:
         """The zones."""
+        placing = self._placing()
         return [
-            Shape(self.name, name, tuple((float(x), float(y)) for x, y in polygon), True)
-            for name, polygon in self._placed().items()
+            Shape(self.name, zone.name, placing.outline(zone.polygon, is_closed=True), True)
+            for zone in self.options.zones
         ]
 
     def open(self, tools: Tools) -> None:  # noqa: ARG002 - nothing but arithmetic
-        """Place the zones in the picture."""
-        self._polygons = self._placed()
+        """Place the zones in the picture, or on the ground. Raises: InvalidPipeline, InvalidRequest (camera)."""
+        self._placed = self._placing()
+        self._placed.open(self.name)
+        self._polygons = {zone.name: self._placed.corners(zone.polygon) for zone in self.options.zones}
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with who is inside."""
         if not self.looked(record):
             return record
         options, moment = self.options, Moment.of(record)
-        seen = sightings(record, options.of, anchor=options.anchor, is_tracked=False)
+        seen = self._placed.on_ground(sightings(record, options.of, anchor=options.anchor, is_tracked=False))
         points = np.array([one.point for one in seen]).reshape(-1, 2)
         told: dict[int, dict[str, float]] = {}
         counts: dict[str, int] = {}
@@ -180,8 +193,8 @@ class PolygonZone(SequenceStage[PolygonZoneOptions]):
         }
         self._totals = {zone: list(total) for zone, total in state["totals"].items()}
 
-    def _placed(self) -> dict[str, npt.NDArray[np.float64]]:
-        return {zone.name: in_pixels(zone.polygon, self.options.units, self.size) for zone in self.options.zones}
+    def _placing(self) -> Placing:
+        return Placing(self.options.units, self.options.camera, self.size)
 
     def _stay(self, zone: str, seen: Sighting) -> float:
         """Note that an object is inside; returns for how many seconds it has been."""

@@ -116,6 +116,15 @@ class Rules(FollowingStage[RulesOptions]):
             except InvalidPipeline as error:
                 raise InvalidPipeline(f"rule {rule.name!r}: {error.message}", field=f"rules.{number}.when") from None
 
+    def expressions(self) -> Iterator[tuple[str, Expression]]:
+        """Its rules too."""
+        yield from super().expressions()
+        for number, rule in enumerate(self.options.rules):
+            if rule.about == "frame":
+                yield f"rules.{number}.when", parse_expression(rule.when, FRAME_FIELDS)
+            else:
+                yield f"rules.{number}.when", parse_rule(rule.when, OBJECT_FIELDS).expression
+
     def hear(self, events: Sequence[Event]) -> None:
         """Remember who took part."""
         self._heard += events

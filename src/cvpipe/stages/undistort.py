@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from cvpipe.errors import InvalidRequest
+from cvpipe.camera import CameraRef, CameraSpec
+from cvpipe.errors import InvalidPipeline, InvalidRequest
 from cvpipe.frames import View
 from cvpipe.lens import Lens
 from cvpipe.stages import Reshaper, StageOptions
@@ -21,11 +23,17 @@ class UndistortOptions(StageOptions):
     """Options of `undistort`."""
 
     type: Literal["undistort"] = "undistort"
-    fx: float = Field(ge=1, le=1e6, description="Focal length in pixels, across.")
-    fy: float = Field(ge=1, le=1e6, description="Focal length in pixels, down.")
-    cx: float = Field(ge=-1e5, le=1e5, description="Principal point in pixels, across.")
-    cy: float = Field(ge=-1e5, le=1e5, description="Principal point in pixels, down.")
-    coefficients: list[float] = Field(
+    camera: CameraRef = Field(
+        default=None,
+        description="Name of a camera whose `lens` is known, or the camera itself. Default: the job's, where no "
+        "`coefficients` are given.",
+    )
+    fx: float | None = Field(default=None, ge=1, le=1e6, description="Focal length in pixels, across.")
+    fy: float | None = Field(default=None, ge=1, le=1e6, description="Focal length in pixels, down.")
+    cx: float | None = Field(default=None, ge=-1e5, le=1e5, description="Principal point in pixels, across.")
+    cy: float | None = Field(default=None, ge=-1e5, le=1e5, description="Principal point in pixels, down.")
+    coefficients: list[float] | None = Field(
+        default=None,
         min_length=1,
         max_length=5,
         description="Distortion as OpenCV's calibrateCamera returns it: k1, k2, p1, p2, k3; those left out are 0.",
@@ -45,11 +53,58 @@ class UndistortOptions(StageOptions):
 
     @model_validator(mode="after")
     def _finite(self) -> UndistortOptions:
-        if not np.isfinite(self.coefficients).all():
+        numbers = {name: getattr(self, name) for name in ("fx", "fy", "cx", "cy", "coefficients")}
+        given = [name for name, value in numbers.items() if value is not None]
+        if given and self.camera is not None:
+            raise ValueError(f"give `camera` or numbers of a lens, not both; got `{given[0]}` too")
+        if given and len(given) < len(numbers):
+            missing = next(name for name, value in numbers.items() if value is None)
+            raise ValueError(f"`{missing}` is missing: a lens is `fx`, `fy`, `cx`, `cy` and `coefficients`")
+        if not np.isfinite(self.coefficients or []).all():
             raise ValueError("`coefficients` must be finite numbers")
+        if not given and (self.width, self.height) != (None, None):
+            raise ValueError("a camera has its own `width` and `height`; leave them out")
         if (self.width is None) != (self.height is None):
             raise ValueError("give both `width` and `height` of the calibration, or none of them")
         return self
+
+    @property
+    def needs_camera(self) -> bool:
+        """Where the numbers are not given."""
+        return self.coefficients is None
+
+    def lens(self, width: int, height: int) -> Lens:
+        """The lens, for pictures of a size. Raises: InvalidPipeline where the camera is not known."""
+        if self.coefficients is not None:
+            assert self.fx is not None
+            assert self.fy is not None
+            assert self.cx is not None
+            assert self.cy is not None
+            return _scaled(
+                Lens(self.fx, self.fy, self.cx, self.cy, _five(self.coefficients)),
+                width / (self.width or width),
+                height / (self.height or height),
+            )
+        if not isinstance(self.camera, CameraSpec) or self.camera.lens is None:
+            raise InvalidPipeline("needs a camera whose `lens` is known: name one in the stage, or with the job")
+        known = self.camera.lens
+        return _scaled(
+            Lens(known.fx, known.fy, known.cx, known.cy, _five(known.coefficients)),
+            width / (self.camera.width or width),
+            height / (self.camera.height or height),
+        )
+
+
+def _five(coefficients: Sequence[float]) -> tuple[float, float, float, float, float]:
+    k1, k2, p1, p2, k3 = (*coefficients, *[0.0] * (5 - len(coefficients)))
+    return k1, k2, p1, p2, k3
+
+
+def _scaled(lens: Lens, across: float, down: float) -> Lens:
+    """For pictures of another size; the principal point counts from the middle of the first pixel."""
+    return replace(
+        lens, fx=lens.fx * across, fy=lens.fy * down, cx=(lens.cx + 0.5) * across - 0.5, cy=(lens.cy + 0.5) * down - 0.5
+    )
 
 
 class Undistort(Reshaper[UndistortOptions]):
@@ -71,16 +126,8 @@ class Undistort(Reshaper[UndistortOptions]):
                 "`undistort` straightens the whole frame once: put it before `crop`, `tiles` and `resize: fill`",
                 field=self.name,
             )
-        o = self.options
         width, height = view.source
-        scale_x, scale_y = width / (o.width or width), height / (o.height or height)
-        lens = Lens(
-            fx=o.fx * scale_x,
-            fy=o.fy * scale_y,
-            cx=(o.cx + 0.5) * scale_x - 0.5,
-            cy=(o.cy + 0.5) * scale_y - 0.5,
-            coefficients=(*o.coefficients, *[0.0] * (5 - len(o.coefficients)))[:5],  # type: ignore[arg-type]  # five of them
-        )
+        lens = self.options.lens(width, height)
         grid = np.stack(np.meshgrid(np.linspace(0, width, 33), np.linspace(0, height, 33)), axis=-1)
         with np.errstate(all="ignore"):
             missed = np.abs(lens.straighten(lens.distort(grid)) - grid).max()

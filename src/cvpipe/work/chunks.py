@@ -235,7 +235,7 @@ def _state_without(
 
     And the records of earlier chunks that were held back until now; where the stages can't go on, these have failed
     too. What the failed attempts have told stays in the log, so that what comes next is told behind it. Where there is
-    no next chunk, what still went on before this one ends. None where the stages can't even do that.
+    no next chunk, what still went on before this one ends, where the stages can do that.
     """
     try:
         runner = _sequence_runner(bench, job, part)
@@ -248,8 +248,11 @@ def _state_without(
             runner.finish()
     except (StageFailed, NotFound, InvalidRequest) as why:  # it may be why the chunk is given up
         log.warning("what went on is not told: %s %s", why, fields(job=part.job))
-        held = SequenceRunner.held_in(bench.store.sequence_state(part.job, part.segment) or {})
-        return None, [replace(record, status="failed", error=error.code) for record in held]
+        before = bench.store.sequence_state(part.job, part.segment)
+        if before is None:
+            return None, []
+        state, held = SequenceRunner.let_go(before)
+        return state, [replace(record, status="failed", error=error.code) for record in held]
     if events := runner.take_events():
         rings = bench.store.append_events(lease.claim, part.job, events, lease_seconds=bench.settings.lease_seconds)
         bench.bell.ring(rings)

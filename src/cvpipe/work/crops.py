@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -65,17 +65,22 @@ def run_tracks(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment:
     """Put what was found out about the crops of each track to the vote; one task for the whole job."""
     state = bench.store.sequence_state(part.job, _place(job, "picks"))
     table = TrackTable() if state is None else TrackTable.of(state)  # None: the choice of crops was given up
+    keep_tracks(bench, lease, part.job, vote_tracks(job.spec, segment, table, all_crops(bench, job, part.job)))
+    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+
+
+def keep_tracks(bench: Bench, lease: Lease, job_id: str, tracks: Iterable[TrackRecord]) -> None:
+    """Have all tracks of a job in the store; those already there are skipped. Raises: LeaseLost, Stopping."""
     seconds = bench.settings.lease_seconds
     pending: list[TrackRecord] = []
     first = 0
-    for track in vote_tracks(job.spec, segment, table, all_crops(bench, job, part.job)):
+    for track in tracks:
         lease.check()
         pending.append(track)
         if len(pending) == _FLUSH_TRACKS:
-            bench.store.append_tracks(lease.claim, part.job, first, pending, lease_seconds=seconds)
+            bench.store.append_tracks(lease.claim, job_id, first, pending, lease_seconds=seconds)
             first, pending = first + len(pending), []
-    bench.store.append_tracks(lease.claim, part.job, first, pending, lease_seconds=seconds)
-    return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
+    bench.store.append_tracks(lease.claim, job_id, first, pending, lease_seconds=seconds)
 
 
 def all_crops(bench: Bench, job: PlannedJob, job_id: str) -> Iterator[CropRecord]:

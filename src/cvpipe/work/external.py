@@ -13,7 +13,7 @@ from cvpipe.store import Ring
 from cvpipe.tenants import id_of
 from cvpipe.work.bench import Bench, Lease
 from cvpipe.work.crops import all_crops, has_crops
-from cvpipe.work.planned import Part, PlannedJob, all_records
+from cvpipe.work.planned import Part, PlannedJob, all_events, all_records
 
 TURN_SECONDS: Final = 60.0
 """After so much work the task makes way for others."""
@@ -47,6 +47,9 @@ def run_external(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segmen
     if has_crops(job):
         for crop in all_crops(bench, job, part.job):
             runner.add_crop(crop)
+    if job.spec.tells_events():
+        for event in all_events(bench.store, part.job):
+            runner.add_event(event)
     is_done = runner.run(
         bench.way_for_stages,
         bench.secrets,

@@ -35,8 +35,9 @@ from cvpipe.log import fields
 from cvpipe.pipeline import map_stages, part_of
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
+from cvpipe.tracks import TrackTable
 from cvpipe.work.bench import Bench, Lease, leased
-from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops
+from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops, keep_tracks
 from cvpipe.work.external import has_calls
 from cvpipe.work.memories import forget
 from cvpipe.work.planned import PlannedJob, all_events, all_records
@@ -49,7 +50,8 @@ TURN_SECONDS: Final = 60.0
 
 _RECORDS: Final = "frames.ndjson"
 _EVENTS: Final = "events.ndjson"
-_CROPS: Final = ("crops.ndjson", "tracks.ndjson")
+_TRACKS: Final = "tracks.ndjson"
+_CROPS: Final = ("crops.ndjson", _TRACKS)
 _CALLS: Final = "calls.ndjson"
 _ANNOTATED: Final = "annotated.mp4"
 _NOTE: Final = "made.json"
@@ -176,15 +178,23 @@ class _Finishing:
 
     def _write_records(self) -> None:
         finder, summary = GapFinder(), Summary(self._planned.spec, self._planned.selection)
+        table = TrackTable() if self._planned.spec.gives_tracks() and not has_crops(self._planned) else None
 
         def records() -> Iterator[FrameRecord]:
             for record in all_records(self._bench.store, self._job_id):
                 self._lease.check()
                 finder.add(record)
                 summary.add(record)
+                if table is not None:
+                    table.add(record)
                 yield record
 
+        made = [_RECORDS]
         write_ndjson(self._work / _RECORDS, records())
+        if table is not None:  # with crops they are there already, with what these say
+            keep_tracks(self._bench, self._lease, self._job_id, table.tracks())
+            write_ndjson(self._work / _TRACKS, self._checked(table.tracks()))
+            made.append(_TRACKS)
         keep_inputs(self._bench, self._lease, self._job_id, self._planned)
         cut_off = missing(self._planned.index, self._part, self._planned.time_range)
         self._made = _Made(
@@ -194,7 +204,7 @@ class _Finishing:
             degraded=finder.degraded,
             summary=summary.to_dict(),
         )
-        self._note_made([_RECORDS])
+        self._note_made(made)
 
     def _write_crops(self) -> None:
         crops = all_crops(self._bench, self._planned, self._job_id)
