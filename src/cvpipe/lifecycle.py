@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from cvpipe.errors import (
     InvalidRequest,
     NotFound,
     QuotaExceeded,
+    StoreUnavailable,
 )
 from cvpipe.inference.cards import find_card
 from cvpipe.job import Job, JobRequest, JobState, Message, WebhookTarget, seconds_of
@@ -34,7 +36,7 @@ from cvpipe.quotas import DAY_SECONDS
 from cvpipe.settings import Settings
 from cvpipe.sources import path as path_source
 from cvpipe.sources.upload import stored_path
-from cvpipe.store import Store
+from cvpipe.store import Store, Submission, Submitted, new_job
 from cvpipe.tenants import owned
 
 _JOB_AGAIN_SECONDS = 10  # some job of a key that has as many as it may is over sooner or later
@@ -54,8 +56,18 @@ class Lifecycle(Library):
     def submit(self, request: JobRequest, *, by: Identity, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Commit a job of `by` to the store, then ring. Returns it, and whether it is new (not known by its key).
 
+        Raises: what `prepare` and `commit` raise.
+        """
+        done = self.commit([self.prepare(request, by=by, idempotency_key=idempotency_key)])[0]
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+    def prepare(self, request: JobRequest, *, by: Identity, idempotency_key: str | None = None) -> Submission:
+        """Check all of a request but what only the store can know.
+
         Raises: InvalidPipeline, NotFound (pipeline, model, video), InvalidRequest (path), AddressRefused (webhook),
-        Conflict (key used for another request), QuotaExceeded.
+        Conflict (a camera without a lens), QuotaExceeded.
         """
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= 255:
             raise InvalidRequest("an idempotency key has 1 to 255 characters", field="Idempotency-Key")
@@ -82,11 +94,11 @@ class Lifecycle(Library):
         webhook = request.webhook
         if webhook is not None:
             self._check_webhook(webhook)
-        doc = {
+        doc: dict[str, Any] = {
             "tenant": tenant,
             "video": video,
             "path": path,
-            "pipeline": spec.model_dump(mode="json"),
+            "pipeline": None,
             "range": request.range.model_dump(by_alias=True) if request.range else None,
             "starts_at": None if request.starts_at is None else round(request.starts_at.timestamp(), 3),
             "priority": request.priority,
@@ -103,7 +115,10 @@ class Lifecycle(Library):
             "dry_run": request.dry_run,
             "prediction": self._prediction_of(request, tenant),
         }
-        digest = hashlib.sha256(json.dumps(doc, sort_keys=True).encode()).hexdigest()
+        digest = ""
+        if idempotency_key is not None:
+            asked = doc | {"pipeline": spec.model_dump(mode="json")}
+            digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
         spec = with_cameras(
             self._with_versions(spec),
@@ -112,9 +127,9 @@ class Lifecycle(Library):
             field="pipeline",
         )
         doc["pipeline"] = spec.model_dump(mode="json")
-        job_id, verdict, rings = self._store.submit(
-            owned(tenant, new_id()),
-            doc,
+        return Submission(
+            name=owned(tenant, new_id()),
+            doc=doc,
             priority=request.priority,
             webhook=webhook.events if webhook else (),
             progress_percent=webhook.progress_percent if webhook else 0,
@@ -123,20 +138,36 @@ class Lifecycle(Library):
             key=by.key,
             open_jobs=by.quotas.open_jobs,
         )
-        if verdict == "full":
-            raise QuotaExceeded(
-                f"the key may have {by.quotas.open_jobs} jobs that are not over, and has them",
+
+    def commit(self, submissions: Sequence[Submission]) -> list[tuple[Job, bool] | Exception]:
+        """Commit jobs to the store, all with one sync of the disk, then ring.
+
+        Returns for each the job, and whether it is new, or why there is none: Conflict (the key was used for another
+        request), QuotaExceeded, StoreUnavailable. Raises: StoreUnavailable, where none was answered.
+        """
+        results = self._store.submit_all(submissions)
+        self._bell.ring(ring for result in results if not isinstance(result, Exception) for ring in result.rings)
+        return [
+            result if isinstance(result, Exception) else self._answer(submission, result)
+            for submission, result in zip(submissions, results, strict=True)
+        ]
+
+    def _answer(self, submission: Submission, done: Submitted) -> tuple[Job, bool] | Exception:
+        if done.verdict == "full":
+            return QuotaExceeded(
+                f"the key may have {submission.open_jobs} jobs that are not over, and has them",
                 retry_after_seconds=_JOB_AGAIN_SECONDS,
             )
-        if verdict == "other":
-            raise Conflict("this Idempotency-Key was used for another request; use a new one", field="Idempotency-Key")
-        self._bell.ring(rings)
+        if done.verdict == "other":
+            return Conflict("this Idempotency-Key was used for another request; use a new one", field="Idempotency-Key")
+        if done.made_at is not None:
+            return new_job(submission, done), True
         try:
-            return self._store.job(job_id), verdict == "new"
+            return self._store.job(done.name), done.verdict == "new"
         except NotFound:
-            raise Conflict(
-                "the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key"
-            ) from None
+            return Conflict("the job of this Idempotency-Key was deleted; use a new key", field="Idempotency-Key")
+        except StoreUnavailable as error:
+            return error
 
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """A request with what it leaves to the job `from`. Raises: NotFound, Conflict (that one is not done)."""

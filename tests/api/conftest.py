@@ -13,6 +13,7 @@ import pytest
 from cvpipe.api import create_app
 from cvpipe.api.server import Server
 from cvpipe.settings import Settings
+from cvpipe.stages import discover
 from cvpipe.store import Store
 from tests.servers import RedisServer
 
@@ -70,6 +71,7 @@ def _running(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
             max_body_bytes=300_000,
         )
     )
+    discover()  # as the command does: the first job need not wait for it
     service.start()
     yield service
     service.stop()

@@ -121,3 +121,50 @@ def test_a_client_that_reads_slowly_gets_all_of_its_answer(address: tuple[str, i
             assert part, received
             received += len(part)
             time.sleep(0.005)
+
+
+def exchange(address: tuple[str, int], request: bytes) -> bytes:
+    """What comes back, until the other side is done."""
+    with socket.create_connection(address, timeout=10) as connection:
+        answer = b""
+        try:
+            connection.sendall(request)
+            while part := connection.recv(65536):
+                answer += part
+        except ConnectionError:
+            pass
+        return answer
+
+
+def test_a_head_without_limit_is_refused(address: tuple[str, int]) -> None:
+    answer = exchange(address, b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"b" * 3_000_000)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_an_address_may_be_as_long_as_the_head(address: tuple[str, int]) -> None:
+    request = b"GET /?" + b"q" * 900_000 + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    assert exchange(address, request).startswith(b"HTTP/1.1 200 ")
+
+
+def test_empty_lines_are_no_request(address: tuple[str, int]) -> None:
+    answer, seconds = send_slowly(address, *[b"\r\n"] * 50)
+    assert answer == b""
+    assert seconds < 3
+
+
+def test_a_request_that_offers_http_2_keeps_its_body(address: tuple[str, int]) -> None:
+    """As the client of Java's standard library sends it."""
+    request = (
+        b"POST / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\n"
+        b"http2-settings: AAEAAEAA\r\ncontent-length: 5\r\n\r\nhello"
+    )
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(2):  # and the connection goes on
+            for part in (request[:60], request[60:-2], request[-2:]):
+                connection.sendall(part)
+                time.sleep(0.02)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n5"):
+                part = connection.recv(65536)
+                assert part, answer
+                answer += part

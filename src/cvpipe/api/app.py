@@ -32,6 +32,7 @@ from cvpipe.api import (
     models,
     problems,
     search,
+    shortway,
     tracks,
     uploads,
     videos,
@@ -124,6 +125,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
     app.state.routes = [route for module in modules for route in module.router.routes]
     problems.install(app)
     # The last one added is the first one to see a request.
+    app.add_middleware(shortway.ShortWay)
     app.add_middleware(
         guard.BodyLimit,
         limit=settings.max_body_bytes,

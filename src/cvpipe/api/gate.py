@@ -8,6 +8,7 @@ of another site in a browser here, nor by a name that was made to lead here.
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -108,11 +109,16 @@ def check_near(headers: Headers) -> None:
     if any(name in headers for name in _FORWARDED):
         raise Forbidden(_FAR.format(how="came through a proxy"))
     host = headers.get("host", "")
-    if not is_loopback_host(urlsplit(f"//{host}").hostname or ""):
+    if not _is_here(host):
         raise Forbidden(_FAR.format(how="is for another host"))
     origin = headers.get("origin")
     if (origin is not None and not is_loopback(origin)) or headers.get("sec-fetch-site") == "cross-site":
         raise Forbidden(_FAR.format(how="came from a page of another site"))
+
+
+@lru_cache(maxsize=256)
+def _is_here(host: str) -> bool:
+    return is_loopback_host(urlsplit(f"//{host}").hostname or "")
 
 
 def _look_up(store: Store, key_id: str) -> tuple[ApiKey, str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from cvpipe.api.identity import READ, SUBMIT, IdentityDep, JobName, TenantDep
 from cvpipe.api.problems import responses
-from cvpipe.api.resources import LifecycleDep, StoreDep
+from cvpipe.api.resources import LifecycleDep, ResourcesDep, StoreDep
 from cvpipe.api.strict import StrictRoute
 from cvpipe.job import Job, JobRequest, JobState
 
@@ -24,6 +24,10 @@ _VERBS: Final = {
     JobState.failed: ("retry",),
 }
 """What can be done with a job beside reading and, at its end, removing it."""
+
+
+IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]+$"
+IDEMPOTENCY_KEY_CHARACTERS: Final = 255
 
 
 class JobPage(BaseModel):
@@ -46,6 +50,15 @@ def shown(job: Job) -> Job:
     return job.model_copy(update={"links": links})
 
 
+def accepted(job: Job, *, is_new: bool) -> Response:
+    """The answer to a submission."""
+    headers = {"Location": f"/v1/jobs/{job.id}"}
+    if not is_new:
+        headers["Idempotent-Replayed"] = "true"
+    document = shown(job).model_dump_json(by_alias=True)
+    return Response(document, status_code=202, headers=headers, media_type="application/json")
+
+
 @router.post(
     "/jobs",
     operation_id="submitJob",
@@ -60,34 +73,30 @@ def shown(job: Job) -> Job:
         "store_unavailable",
     ),
 )  # fmt: skip
-def submit_job(
+async def submit_job(
     request: JobRequest,
-    response: Response,
-    lifecycle: LifecycleDep,
+    resources: ResourcesDep,
     identity: IdentityDep,
     idempotency_key: Annotated[
         str | None,
         Header(
             alias="Idempotency-Key",
             min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
+            max_length=IDEMPOTENCY_KEY_CHARACTERS,
+            pattern=IDEMPOTENCY_KEY,
             description="Your own word for this request. Sent again within a day, it gets the same job; "
             "with another body, a 409.",
             examples=["camera-3-2026-01-01"],
         ),
     ] = None,
-) -> Job:
+) -> Response:
     """Have a pipeline look at a video: at an uploaded one (`video`), or at a file on the server (`path`).
 
     The pipeline is the name of one that `GET /v1/pipelines` lists, or is written out in the request. Its stages, their
     options and the models they need are checked before the answer.
     """
-    job, created = lifecycle.submit(request, by=identity, idempotency_key=idempotency_key)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    if not created:
-        response.headers["Idempotent-Replayed"] = "true"
-    return shown(job)
+    job, is_new = await resources.submissions.submit(request, by=identity, idempotency_key=idempotency_key)
+    return accepted(job, is_new=is_new)
 
 
 @router.get(

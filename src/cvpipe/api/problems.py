@@ -432,14 +432,15 @@ def problem_examples() -> dict[str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Have `app` answer every error with a problem document. `app.state.routes`: all its routes."""
-    app.add_exception_handler(CvpipeError, _on_cvpipe_error)
+    app.add_exception_handler(CvpipeError, on_cvpipe_error)
     app.add_exception_handler(HttpProblem, _on_http_problem)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_bug)
 
 
-async def _on_cvpipe_error(request: Request, error: Exception) -> ProblemResponse:
+async def on_cvpipe_error(request: Request, error: Exception) -> ProblemResponse:
+    """The answer for an error of ours."""
     assert isinstance(error, CvpipeError)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("%s %s: %s: %s", request.method, request.url.path, error.code, error)

@@ -10,6 +10,7 @@ from typing import Annotated
 import anyio
 from fastapi import Depends, Request
 
+from cvpipe.api.groupcommit import GroupCommit
 from cvpipe.broker import Bell, make_broker
 from cvpipe.errors import InvalidRequest
 from cvpipe.lifecycle import Lifecycle
@@ -29,6 +30,7 @@ class Resources:
     store: Store
     bell: Bell
     lifecycle: Lifecycle
+    submissions: GroupCommit
     stopping: anyio.Event
     streams: anyio.Semaphore
 
@@ -46,6 +48,7 @@ def open_resources(
     own_store = Store.connect(str(settings.redis_url)) if store is None else None
     broker = None
     own_bell = None
+    submissions = None
     try:
         if bell is None:
             broker = make_broker(broker_url=settings.broker_url, redis_url=str(settings.redis_url))
@@ -53,15 +56,20 @@ def open_resources(
         used_store, used_bell = store or own_store, bell or own_bell
         assert used_store is not None
         assert used_bell is not None
+        lifecycle = Lifecycle(used_store, used_bell, settings)
+        submissions = GroupCommit(lifecycle)
         yield Resources(
             settings,
             used_store,
             used_bell,
-            Lifecycle(used_store, used_bell, settings),
+            lifecycle,
+            submissions,
             stopping,
             anyio.Semaphore(settings.max_streams),
         )
     finally:
+        if submissions is not None:
+            submissions.close()
         if own_bell is not None:
             own_bell.close()
         if broker is not None:

@@ -12,8 +12,6 @@ from cvpipe.settings import Settings
 
 GRACE_SECONDS = 5
 """When told to stop, requests being answered get so long."""
-HEAD_BYTES = 1 << 20
-"""Longest head of a request: all parameters of `addModel`, each character escaped to twelve, fit in."""
 
 
 class Server(uvicorn.Server):
@@ -30,7 +28,6 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http=Patience,
                 timeout_graceful_shutdown=GRACE_SECONDS,
-                h11_max_incomplete_event_size=HEAD_BYTES,
             )
         )
         self._app = app

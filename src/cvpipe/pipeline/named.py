@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +37,15 @@ def load_pipeline(
     if isinstance(reference, Mapping):
         return parse_pipeline(reference, field=field)
     name = str(reference)
-    known = _named(settings)
-    if name in known:
-        return _parsed(known[name], field=field)
+    found = _find(name, settings)
+    if found is not None:
+        return _parsed(found, field=field)
     if files and (isinstance(reference, Path) or name.endswith((".yaml", ".yml", ".json")) or "/" in name):
         path = Path(reference)
         if not path.is_file():
             raise NotFound(f"no pipeline file {str(path)!r}", field=field)
         return parse_pipeline(_read(path), field=field)
-    raise NotFound(f"there is no pipeline {name!r}" + hint(name, known), field=field)
+    raise NotFound(f"there is no pipeline {name!r}" + hint(name, _named(settings)), field=field)
 
 
 def list_pipelines(settings: Settings) -> list[PipelineSpec]:
@@ -64,9 +65,26 @@ def _parsed(path: Any, field: str | None = None) -> PipelineSpec:
     return _specs.get(path, read=lambda: parse_pipeline(_read(path), field=field))
 
 
-def _named(settings: Settings) -> dict[str, Any]:
+@cache
+def _built_in() -> Mapping[str, Any]:
     folder = resources.files("cvpipe") / "pipelines"
-    found: dict[str, Any] = {Path(entry.name).stem: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    return {Path(entry.name).stem: entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+
+
+def _find(name: str, settings: Settings) -> Any:
+    """The file of a pipeline; None: there is none. Reads no folder: with each job somebody asks."""
+    if settings.pipelines_dir is not None and name and Path(name).name == name:
+        for path in (settings.pipelines_dir / f"{name}.yml", settings.pipelines_dir / f"{name}.yaml"):
+            try:
+                if path.exists():
+                    return path
+            except OSError:  # too long a name, say
+                return None
+    return _built_in().get(name)
+
+
+def _named(settings: Settings) -> dict[str, Any]:
+    found = dict(_built_in())
     if settings.pipelines_dir is not None and settings.pipelines_dir.is_dir():
         found |= {
             path.stem: path for path in sorted(settings.pipelines_dir.iterdir()) if path.suffix in (".yaml", ".yml")

@@ -13,20 +13,30 @@ from redis.retry import Retry
 from cvpipe.store.calls import Calls
 from cvpipe.store.cameras import Cameras, StoredCamera
 from cvpipe.store.counts import Counts
-from cvpipe.store.jobs import Jobs
 from cvpipe.store.keys import Keys
 from cvpipe.store.media import Media
 from cvpipe.store.messages import Messages
 from cvpipe.store.records import Records
+from cvpipe.store.submissions import Submission, Submissions, Submitted, new_job
 from cvpipe.store.tasks import Claim, Ring, Tasks
 from cvpipe.store.tracks import Tracks
 from cvpipe.store.videos import Videos
 from cvpipe.store.workers import WorkerState
 
-__all__ = ["Claim", "Ring", "Store", "StoredCamera", "WorkerState", "make_first_key"]
+__all__ = [
+    "Claim",
+    "Ring",
+    "Store",
+    "StoredCamera",
+    "Submission",
+    "Submitted",
+    "WorkerState",
+    "make_first_key",
+    "new_job",
+]
 
 
-class Store(Jobs, Calls, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras, Counts):
+class Store(Submissions, Calls, Tasks, Records, Tracks, Videos, Media, Messages, Keys, Cameras, Counts):
     """Jobs, tasks, records, events, videos, cameras and API keys in Redis (or Valkey). Thread-safe."""
 
     @classmethod

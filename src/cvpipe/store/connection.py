@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import Any, Final, TypeVar, cast
 
@@ -60,9 +60,10 @@ _SCRIPTS: Final = (
     "delete_video",
 )
 _REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+_UNKNOWN: Final = redis.exceptions.NoScriptError
 
 #: What is put between the prelude and a script.
-_SHARED: Final = {"repair": "redo", "retry": "redo"}
+_SHARED: Final = {"repair": "redo", "retry": "redo", "submit": "wait", "waits": "wait"}
 
 
 def guarded(method: F) -> F:
@@ -72,18 +73,26 @@ def guarded(method: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise StoreUnavailable(f"Redis does not answer ({error}); is it running?") from error
-        except redis.exceptions.NoScriptError as error:
-            # redis-py loads a script that is unknown and asks again; this is a second restart in between.
-            raise StoreUnavailable("Redis was started again just now; is it running?") from error
-        except redis.ResponseError as error:
-            # Where redis-py has a class for it, the word is left out of the message.
-            if isinstance(error, _REFUSALS) or "MISCONF" in str(error):
-                raise StoreUnavailable(f"Redis refuses to write: {error}") from error
-            raise
+        except redis.RedisError as error:
+            converted = as_ours(error)
+            if converted is error:
+                raise
+            raise converted from error
 
     return cast(F, call)
+
+
+def as_ours(error: Exception) -> Exception:
+    """Our error for one of redis-py's; itself where there is none: a bug."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return StoreUnavailable(f"Redis does not answer ({error}); is it running?")
+    if isinstance(error, _UNKNOWN):
+        # A script that is unknown is loaded and run again; this is a second restart in between.
+        return StoreUnavailable("Redis was started again just now; is it running?")
+    # Where redis-py has a class for it, the word is left out of the message.
+    if isinstance(error, _REFUSALS) or (isinstance(error, redis.ResponseError) and "MISCONF" in str(error)):
+        return StoreUnavailable(f"Redis refuses to write: {error}")
+    return error
 
 
 class Connection:
@@ -137,22 +146,45 @@ class Connection:
 
     def _commit(self, script: str, args: list[Any]) -> Any:
         """Run a script whose effect will be told to the outside: come back only when it is on disk."""
-        if not self._settle:
-            return self._scripts[script](args=args)
-        pipe = self._redis.pipeline(transaction=False)  # WAITAOF waits for the writes of its own connection
-        self._scripts[script](args=args, client=pipe)
-        pipe.execute_command("WAITAOF", 1, 0, 2000)
-        result, waited = pipe.execute(raise_on_error=False)
+        result = self._commit_all(script, [args])[0]
         if isinstance(result, Exception):
             raise result
-        if isinstance(waited, redis.ResponseError):
-            self._settle = False
-            log.warning("this Redis has no WAITAOF: set `appendfsync always`, or a crash may lose acknowledged jobs")
-        elif isinstance(waited, Exception):
-            raise waited
-        elif waited[0] < 1:
-            raise StoreUnavailable("Redis did not write to disk within 2 s")
         return result
+
+    def _commit_all(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run a script once for each of these arguments, in order, in one round trip and for one sync of the disk.
+
+        Comes back only when all is on disk. What one of them raised is its result.
+        """
+        results = self._run_all(script, calls)
+        unknown = [number for number, result in enumerate(results) if isinstance(result, _UNKNOWN)]
+        if unknown:  # Redis was started again, and has forgotten it
+            self._redis.script_load(self._scripts[script].script)
+            again = self._run_all(script, [calls[number] for number in unknown])
+            for number, result in zip(unknown, again, strict=True):
+                results[number] = result
+        return results
+
+    def _run_all(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for args in calls:
+            pipe.evalsha(self._scripts[script].sha, 0, *args)
+        settle = self._settle
+        if settle:  # WAITAOF waits for the writes of its own connection
+            pipe.execute_command("WAITAOF", 1, 0, 2000)
+        results: list[Any] = pipe.execute(raise_on_error=False)
+        if settle:
+            waited = results.pop()
+            if isinstance(waited, redis.ResponseError):
+                self._settle = False
+                log.warning(
+                    "this Redis has no WAITAOF: set `appendfsync always`, or a crash may lose acknowledged jobs"
+                )
+            elif isinstance(waited, Exception):
+                raise waited
+            elif waited[0] < 1:
+                raise StoreUnavailable("Redis did not write to disk within 2 s")
+        return results
 
 
 def _tables() -> str:

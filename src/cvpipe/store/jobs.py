@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -18,7 +18,6 @@ from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 from cvpipe.store.workers import Workers
 from cvpipe.tenants import id_of, owned
 
-IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 _JOBS_PAGE = 200
 #: Who works on a job that is canceled is given this long to say that it has left.
 LEAVING_MS = 1000
@@ -35,35 +34,6 @@ _ADVICE = {
 
 class Jobs(Workers):
     """What the API asks about jobs."""
-
-    @guarded
-    def submit(
-        self,
-        job_id: str,
-        doc: Mapping[str, Any],
-        *,
-        priority: int,
-        webhook: Sequence[str] = (),
-        progress_percent: int = 10,
-        idempotency_key: str | None,
-        digest: str,
-        key: str | None = None,
-        open_jobs: int | None = None,
-    ) -> tuple[str, Literal["new", "same", "other", "full"], list[Ring]]:
-        """Commit a job. Returns its name, whether it is new or was known by its idempotency key, and what to ring.
-
-        webhook: events that its receiver wants to be told of. progress_percent: between two `job.progress`. key: id of
-        the API key that it comes from. open_jobs: how many that key may have that are not over; `full`: it has so many,
-        and nothing was committed.
-        """
-        found, verdict, rings = self._commit(
-            "submit",
-            [
-                job_id, json.dumps(doc), priority, " ".join(webhook), progress_percent, idempotency_key or "", digest,
-                IDEMPOTENCY_TTL_MS, GRACE_MS, key or "", open_jobs or 0,
-            ],
-        )  # fmt: skip
-        return found.decode(), verdict.decode(), read_rings(rings)
 
     @guarded
     def job(self, job_id: str) -> Job:
@@ -128,7 +98,7 @@ class Jobs(Workers):
             pipe.lrange(job_key(job_id) + ":deliveries", 0, -1)
         answers = pipe.execute()
         found = {
-            job_id: _read_job(job_id, fields, deliveries)
+            job_id: read_job(job_id, fields, json.loads(fields[b"doc"]), deliveries)
             for job_id, fields, deliveries in zip(job_ids, answers[::2], answers[1::2], strict=True)
             if fields  # not deleted meanwhile
         }
@@ -142,7 +112,11 @@ class Jobs(Workers):
         if not job_ids:
             return {}
         raw = self._scripts["waits"](args=list(job_ids))
-        waits = {job_id: wait for job_id, wait in zip(job_ids, raw, strict=True) if wait[0]}
+        return self._waits_in_words(dict(zip(job_ids, raw, strict=True)))
+
+    def _waits_in_words(self, waits: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+        """What jobs wait for, of those that wait for something. waits: as `wait.lua` says it."""
+        waits = {job_id: wait for job_id, wait in waits.items() if wait[0]}
         served = {queue for worker in self.workers() for queue in worker.queues} if waits else set()
         return {
             job_id: _wait_in_words(kind.decode(), queue.decode(), int(number), served)
@@ -271,9 +245,11 @@ def _no_job(job_id: str) -> NotFound:
     return NotFound(f"there is no job {id_of(job_id)!r}")
 
 
-def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[bytes]) -> Job:
+def read_job(
+    job_id: str, fields: Mapping[bytes, bytes], doc: Mapping[str, Any], deliveries: Sequence[bytes] = ()
+) -> Job:
+    """The job as the service shows it. fields: of its hash. doc: what was committed with it."""
     text = {key.decode(): value for key, value in fields.items()}
-    doc = json.loads(text["doc"])
     video: str | None = text["video"].decode() if "video" in text else doc.get("video")
 
     def seconds(name: str) -> float | None:
@@ -323,7 +299,7 @@ def _read_job(job_id: str, fields: Mapping[bytes, bytes], deliveries: Sequence[b
 
 
 def _wait_in_words(kind: str, queue: str, number: int, served: Collection[str]) -> str:
-    """See `waits.lua`. served: queues that some worker listens to."""
+    """See `wait.lua`. served: queues that some worker listens to."""
     jobs = "1 job" if number == 1 else f"{number} jobs"
     if kind == "slot":
         return f"{jobs} of the same tenant, as many as may be at work at once"
