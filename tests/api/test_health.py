@@ -93,7 +93,7 @@ def test_requests_are_counted_by_route_and_status(api: httpx.Client) -> None:
 
 
 def test_methods_nobody_knows_make_no_new_series(api: httpx.Client) -> None:
-    api.request("BREW", "/v1/jobs")
+    api.request("PROPFIND", "/v1/jobs")
     assert ("cvpipe_http_requests_total", "other", "/v1/jobs", "405") in metrics(api)
 
 
