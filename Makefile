@@ -1,7 +1,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi check-stages fix openapi stages bench fuzz chaos lock clean
+.PHONY: help demo test check check-lock check-lint check-types check-layers check-openapi check-stages fix openapi stages bench gpu fuzz chaos lock clean
 
 UV_VERSION := 0.13.9
 # The lock file's packages on a Python that is already here: uv must not fetch another.
@@ -51,6 +51,15 @@ stages: .venv/.dev ## write docs/stages.md anew
 bench: .venv/.dev ## frames per second against a hand-written loop (ARGS go to `python -m benchmarks`)
 	@$(PY) -m benchmarks $(ARGS)
 
+# ONNX Runtime for GPUs and for CPUs are one folder: an environment of its own, made once (about 3 GB).
+gpu: .venv-gpu/.done ## on a machine with an NVIDIA GPU: all that only it can show, in 8 minutes (ARGS go to `python -m benchmarks.gpu`)
+	@.venv-gpu/bin/python -m benchmarks.gpu $(ARGS)
+
+.venv-gpu/.done: pyproject.toml uv.lock | .uv/bin/uv
+	@echo "installing what the service needs on a GPU, and its tests, into .venv-gpu"
+	@UV_PROJECT_ENVIRONMENT=.venv-gpu .uv/bin/uv sync --frozen --quiet --python .uv/bin/python --extra api --extra gpu --group dev
+	@touch $@
+
 fuzz: .venv/.dev ## 5,000 broken videos, read as the service reads them (ARGS="--seed 7" go to `python -m tests.fuzz`)
 	@$(PY) -m tests.fuzz $(ARGS)
 
@@ -62,7 +71,7 @@ lock: .uv/bin/uv ## newer versions of all dependencies into uv.lock
 	@.uv/bin/uv lock --upgrade --python .uv/bin/python
 
 clean: ## remove the environment and caches; your data stay
-	@rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+	@rm -rf .venv .venv-gpu .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
 
 # --inexact: what the tests need stays where it was installed before.
 .venv/.run: pyproject.toml uv.lock | .uv/bin/uv

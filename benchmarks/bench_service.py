@@ -23,7 +23,7 @@ from cvpipe.inference import OnnxTools
 from cvpipe.job import TimeRange
 from cvpipe.pipeline import load_pipeline, select_frames
 from cvpipe.settings import Settings
-from cvpipe.video import Decoders, Limits
+from cvpipe.video import Decoders
 from cvpipe.webhooks import new_secret
 
 SHORT = {"from": 0, "to": 2}
@@ -73,7 +73,7 @@ def warm_engine_ms(settings: Settings, video: Path, rounds: int) -> list[float]:
     spec = load_pipeline("detect", settings=settings)
     (runner,) = open_runners(spec, OnnxTools(settings.models_path, device="cpu"))
     times = []
-    with Decoders(limits=Limits.of(settings)) as decoders:
+    with Decoders.of(settings) as decoders:
         index = decoders.index(video)
         selection = select_frames(spec, index, TimeRange.model_validate(SHORT))
         for _ in range(rounds):

@@ -406,6 +406,11 @@ class Job(BaseModel):
     usage: dict[str, ModelUse] = Field(
         default_factory=dict, description="What the job has asked of networks so far, by `name@version`."
     )
+    decoding: dict[str, int] = Field(
+        default_factory=dict,
+        description="Frames read for the job, by what decoded them: `nvdec`, or `cpu: ` and why it was not that. Empty "
+        "where workers have no NVIDIA card to decode with (CVPIPE_DECODE).",
+    )
     created_at: float = Field(description="Seconds since the epoch, as all times of a job.")
     started_at: float | None = None
     finished_at: float | None = None

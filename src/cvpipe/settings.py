@@ -80,6 +80,10 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$",
         description="auto, cpu, cuda:N or tensorrt:N: what networks run on; `cuda` is cuda:0.",
     )
+    decode: Literal["cpu", "nvdec", "auto"] = Field(
+        default="cpu",
+        description="What decodes videos: cpu; nvdec, an NVIDIA card, in a wider sandbox; auto: that where it works.",
+    )
     loaded_models_bytes: int | None = Field(
         default=None,
         gt=0,

@@ -54,10 +54,13 @@ def test_workers_and_what_protects_them_are_told(api: httpx.Client, store: Store
 def test_what_networks_do_is_told_for_each_worker_and_model(api: httpx.Client, store: Store) -> None:
     use = {"pictures": 30, "calls": 2.0, "places": 32.0, "blank": 2.0, "wait_seconds": 0.5, "device_seconds": 0.25}
     engine = {"device": "cuda:0", "limit_bytes": 2**30, "loaded": {"yolox@1": 2**20}, "models": {"yolox@1": use}}
+    engine["decoded"] = {"cpu": 7, "nvdec": 300}
     store.put_worker(WorkerState("a:1", ["gpu"], None, engine), keep_seconds=30)
     store.put_worker(WorkerState("b:2", ["cpu"], None), keep_seconds=30)
     found = {
-        name: value for name, value in metrics(api).items() if name[0].startswith(("cvpipe_network", "cvpipe_model"))
+        name: value
+        for name, value in metrics(api).items()
+        if name[0].startswith(("cvpipe_network", "cvpipe_model", "cvpipe_decoded"))
     }
     here = ("cuda:0", "yolox@1", "a:1")  # labels come sorted: device, model, worker
     assert found == {
@@ -69,6 +72,8 @@ def test_what_networks_do_is_told_for_each_worker_and_model(api: httpx.Client, s
         ("cvpipe_network_padding_waste", *here): 0.0625,
         ("cvpipe_model_bytes", *here): 2**20,
         ("cvpipe_models_limit_bytes", "cuda:0", "a:1"): 2**30,
+        ("cvpipe_decoded_frames_total", "cpu", "a:1"): 7,
+        ("cvpipe_decoded_frames_total", "nvdec", "a:1"): 300,
     }
     store.remove_worker("a:1")
     store.remove_worker("b:2")

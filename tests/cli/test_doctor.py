@@ -24,8 +24,8 @@ def test_a_healthy_machine_is_called_so(cvpipe: Cvpipe) -> None:
     done = cvpipe("doctor", "--json")
     assert (done.code, done.json["ok"]) == (0, True)
     assert [finding["check"] for finding in done.json["findings"]] == [
-        "python", "packages", "onnxruntime", "device", *["decoders"] * len(MEASURES), "data dir", "models", "auth",
-        "store", "broker",
+        "python", "packages", "onnxruntime", "device", *["decoders"] * len(MEASURES), "nvdec", "data dir", "models",
+        "auth", "store", "broker",
     ]  # fmt: skip
     assert {finding["state"] for finding in done.json["findings"]} <= {"ok", "warning"}
 
@@ -48,6 +48,20 @@ def test_every_measure_of_protection_is_told_active_or_not(settings: Settings, m
     assert network.detail.startswith("NOT active: no-network: ")
     assert "user namespaces" in str(network.fix)
     assert set(doctor.MISSING) == set(MEASURES)
+
+
+def test_a_card_that_is_to_decode_and_is_not_there_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvpipe.video.hardware._CONTROL", tmp_path / "nvidiactl")
+    found = {
+        how: doctor.look(doctor.check_nvdec, Settings(data_dir=tmp_path, decode=how))
+        for how in ("cpu", "auto", "nvdec")
+    }
+    assert {how: finding.state for how, finding in found.items()} == {"cpu": "ok", "auto": "ok", "nvdec": "problem"}
+    assert found["cpu"].detail == "the CPU decodes (CVPIPE_DECODE=cpu); an NVIDIA card: none here"
+    assert found["auto"].detail.startswith("the CPU decodes: there is no ")
+    assert "NVIDIA_DRIVER_CAPABILITIES" in found["nvdec"].detail
 
 
 def test_two_onnx_runtimes_are_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

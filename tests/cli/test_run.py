@@ -81,6 +81,7 @@ def test_a_run_with_gaps_has_an_exit_code_of_its_own(
         "state": "succeeded_with_gaps",
         "frames": {"total": 10, "ok": 7, "decode_error": 2, "failed": 1},
         "gaps": [{"status": "decode_error"}, {"status": "failed"}, {"status": "missing"}],
+        "decoding": {},
         "summary": {"gate": {"frames": 10, "skipped": 4, "skipped_fraction": 0.4}, "scenes": {"cut": 1}},
         "seconds": 2.0,
         "fps": 5.0,
@@ -119,6 +120,7 @@ def test_what_a_server_outside_left_open_is_told(
         "state": "succeeded",
         "frames": {"total": 10, "ok": 10, "decode_error": 0, "failed": 0},
         "gaps": [],
+        "decoding": {},
         "summary": {"make": told},
         "seconds": 2.0,
         "fps": 5.0,
@@ -127,6 +129,40 @@ def test_what_a_server_outside_left_open_is_told(
     monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
     done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
     assert (done.code, done.out) == (0, f"10 frames{noted} in 2.0 s, 5.0 frames/s: {tmp_path}/calls.ndjson\n")
+
+
+def test_what_a_card_did_not_decode_is_told(
+    cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {
+        "state": "succeeded",
+        "frames": {"total": 10, "ok": 10, "decode_error": 0, "failed": 0},
+        "gaps": [],
+        "decoding": {"cpu: h264 of yuv422p": 1, "nvdec": 9},
+        "summary": {},
+        "seconds": 2.0,
+        "fps": 5.0,
+        "exports": ["frames.ndjson"],
+    }
+    monkeypatch.setattr("cvpipe.engine.run_local", lambda *_args, **_kwargs: job)
+    done = cvpipe("run", clip, "-p", "edges", "-o", tmp_path)
+    assert done.out.startswith("10 frames (1 decoded by cpu: h264 of yuv422p, 9 decoded by nvdec) in 2.0 s")
+
+
+def test_nvdec_that_is_not_there_ends_a_run_before_it_begins(
+    cvpipe: Cvpipe, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvpipe.video.hardware._CONTROL", tmp_path / "nvidiactl")
+    words = ["run", clip, "-p", "edges", "-o", tmp_path / "out", "--decode"]
+    done = cvpipe(*words, "nvdec", "--json")
+    assert (done.code, done.problem["type"]) == (3, "device_unavailable")
+    assert "decode=nvdec was asked for, but there is no" in done.problem["detail"]
+    assert not (tmp_path / "out" / "job.json").exists()
+    done = cvpipe(*words, "auto", "--json")
+    assert (done.code, done.json["decoding"]) == (0, {})
+    monkeypatch.setenv("CVPIPE_DECODE", "gpu")
+    done = cvpipe(*words[:-1], "--json")
+    assert (done.code, done.problem["type"], done.problem["field"]) == (2, "invalid_request", "CVPIPE_DECODE")
 
 
 def test_a_stage_that_raises_is_blamed_in_one_line(

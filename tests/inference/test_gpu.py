@@ -69,6 +69,9 @@ def test_a_job_is_told_that_an_engine_is_built_and_for_how_long(caplog: pytest.L
             GpuOutOfMemory,
         ),
         ("CUDA failure 2: out of memory ; GPU=0", GpuOutOfMemory),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; file=cuda_call.cc", GpuOutOfMemory),
+        ("CUDNN failure 5003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0", GpuOutOfMemory),
+        ("Failed to allocate memory for requested buffer of size 9", InvalidModel),
         ("Got invalid dimensions for input: image", InvalidModel),
     ],
 )
@@ -152,6 +155,43 @@ def test_buffers_are_made_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -
     call({"image": np.zeros((4, 3), np.float32)})
     call({"image": first})
     assert There.made == 2
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["plain calls", "recorded graphs"])
+def test_binding_does_with_onnx_runtime_what_it_is_to_do(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime binds buffers of a CPU in the same way; what it records on a GPU, it computes there."""
+    monkeypatch.setattr(bound, "_KIND", "cpu")
+    session = onnxruntime.InferenceSession(mean_network(), providers=["CPUExecutionProvider"])
+    call = BoundCall(session, "cuda:0", graphs=graphs)
+    random = np.random.default_rng(0)
+    kept = []
+    for _ in range(3):
+        image = random.random((1, 3, 160, 160), np.float32)
+        expected = session.run(None, {"image": image})
+        answer = call({"image": image})
+        assert [a.tolist() for a in answer] == [np.asarray(e).tolist() for e in expected]
+        kept.append((answer[0], answer[0].copy()))
+    assert all(np.array_equal(a, b) for a, b in kept)  # what was handed out is not written over by the next call
+
+
+def test_an_engine_is_told_of_for_each_shape_that_is_new(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = opened(tmp_path, assets, "cpu")
+    kept = sessions.open_session
+    monkeypatch.setattr(
+        "cvpipe.inference.networks.open_session", lambda raw, **how: kept(raw, **how | {"device": "cpu"})
+    )
+    monkeypatch.setattr("cvpipe.inference.networks.call_of", lambda session, *_: sessions.call_of(session, "cpu"))
+    said: list[str | None] = []
+    network._device = "tensorrt:0"  # the call stays the CPU's
+    with working_for(Share("job", tell=said.append)):
+        for pictures in (PICTURES[:1], PICTURES[1:2], PICTURES[:1, :128]):
+            network.run(pictures)
+        assert said == ["TensorRT builds an engine for yolox-nano@1", None] * 2
+        network.unload()
+        network.run(PICTURES[:1])
+    assert len(said) == 6
 
 
 def opened(folder: Path, assets: Path, device: str, **how: Any) -> OnnxNetwork:

@@ -508,6 +508,10 @@ def test_what_workers_have_used_adds_up(store: Store) -> None:
     store.add_use(job, {"a@1": use})
     store.add_use(job, {"a@1": use, "b@2": {"pictures": 1, "calls": 1, "places": 1, "blank": 0}})
     store.add_use("t/gone", {"a@1": use})
+    assert store.job(job).decoding == {}
+    store.add_use(job, {"": {"nvdec": 40, "cpu: the card's decoder complained": 2}})
+    store.add_use(job, {"": {"nvdec": 2}})
+    assert store.job(job).decoding == {"cpu: the card's decoder complained": 2, "nvdec": 42}
     a, b = store.job(job).usage.values()
     assert (a.pictures, a.calls, a.batch_fill, a.padding_waste) == (12, 3, 0.75, 0.25)
     assert (a.queue_wait_ms, a.device_seconds) == (2.0, 0.5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from cvpipe.job import TimeRange
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.results import FrameRecord
 from cvpipe.settings import Settings
-from cvpipe.tuning import agreement_of, plotted, quantise, save, tune
+from cvpipe.tuning import agreement_of, plotted, quantise, save, sweep, tune
 from tests.modelcards import write_yolox_card
 
 VIDEO = "videos/one-by-one-person-detection.mp4"
@@ -77,6 +79,38 @@ def _chosen(tuned, sha256: str):  # type: ignore[no-untyped-def]
 
     profile = tuned.profile.model_copy(update={"sha256": sha256, "precision": "int8"})
     return replace(tuned, best=tuned.rows[1], profile=profile)
+
+
+@pytest.mark.parametrize(
+    ("decoded", "decode", "failed"),
+    [
+        pytest.param({"nvdec": 10}, "nvdec", [], id="faster"),
+        pytest.param({"cpu: mpeg4": 10}, "cpu", ["the card decoded none of it: cpu: mpeg4"], id="not by the card"),
+    ],
+)
+def test_a_card_that_decodes_is_tried_and_only_told(
+    decoded: dict[str, int], decode: str, failed: list[str], settings: Settings, clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = sweep._Sweep._run
+
+    def with_card(self: sweep._Sweep, setting: sweep.Setting) -> dict[str, Any]:
+        said = run(self, replace(setting, decode="cpu"))
+        return said | ({"fps": 1e6, "decoding": decoded} if setting.decode == "nvdec" else {})
+
+    monkeypatch.setattr(sweep._Sweep, "_run", with_card)
+    monkeypatch.setattr(sweep._Sweep, "has_nvdec", lambda _: True)
+    every = sweep._Sweep.runtimes
+
+    def nvdec_alone(self: sweep._Sweep, best: sweep.Setting) -> list[sweep.Setting]:
+        tried = [setting for setting in every(self, best) if setting.decode == "nvdec"]
+        assert {setting.chunks for setting in tried} >= {1, self.chunks}
+        return tried[:1]
+
+    monkeypatch.setattr(sweep._Sweep, "runtimes", nvdec_alone)
+    tuned = tune("tiny", clip, settings=settings, start=0, seconds=1, min_agreement=0.5)
+    assert tuned.best.setting.decode == "cpu"
+    assert (tuned.decode, [why for _, why in tuned.failed]) == (decode, failed)
 
 
 def test_a_part_where_nothing_is_found_is_refused(assets: Path, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import zlib
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +88,8 @@ def index(decoders, clip):
 
 def theatre(said: list[bytes], *, ends: bool = True) -> Decoders:
     decoders = object.__new__(Decoders)
-    decoders.limits, decoders._server = LIMITS, Theatre(said, ends=ends)
+    decoders.limits, decoders._server, decoders._card = LIMITS, Theatre(said, ends=ends), None
+    decoders._counts, decoders._lock, decoders._mine = Counter(), threading.Lock(), threading.local()
     return decoders
 
 

@@ -142,7 +142,7 @@ def test_a_kernel_without_seccomp_is_told_from_one_with_it(monkeypatch):
 
 
 SPY = """
-def spy(end, video, memory, *, filtered):
+def spy(end, video, memory, *, filtered, card):
     import os, socket
     from cvpipe.video import sandbox
     from cvpipe.video.limits import Limits

@@ -140,6 +140,9 @@ class EngineMetrics(Collector):
         )
         memory = GaugeMetricFamily("cvpipe_model_bytes", "Memory of models that are loaded.", labels=names)
         limit = GaugeMetricFamily("cvpipe_models_limit_bytes", "Memory that models may take.", labels=names[:2])
+        decoded = CounterMetricFamily(
+            "cvpipe_decoded_frames", "Frames read, by what decoded them.", labels=["worker", "decoder"]
+        )
         for worker in workers:
             engine = worker.engine or {}
             here = [worker.name, str(engine.get("device"))]
@@ -153,7 +156,9 @@ class EngineMetrics(Collector):
                 memory.add_metric([*here, model], size)
             if engine.get("limit_bytes"):
                 limit.add_metric(here, engine["limit_bytes"])
-        yield from (*sums.values(), fill, waste, memory, limit)
+            for decoder, frames in engine.get("decoded", {}).items():
+                decoded.add_metric([worker.name, decoder], frames)
+        yield from (*sums.values(), fill, waste, memory, limit, decoded)
 
 
 _USES: Final = {

@@ -149,6 +149,24 @@ def check_decoders(settings: Settings) -> list[Finding]:
     ]
 
 
+def check_nvdec(settings: Settings) -> Finding:
+    """Whether an NVIDIA card decodes here, where it is asked to; else whether there is one."""
+    if extras.missing_modules("worker"):
+        return Finding("nvdec", "warning", "not checked: the worker's packages are not here")
+    from cvpipe.video import Decoders
+    from cvpipe.video.hardware import no_driver
+
+    if settings.decode == "cpu":
+        there = "none here" if no_driver() else "one may be here: CVPIPE_DECODE=nvdec tries it"
+        return Finding("nvdec", "ok", f"the CPU decodes (CVPIPE_DECODE=cpu); an NVIDIA card: {there}")
+    with Decoders.of(settings) as decoders:  # says why where it was asked for by name
+        if decoders.is_on_card:
+            return Finding("nvdec", "ok", "an NVIDIA card decodes what suits it, in a wider sandbox (docs/security.md)")
+    return Finding(
+        "nvdec", "ok", f"the CPU decodes: {no_driver() or 'the card does not; CVPIPE_DECODE=nvdec says why'}"
+    )
+
+
 def check_data_dir(settings: Settings) -> Finding:
     """It can be written to, and there is room."""
     folder = settings.data_dir.expanduser()
@@ -262,6 +280,7 @@ CHECKS: tuple[Check, ...] = (
     check_onnxruntime,
     check_device,
     check_decoders,
+    check_nvdec,
     check_data_dir,
     check_models,
     check_auth,

@@ -34,12 +34,12 @@ def tune(
     ] = 0.97,
     plot: Annotated[Path | None, typer.Option(metavar="X.png", help="The picture. Default: NAME-tuned.png.")] = None,
     sizes_only: Annotated[
-        bool, typer.Option("--sizes-only", help="Try sizes and precisions, not batch, threads and calls.")
+        bool, typer.Option("--sizes-only", help="Try sizes and precisions, not batch, threads, calls and decoders.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Save no profile.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Try sizes, precisions, batches, threads and calls on a video, and save the fastest that finds the same.
+    """Try sizes, precisions, batches, threads, calls and decoders on a video, and save the fastest that finds the same.
 
     Without --from, the middle of the video is taken.
     """
@@ -73,6 +73,7 @@ def tune(
                 "rows": [row.to_dict() for row in tuned.rows],
                 "best": tuned.best.to_dict(),
                 "chunks": tuned.chunks,
+                "decode": tuned.decode,
                 "profile": tuned.profile.model_dump(mode="json"),
                 "saved": None if saved is None else str(saved),
                 "plot": str(picture),
@@ -90,6 +91,8 @@ def tune(
     )
     if tuned.chunks != best.setting.chunks:
         output.line(f"{tuned.chunks} chunks at once are faster still: set CVPIPE_THREADS={tuned.chunks}")
+    if tuned.decode != best.setting.decode:
+        output.line(f"an NVIDIA card decodes it faster: set CVPIPE_DECODE={tuned.decode}")
     output.line(f"profile: {saved or 'not saved'}; picture: {picture}")
 
 
@@ -132,9 +135,9 @@ def _table(tuned: Tuned) -> None:
 
     table = Table(title=f"{tuned.card.ref}: {tuned.rows[0].frames} frames for each row", title_justify="left")
     for number, name in enumerate(
-        ("CANVAS", "PRECISION", "BATCH", "THREADS x CALLS", "CHUNKS", "FRAMES/S", "MIB", "AGREEMENT", "")
+        ("CANVAS", "PRECISION", "BATCH", "THREADS x CALLS", "CHUNKS", "DECODE", "FRAMES/S", "MIB", "AGREEMENT", "")
     ):
-        table.add_column(name, justify="left" if number in (0, 1, 8) else "right")
+        table.add_column(name, justify="left" if number in (0, 1, 5, 9) else "right")
     for row in tuned.rows:
         s = row.setting
         marks = ["reference"] * (row is tuned.rows[0]) + ["unbeaten"] * tuned.is_unbeaten(row)
@@ -145,6 +148,7 @@ def _table(tuned: Tuned) -> None:
             str(s.batch),
             f"{s.threads} x {s.calls or 'auto'}",
             str(s.chunks),
+            s.decode,
             f"{row.fps:.1f}",
             f"{row.memory_bytes / 2**20:.0f}",
             f"{row.score:.3f}",

@@ -29,6 +29,14 @@ To = Annotated[float | None, typer.Option("--to", help="Seconds since the first 
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=1024, help="Chunks worked on at once. Default: the cores.")
 ]
+Decode = Annotated[
+    Literal["cpu", "nvdec", "auto"] | None,
+    typer.Option(
+        "--decode",
+        help="What decodes videos: the CPU; nvdec, an NVIDIA card; auto, that where it works. Default: CVPIPE_DECODE, "
+        "or cpu.",
+    ),
+]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: CVPIPE_HOST or 127.0.0.1.")]
 Auth = Annotated[
     Literal["keys", "none"] | None,

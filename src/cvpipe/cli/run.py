@@ -10,7 +10,7 @@ import typer
 
 from cvpipe.cli import extras, output
 from cvpipe.cli.exits import ExitCode, exit_code_of_state
-from cvpipe.cli.options import From, Json, Threads, To, load_settings, read_file
+from cvpipe.cli.options import Decode, From, Json, Threads, To, load_settings, read_file
 
 if TYPE_CHECKING:
     from cvpipe.camera import CameraSpec
@@ -42,6 +42,7 @@ def run(
     start: From = None,
     stop: To = None,
     threads: Threads = None,
+    decode: Decode = None,
     as_json: Json = False,
 ) -> ExitCode:
     """Run a pipeline on a video in this process, without any service.
@@ -54,7 +55,7 @@ def run(
     from cvpipe.pipeline import load_pipeline, with_cameras
     from cvpipe.pipeline.cards import check_cards
 
-    settings = load_settings(threads=threads)
+    settings = load_settings(threads=threads, decode=decode)
     spec = load_pipeline(pipeline, settings=settings, files=True, field="--pipeline")
     known = None if camera is None else read_camera(camera, field="--camera")
     spec = with_cameras(spec, camera_file, default=known)
@@ -84,6 +85,7 @@ def run(
         inside = sum(gap["status"] != "missing" for gap in job["gaps"])
         notes = [f"{lost} could not be read, in {output.count(inside, 'gap')}"] if lost else []
         notes += ["the file is cut off"] if inside < len(job["gaps"]) else []
+        notes += [f"{frames} decoded by {what}" for what, frames in job["decoding"].items()]
         notes += [note for name, told in job["summary"].items() if (note := _note(name, told))]
         noted = f" ({', '.join(notes)})" if notes else ""
         files = ", ".join(str(out / name) for name in job["exports"])

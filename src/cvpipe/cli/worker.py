@@ -13,7 +13,7 @@ import typer
 from cvpipe.cli import extras
 from cvpipe.cli.doors import check_data_dir, check_doors
 from cvpipe.cli.exits import ExitCode
-from cvpipe.cli.options import Threads, load_settings
+from cvpipe.cli.options import Decode, Threads, load_settings
 from cvpipe.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def worker(
         typer.Option("--queues", "-q", help="Names of queues, separated by commas: `cpu,gpu`. Default: all there are."),
     ] = None,
     threads: Threads = None,
+    decode: Decode = None,
     sweep: Annotated[bool, typer.Option("--sweep", help="Also do what `cvpipe sweep` does, in this process.")] = False,
 ) -> ExitCode:
     """Work on the tasks of some queues: one process, several threads; SIGTERM hands back what is not finished.
@@ -42,13 +43,14 @@ def worker(
     extras.require("worker", what="cvpipe worker")
     from cvpipe.stages import discover
 
-    settings = load_settings(threads=threads)
+    settings = load_settings(threads=threads, decode=decode)
     discover()  # a stage file that is broken is told now, not in the middle of a job
     if queues != "notify":  # which reads and writes no files
         check_data_dir(settings)
     check_doors(settings)
     count = settings.threads or len(os.sched_getaffinity(0))
     os.environ["CVPIPE_THREADS"] = str(count)  # `actors` reads the environment, like any other entry point
+    os.environ["CVPIPE_DECODE"] = settings.decode
     # Parallelism is ours, by chunks: a pool of threads inside each of them would only get in the way.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")

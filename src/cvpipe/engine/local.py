@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -80,7 +80,7 @@ def run_local(
     Raises: InvalidRequest, VideoError, InvalidModel, NotFound, DeviceUnavailable, StageFailed.
     """
     from cvpipe.inference import OnnxTools
-    from cvpipe.video import Decoders, Limits
+    from cvpipe.video import Decoders
 
     if not video.is_file():
         raise InvalidRequest(f"no video file {str(video)!r}")
@@ -88,7 +88,7 @@ def run_local(
     started = time.time()
     tools = OnnxTools.of(settings)
     out.mkdir(parents=True, exist_ok=True)
-    with Decoders(limits=Limits.of(settings)) as decoders, ThreadPoolExecutor(1) as aside:
+    with Decoders.of(settings) as decoders, ThreadPoolExecutor(1) as aside:
         indexing = aside.submit(decoders.index, video)
         runners = open_runners(pipeline, tools)  # takes as long as starting decoders; a wrong model is told first
         index = indexing.result()
@@ -163,6 +163,7 @@ def run_local(
         "usage": {
             model: ModelUse.of(use.to_dict()).model_dump() for model, use in sorted(tools.meters.take(_ME).items())
         },
+        "decoding": dict(sorted(run.decoding.items())),
         "gaps": [gap.model_dump(mode="json") for gap in found],
         "seconds": round(seconds, 3),
         "fps": round(len(selection) / seconds, 2),
@@ -233,6 +234,7 @@ class _LocalRun:
     spare: list[list[FramesRunner]]
     out: Path
     log: NdjsonFile | None = None
+    decoding: Counter[str] = field(default_factory=Counter)
     _done: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -290,6 +292,8 @@ class _LocalRun:
                 work = partial(self._run_segment, inside, known, is_last=number + 1 == len(runners))
                 turns = self._turns[number]
                 records = work(runner, None) if turns is None else turns.run(chunk.number, work)
+            with self._lock:
+                self.decoding.update(self.decoders.take_decoded())
             return records
 
     def _run_segment(

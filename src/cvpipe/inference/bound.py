@@ -26,22 +26,27 @@ from cvpipe.inference.feeds import Feed
 logger = logging.getLogger(__name__)
 
 _SHAPES_KEPT: Final = 4
+_KIND: Final = "cuda"
+"""What ONNX Runtime calls a place that is a GPU."""
 _LIBRARIES: Final = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class HostMemory:
-    """Page-locked memory; ordinary memory where CUDA's runtime library is not to be found (slower, not wrong)."""
+    """Page-locked memory; ordinary memory where CUDA's runtime library is not to be found (slower, not wrong).
 
-    def __init__(self) -> None:
-        self._library = cuda_runtime()
+    number: of the GPU. Any can read it; CUDA would else take room on the first one to keep account of it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number, self._library = number, cuda_runtime()
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """An array that stays locked as long as it lives."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         pointer = ctypes.c_void_p()
-        if self._library is None or not size:
+        if self._library is None or not size or self._library.cudaSetDevice(ctypes.c_int(self._number)) != 0:
             return np.empty(shape, dtype)
         failed = self._library.cudaHostAlloc(ctypes.byref(pointer), ctypes.c_size_t(size), ctypes.c_uint(0))
         if failed or not pointer.value:
@@ -89,7 +94,7 @@ class BoundCall:
         """graphs: the session was opened to record graphs: it takes one call at a time then."""
         self._session, self._number, self._graphs = session, number_of(device), graphs
         self._outputs = [output.name for output in session.get_outputs()]
-        self._memory = HostMemory()
+        self._memory = HostMemory(self._number)
         self._spare: dict[Shapes, list[_Binding]] = {}
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -127,13 +132,13 @@ class BoundCall:
         for name, array in feed.items():
             host[name] = self._memory.empty(array.shape, array.dtype)
             np.copyto(host[name], array)
-            there[name] = onnxruntime.OrtValue.ortvalue_from_numpy(host[name], "cuda", self._number)
+            there[name] = onnxruntime.OrtValue.ortvalue_from_numpy(host[name], _KIND, self._number)
             io.bind_ortvalue_input(name, there[name])
         if self._graphs:
             self._bind_outputs(io)
         else:
             for name in self._outputs:
-                io.bind_output(name, "cuda", self._number)
+                io.bind_output(name, _KIND, self._number)
         with self._lock:
             self._made += 1
             return _Binding(io, host, there, self._made)
@@ -141,7 +146,7 @@ class BoundCall:
     def _bind_outputs(self, io: Any) -> None:
         """Outputs must stay where they are for a graph: their shapes are learnt in a call that records nothing."""
         for name in self._outputs:
-            io.bind_output(name, "cuda", self._number)
+            io.bind_output(name, _KIND, self._number)
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("gpu_graph_id", "-1")
         with self._turn:
@@ -149,5 +154,5 @@ class BoundCall:
             shapes = [(value.shape(), value.element_type()) for value in io.get_outputs()]
             io.clear_binding_outputs()
             for name, (shape, kind) in zip(self._outputs, shapes, strict=True):
-                value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind, "cuda", self._number)
+                value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind, _KIND, self._number)
                 io.bind_ortvalue_output(name, value)

@@ -103,6 +103,7 @@ class OnnxNetwork:
         )
         self._own_batch = size
         self._canvas = _canvas_of(card)
+        self._built: set[tuple[int, ...]] = set()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._call: Call | None = self._best_call(session)
@@ -135,6 +136,7 @@ class OnnxNetwork:
     def unload(self) -> None:
         """Give the device's memory back, once the calls that run have ended."""
         self._call = None
+        self._built.clear()
 
     def asker(self, threads: int) -> Ask:
         """What asks a session of its own, with so many threads, for one made-up picture: to measure it."""
@@ -197,7 +199,14 @@ class OnnxNetwork:
         call = self._call or self._loaded()
         size = self._batcher.batch if self._found.free_batch else self._own_batch
         blanks = [np.zeros_like(images[0])] * (size - len(images))
-        outputs = call(self._feeder.feed([*images, *blanks] if blanks else images))
+        feed = self._feeder.feed([*images, *blanks] if blanks else images)
+        shape = (size, *images[0].shape)
+        if shape in self._built:
+            outputs = call(feed)
+        else:
+            with self._building():
+                outputs = call(feed)
+            self._built.add(shape)
         return _per_picture(outputs, size, rows=self._found.rows)[: len(images)]
 
     def _count(self, job: str, use: Use) -> None:
@@ -238,7 +247,8 @@ class OnnxNetwork:
     def _best_call(self, session: onnxruntime.InferenceSession) -> Call:
         """How to call the network from now on: on CUDA by recorded graphs, where that works."""
         plain = call_of(session, self._device)
-        if kind_of(self._device) != "cuda" or not self._opening.graphs or not self._found.free_batch:
+        # Without a row for each picture, how long the outputs are is up to the picture.
+        if kind_of(self._device) != "cuda" or not self._opening.graphs or not self._found.rows:
             return plain
         try:
             recorded = self._session(*self._graph(), graphs=True)
@@ -353,8 +363,7 @@ class OnnxNetwork:
         small = np.full(view.shape, spec.pad, np.uint8)
         small[:height, :width] = full[:height, :width]
         try:
-            with self._building():
-                wide, tight = (self._run_batch([picture])[0] for picture in (full, small))
+            wide, tight = (self._run_batch([picture])[0] for picture in (full, small))
         except (InvalidModel, GpuOutOfMemory):
             return False
         return answers_alike(wide, tight, ((spec.width, spec.height), (view.width, view.height)))

@@ -32,6 +32,9 @@ _NO_MEMORY: Final = (
     "failed to allocate memory",
     "cuda_error_out_of_memory",
     "cudaerrormemoryallocation",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "device_allocation_failed",  # as cuDNN 9 has it
 )
 
 
@@ -91,7 +94,7 @@ def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any 
 
 def _converted(error: Exception, what: str) -> InvalidModel | GpuOutOfMemory:
     words = str(error).lower()
-    if any(sign in words for sign in _NO_MEMORY) and ("cuda" in words or "gpu" in words):
+    if any(sign in words for sign in _NO_MEMORY) and any(word in words for word in ("cuda", "gpu", "cudnn", "cublas")):
         return GpuOutOfMemory(f"{what}: the GPU is out of memory")
     return InvalidModel(f"{what}: {error}")
 

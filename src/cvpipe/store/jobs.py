@@ -31,6 +31,8 @@ _ADVICE = {
     JobState.succeeded_with_gaps: "have it repaired instead",
 }
 
+_DECODED = "use||"
+
 
 class Jobs(Workers):
     """What the API asks about jobs."""
@@ -223,7 +225,10 @@ class Jobs(Workers):
 
     @guarded
     def add_use(self, job_id: str, use: Mapping[str, Mapping[str, float]]) -> None:
-        """Add to what a job has used: numbers by model and name. Does nothing where the job is gone."""
+        """Add to what a job has used: numbers by model and name. Does nothing where the job is gone.
+
+        The model "" is none: frames by what decoded them.
+        """
         numbers = [(model, name, value) for model, values in use.items() for name, value in values.items() if value]
         if numbers:
             self._scripts["add_use"](args=[job_id, *(part for triple in numbers for part in triple)])
@@ -284,6 +289,7 @@ def read_job(
             update={"waiting": text["waiting"].decode() if "waiting" in text and "finished_at" not in text else None}
         ),
         usage=_usage(text),
+        decoding=_decoding(text),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
         gaps_total=number("gaps_total") or 0,
         repairs=number("repairs") or 0,
@@ -325,10 +331,16 @@ def _usage(text: Mapping[str, bytes]) -> dict[str, ModelUse]:
     """What the job has asked of networks, by model."""
     sums: dict[str, dict[str, float]] = {}
     for key, value in text.items():
-        if key.startswith("use|"):
+        if key.startswith("use|") and not key.startswith(_DECODED):
             _, model, name = key.split("|")
             sums.setdefault(model, {})[name] = float(value)
     return {model: ModelUse.of(values) for model, values in sorted(sums.items())}
+
+
+def _decoding(text: Mapping[str, bytes]) -> dict[str, int]:
+    """Frames that were read for the job, by what decoded them."""
+    found = {key.removeprefix(_DECODED): value for key, value in text.items() if key.startswith(_DECODED)}
+    return {name: round(float(value)) for name, value in sorted(found.items())}
 
 
 def _progress(number: Callable[[str], int | None]) -> Progress:

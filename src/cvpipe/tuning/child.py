@@ -12,9 +12,10 @@ from cvpipe.errors import CvpipeError
 
 
 def measured(order: dict[str, Any]) -> dict[str, Any]:
-    """Run it. order: models, data, out (folders), video, pipeline, from, to, device, threads, chunk_seconds, model.
+    """Run it. order: models, data, out (folders), video, pipeline, from, to, device, threads, decode, chunk_seconds,
+    model.
 
-    Returns frames, fps (without start-up), memory_bytes, canvas [width, height].
+    Returns frames, fps (without start-up), memory_bytes, canvas [width, height], decoding (frames by decoder).
     """
     from cvpipe.engine import run_local
     from cvpipe.frames import View
@@ -26,7 +27,11 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     from cvpipe.settings import Settings
 
     settings = Settings(
-        data_dir=Path(order["data"]), models_dir=Path(order["models"]), device=order["device"], threads=order["threads"]
+        data_dir=Path(order["data"]),
+        models_dir=Path(order["models"]),
+        device=order["device"],
+        threads=order["threads"],
+        decode=order["decode"],
     )
     ticks: list[float] = []
     job = run_local(
@@ -48,6 +53,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
         "fps": (len(ticks) - 1 if len(ticks) > 1 else len(ticks)) / max(seconds, 1e-6),
         "memory_bytes": memory,
         "canvas": [view.width, view.height],
+        "decoding": job["decoding"],
     }
 
 

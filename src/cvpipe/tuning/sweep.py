@@ -22,6 +22,7 @@ from cvpipe.tuning.agreement import Agreement, agreement_of
 from cvpipe.tuning.looking import OnStep, pipeline_for
 from cvpipe.tuning.quantise import place_card
 from cvpipe.video import Decoders, Limits
+from cvpipe.video.hardware import no_driver
 
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
@@ -39,7 +40,7 @@ _SECONDS: Final = 600.0
 class Setting:
     """How a model is run. width, height: of the canvas, in pixels. chunks: looked at at once.
 
-    version: of the model. threads: of a call. calls: at once; 0: as is usual for the device.
+    version: of the model. threads: of a call. calls: at once; 0: as is usual for the device. decode: the video.
     """
 
     version: str
@@ -51,6 +52,7 @@ class Setting:
     threads: int = 1
     calls: int = 0
     chunks: int = 1
+    decode: Literal["cpu", "nvdec"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """All that was tried; the first row is the reference. best: what the profile says. chunks: the fastest number.
+    """All that was tried; the first row is the reference. best: what the profile says.
 
-    failed: settings that did not run, and why.
+    chunks, decode: the fastest of what a profile does not say, but a worker's settings. failed: settings that did not
+    run, and why.
     """
 
     card: ModelCard
@@ -89,6 +92,7 @@ class Tuned:
     best: Row
     profile: Profile
     chunks: int
+    decode: Literal["cpu", "nvdec"]
     failed: tuple[tuple[Setting, str], ...]
 
     def is_unbeaten(self, row: Row) -> bool:
@@ -142,12 +146,14 @@ def tune(
         rows += sweep.rows(list(sweep.sizes(scales, [one.version for one in small])))
         if runtime:
             rows += sweep.rows(list(sweep.runtimes(_best(rows, min_agreement).setting)))
-        same = [row for row in rows if row.setting.chunks == sweep.chunks]
+        first = rows[0].setting
+        same = [row for row in rows if (row.setting.chunks, row.setting.decode) == (first.chunks, first.decode)]
         best = _best(same, min_agreement)
-        fastest = max((row for row in rows if _but_chunks(row, best)), key=lambda row: row.fps)
+        fastest = max((row for row in rows if _but_worker(row, best)), key=lambda row: row.fps)
+        taken = fastest if _SAME * fastest.fps > best.fps else best
         profile = sweep.profile(best, rows[0])
-        chunks = fastest.setting.chunks if _SAME * fastest.fps > best.fps else best.setting.chunks
-        return Tuned(card, tuple(rows), best, profile, chunks, tuple(sweep.failed))
+        s = taken.setting
+        return Tuned(card, tuple(rows), best, profile, s.chunks, s.decode, tuple(sweep.failed))
 
 
 def save(tuned: Tuned, models_path: Path) -> Path:
@@ -168,8 +174,9 @@ def _best(rows: Sequence[Row], min_agreement: float) -> Row:
     return max((row for row in good if row.fps >= _SAME * fastest), key=lambda row: (row.score, row.fps))
 
 
-def _but_chunks(row: Row, best: Row) -> bool:
-    return replace(row.setting, chunks=best.setting.chunks) == best.setting
+def _but_worker(row: Row, best: Row) -> bool:
+    """Whether a row differs at most in what are a worker's settings."""
+    return replace(row.setting, chunks=best.setting.chunks, decode=best.setting.decode) == best.setting
 
 
 class _Sweep:
@@ -229,8 +236,19 @@ class _Sweep:
         if self.device == "cpu":
             for threads, calls in ways(self.cores, self.chunks):
                 yield replace(best, threads=threads, calls=calls)
-        for chunks in sorted({1, self.cores, self.cores + 1, 2 * self.cores}):
+        many = sorted({1, self.cores, self.cores + 1, 2 * self.cores})
+        for chunks in many:
             yield replace(best, chunks=chunks)
+        if self.has_nvdec():
+            for chunks in sorted({self.chunks, *many}):
+                yield replace(best, chunks=chunks, decode="nvdec")
+
+    def has_nvdec(self) -> bool:
+        """Whether an NVIDIA card decodes here."""
+        if no_driver() is not None:
+            return False
+        with Decoders.of(self.settings.model_copy(update={"decode": "auto"})) as decoders:
+            return decoders.is_on_card
 
     def rows(self, wanted: Sequence[Setting]) -> list[Row]:
         """What these settings do. One that does not run, or is another one in truth, is left out."""
@@ -241,6 +259,8 @@ class _Sweep:
             self._known.add(setting)
             self._tell(_shown(setting), number, len(wanted))
             said = self._run(setting)
+            if setting.decode == "nvdec" and "error" not in said and "nvdec" not in said["decoding"]:
+                said["error"] = f"the card decoded none of it: {', '.join(said['decoding'])}"
             if "error" in said:
                 self.failed.append((setting, str(said["error"])))
                 continue
@@ -286,6 +306,7 @@ class _Sweep:
             "models": str(models), "data": str(self.folder / "data"), "out": str(self.folder / "out"),
             "video": str(self.video), "pipeline": pipeline_for(self.card, ref=ref).model_dump(mode="json"),
             "from": self.start, "to": self.stop, "device": self.device, "threads": setting.chunks, "model": ref,
+            "decode": setting.decode,
             "chunk_seconds": max(0.5, (self.stop - self.start) / 4),
         }  # fmt: skip
         return _asked(order)
@@ -325,4 +346,5 @@ def _records(path: Path) -> list[FrameRecord]:
 
 def _shown(setting: Setting) -> str:
     tight = ", rectangular" if setting.rectangular else ""
-    return f"{setting.width}x{setting.height}{tight}, {setting.precision}, batch {setting.batch}"
+    on_card = ", decoded by the card" if setting.decode == "nvdec" else ""
+    return f"{setting.width}x{setting.height}{tight}, {setting.precision}, batch {setting.batch}{on_card}"

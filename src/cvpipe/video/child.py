@@ -20,7 +20,9 @@ from cvpipe.video.copying import copy
 from cvpipe.video.decode import listen_for_errors
 from cvpipe.video.delivery import Delivery
 from cvpipe.video.filters import be_alone
+from cvpipe.video.hardware import CardFailed
 from cvpipe.video.limits import Limits
+from cvpipe.video.nvdec import try_out
 from cvpipe.video.paint import Painter
 from cvpipe.video.scan import scan
 
@@ -44,26 +46,30 @@ def warm_up() -> None:
         Painter(view, rotation=0, mirrored=False).paint(picture, np.zeros(view.shape, np.uint8))
 
 
-def run(end: socket.socket, video: int, memory: int, *, filtered: bool) -> None:
+def run(end: socket.socket, video: int, memory: int, *, filtered: bool, card: bool = False) -> None:
     """Do the order that lies in `memory` on the opened file `video`, talking to the parent over `end`.
 
-    filtered: the kernel takes a filter of system calls.
+    filtered: the kernel takes a filter of system calls. card: this process may use an NVIDIA card.
     """
     try:
         shared = mmap.mmap(memory, 0, mmap.MAP_SHARED)
         os.close(memory)
         order, arrays, ring = wire.read_order(shared)
         limits = Limits(**order["limits"])
-        sandbox.close_in(limits, shared_bytes=ring.stop, filtered=filtered)
+        sandbox.close_in(limits, shared_bytes=ring.stop, filtered=filtered, card=card)
         if order["do"] == "index":
             _index(end, video, limits, order["stream"])
         elif order["do"] == "copy":
             copy(end, video, limits, order, Pulse(end, limits))
+        elif order["do"] == "try":
+            try_out(order["card"])
         else:
             Delivery(end, ring, shared, alive=Pulse(end, limits)).run(video, limits, order, arrays)
         end.send(bytes((wire.END,)))
     except (BrokenPipeError, ConnectionResetError):
         return  # nobody listens any more
+    except CardFailed as error:
+        end.send(wire.card_message.pack(wire.CARD, error.place) + str(error).encode()[:1000])
     except Exception as error:  # noqa: BLE001 - PyAV raises more than its own errors; whatever it is, it is a result
         end.send(bytes((wire.ERROR,)) + json.dumps(_describe(error)).encode()[: wire.MESSAGE_BYTES - 1])
 

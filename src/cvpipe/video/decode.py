@@ -96,6 +96,11 @@ def last_words() -> str:
     return _ear.last_words
 
 
+def complaints() -> int:
+    """How often FFmpeg has complained so far."""
+    return _ear.complaints
+
+
 def told(telling: Telling) -> str | None:
     """The last complaint in which these words were, None where there was none."""
     return _ear.told.get(telling)

@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import mmap
 import os
-import select
-import signal
 import stat
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from cvpipe.errors import (
-    CvpipeError,
     DecoderCrashed,
     DecoderUnavailable,
-    DecodeTimeout,
     InputChanged,
     MediaUnreadable,
     NotFound,
     TooLarge,
 )
 from cvpipe.frames import Image, View
-from cvpipe.video import untrusted, wire
-from cvpipe.video.index import VideoIndex
+from cvpipe.log import fields
+from cvpipe.video import hardware, untrusted, wire
+from cvpipe.video.cards import open_card
+from cvpipe.video.hardware import Decode
+from cvpipe.video.index import VideoFacts, VideoIndex
 from cvpipe.video.limits import Limits
 from cvpipe.video.spawning import ForkServer, Process, Usage
+from cvpipe.video.talk import Talk
+
+if TYPE_CHECKING:
+    from cvpipe.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _MAX_HOLD: Final = 128
 _INDEX_BYTES_A_FRAME: Final = 24
@@ -78,10 +84,27 @@ class Decoders:
                     frame.release()
     """
 
-    def __init__(self, *, limits: Limits | None = None) -> None:
-        """Raises: ExtraMissing where PyAV is not installed."""
+    def __init__(self, *, limits: Limits | None = None, decode: Decode = "cpu", card: int = 0) -> None:
+        """decode: what decodes; a card (CUDA's number) is tried here, and then for each video that suits it.
+
+        Raises: ExtraMissing where PyAV is not installed; DeviceUnavailable where `nvdec` does not work here.
+        """
         self.limits = limits or Limits()
         self._server = ForkServer()
+        self._counts: Counter[str] = Counter()
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        try:
+            self._card = None if decode == "cpu" else open_card(decode, card, self.limits)
+        except BaseException:
+            self._server.close()
+            raise
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As an operator has set it. Raises: see above."""
+        card = int(settings.device.partition(":")[2] or 0)
+        return cls(limits=Limits.of(settings), decode=settings.decode, card=card)
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +117,37 @@ class Decoders:
     def close(self) -> None:
         """End the fork-server and all decoders that still run."""
         self._server.close()
+        if self._card is not None:
+            self._card.server.close()
+
+    @property
+    def is_on_card(self) -> bool:
+        """Whether an NVIDIA card decodes what suits it."""
+        return self._card is not None
+
+    def decoded(self) -> dict[str, int]:
+        """Frames that came, by what decoded them, since this was made: `cpu`, `nvdec`."""
+        with self._lock:
+            return dict(self._counts)
+
+    def take_decoded(self) -> dict[str, int]:
+        """Frames that this thread has read since it last asked, by what decoded them; empty where no card is asked.
+
+        `nvdec`, or `cpu: WHY`: see `hardware.why_not` and `hardware.FAILURES`.
+        """
+        mine: dict[str, int] = getattr(self._mine, "counts", {})
+        self._mine.counts = Counter()
+        return dict(mine)
+
+    def _count(self, decoder: str, why: str | None, frames: int) -> None:
+        if not frames:
+            return
+        with self._lock:
+            self._counts[decoder] += frames
+        if self._card is not None:
+            if not hasattr(self._mine, "counts"):
+                self._mine.counts = Counter()
+            self._mine.counts[decoder if why is None else f"{decoder}: {why}"] += frames
 
     @property
     def server_pid(self) -> int:
@@ -104,9 +158,13 @@ class Decoders:
     def protection(self) -> tuple[str, ...]:
         """What protects against a video that takes its decoder over: names of `cvpipe.video.sandbox.MEASURES`.
 
+        With a card, what protects there too; some of it means less there (`cvpipe.video.sandbox.WIDER`).
         Raises: DecoderUnavailable.
         """
-        return self._server.protection
+        protection = self._server.protection
+        if self._card is None:
+            return protection
+        return tuple(name for name in protection if name in self._card.server.protection)
 
     def usage(self) -> Usage:
         """Memory and processor time of the decoders that have ended since this was last asked.
@@ -125,7 +183,7 @@ class Decoders:
         packed = bytearray()
         most = _INDEX_BYTES_A_FRAME * self.limits.max_frames
         with self._order(path, order, (), (), 0) as (process, _, _):
-            talk = _Talk(process, self.limits)
+            talk = Talk(process, self.limits)
             while (message := talk.receive())[0] != wire.END:
                 if message[0] != wire.PART or len(message) == 1 or len(packed) > most:
                     raise talk.broken()
@@ -151,7 +209,7 @@ class Decoders:
             "table_bytes": table_bytes,
         }
         with self._order(path, order, (), (), 0) as (process, _, _):
-            talk = _Talk(process, self.limits)
+            talk = Talk(process, self.limits)
             while (message := talk.receive())[0] != wire.END:
                 if message[0] != wire.WRITE or len(message) < wire.write_message.size:
                     raise talk.broken()
@@ -193,6 +251,11 @@ class Decoders:
                 raise ValueError(f"the video is shown as {shown[0]}x{shown[1]}, the view is of {view.source}")
         return Reading(self, path, index, numbers=wanted, views=tuple(views), hold=hold)
 
+    def _chosen(self, facts: VideoFacts) -> tuple[str, str | None]:
+        """What is to decode a video, and why it is not the card where there is one."""
+        why = None if self._card is None else self._card.why_not(facts)
+        return ("cpu" if self._card is None or why else "nvdec"), why
+
     @contextlib.contextmanager
     def _order(
         self,
@@ -201,6 +264,8 @@ class Decoders:
         arrays: Sequence[npt.NDArray[np.int64]],
         views: Sequence[View],
         slots: int,
+        *,
+        server: ForkServer | None = None,
     ) -> Iterator[tuple[Process, wire.Ring, mmap.mmap]]:
         """A process at work on an order; it is dead when the context ends."""
         video = _open(path, self.limits, file_bytes=order.get("file_bytes", 0))
@@ -208,7 +273,7 @@ class Decoders:
             memory, ring = wire.share(order, arrays, views, slots)
             try:
                 shared = mmap.mmap(memory, 0, mmap.MAP_SHARED, mmap.PROT_READ)
-                process = self._server.fork(video, memory)
+                process = (server or self._server).fork(video, memory)
             finally:
                 os.close(memory)
         finally:
@@ -220,7 +285,10 @@ class Decoders:
 
 
 class Reading:
-    """The frames of one `Decoders.read`: a context manager and an iterator of `Decoded`, for one thread."""
+    """The frames of one `Decoders.read`: a context manager and an iterator of `Decoded`, for one thread.
+
+    decoder: what decodes, `cpu` or `nvdec`. why: why it is the CPU where a card was to, None otherwise.
+    """
 
     def __init__(
         self,
@@ -240,7 +308,9 @@ class Reading:
         self._returned: list[int] = []
         self._lock = threading.Lock()
         self._slots: list[tuple[Image, ...]] = []
-        self._talk: _Talk | None = None
+        self._talk: Talk | None = None
+        self.decoder, self.why = decoders._chosen(index.facts)
+        self._uncounted = 0
 
     @property
     def pid(self) -> int | None:
@@ -262,14 +332,19 @@ class Reading:
             "mirrored": index.facts.mirrored,
             "counted": index.facts.timing == "counted",
         }
+        server = None
+        if self.decoder == "nvdec" and (card := self._decoders._card) is not None:
+            server = card.server
+            order |= {"card": card.number, "format": index.facts.pixel_format}
         decoded = _with_neighbours(numbers, len(index)) if any(view.deinterlace for view in distinct) else numbers
         # The times of all frames from the first one that has to be decoded: what is not wanted can be left out.
         needed = int(keys[keys <= decoded[0]][-1:].sum())
         around = index.pts[needed : int(decoded[-1]) + 1]
         arrays = (decoded, index.pts[decoded], keys, index.pts[keys], np.searchsorted(decoded, numbers), around)
-        self._context = self._decoders._order(self._path, order, arrays, distinct, self._hold + self._ahead)
+        slots = self._hold + self._ahead
+        self._context = self._decoders._order(self._path, order, arrays, distinct, slots, server=server)
         process, ring, shared = self._context.__enter__()
-        self._talk = _Talk(process, self._decoders.limits)
+        self._talk = Talk(process, self._decoders.limits)
         places = [distinct.index(view) for view in self._views]
         self._slots = [tuple(images[place] for place in places) for images in ring.arrays(shared)]
         return self
@@ -279,6 +354,7 @@ class Reading:
     ) -> None:
         if self._talk is not None:
             self._talk = None
+            self._note_frames()
             self._slots = []  # so that the memory lives no longer than the pictures that are kept
             self._context.__exit__(None, None, None)
 
@@ -295,19 +371,43 @@ class Reading:
         if not self._talk.has_message():
             self._return_slots(at_least=1)  # the decoder may be waiting for one
         message = self._talk.receive()
+        while message[0] == wire.CARD:
+            self._leave_card(message)
+            message = self._talk.receive()
         at, number = self._next, int(self._numbers[self._next])
         if message[0] == wire.FRAME and len(message) == wire.frame_message.size:
             _, given, slot, degraded = wire.frame_message.unpack(message)
             if given == at and slot < len(self._slots) and slot not in self._lent:
                 self._next += 1
+                self._uncounted += 1
                 self._lent.add(slot)
                 return Decoded(number, self._slots[slot], None, degraded != 0, lambda: self._give_back(slot))
         elif message[0] == wire.DAMAGED and len(message) >= wire.damaged_message.size:
             _, given = wire.damaged_message.unpack_from(message)
             if given == at:
                 self._next += 1
+                self._uncounted += 1
                 return Decoded(number, None, untrusted.words(message[wire.damaged_message.size :]))
         raise self._talk.broken()
+
+    def _leave_card(self, message: bytes) -> None:
+        """The CPU decodes from here on. Raises: DecoderCrashed where that can't be."""
+        assert self._talk is not None
+        known = len(message) >= wire.card_message.size and message[1] < len(hardware.FAILURES)
+        if self.decoder != "nvdec" or not known:
+            raise self._talk.broken()
+        place = wire.card_message.unpack_from(message)[1]
+        self._note_frames()
+        if place == hardware.OPEN and (card := self._decoders._card) is not None:
+            card.refused.note(self._index.facts)
+        self.decoder, self.why = "cpu", hardware.FAILURES[place]
+        words = untrusted.words(message[wire.card_message.size :])
+        number = int(self._numbers[min(self._next, len(self._numbers) - 1)])
+        _log.info("the CPU goes on %s", fields(frame=number, reason=repr(self.why), words=repr(words)))
+
+    def _note_frames(self) -> None:
+        frames, self._uncounted = self._uncounted, 0
+        self._decoders._count(self.decoder, self.why, frames)
 
     def _give_back(self, slot: int) -> None:
         self._lent.discard(slot)
@@ -335,78 +435,6 @@ def _with_neighbours(numbers: npt.NDArray[np.int64], length: int) -> npt.NDArray
 def _frames_ahead(frame_bytes: int) -> int:
     """How many frames a decoder works ahead: two, and up to eight where they are small."""
     return max(2, min(8, _AHEAD_BYTES // max(1, frame_bytes)))
-
-
-class _Talk:
-    """What the parent hears from a decoder, with its silence and its end made into errors."""
-
-    def __init__(self, process: Process, limits: Limits) -> None:
-        self.process = process
-        self._limits = limits
-        process.socket.settimeout(limits.timeout_seconds)
-        self._poll = select.poll()
-        self._poll.register(process.socket, select.POLLIN)
-
-    def has_message(self) -> bool:
-        """Whether `receive` would not have to wait."""
-        return bool(self._poll.poll(0))
-
-    def receive(self) -> bytes:
-        """The next message that is neither a sign of life nor an error."""
-        # Signs of life cost nothing: who has taken the decoder over could send them for ever, where processor time
-        # runs out. A busy machine gives a decoder half a core.
-        last_call = time.monotonic() + 2 * self._limits.cpu_seconds
-        while True:
-            try:
-                message = self.process.socket.recv(wire.MESSAGE_BYTES)
-            except TimeoutError:
-                seconds = self._limits.timeout_seconds
-                raise DecodeTimeout(f"the decoder said nothing for {seconds:g} s and was ended") from None
-            except ConnectionResetError:
-                # It ended before it read all we sent. The kernel says so once, before it gives us its last messages.
-                continue
-            if not message:
-                raise DecoderCrashed("the decoder has ended without a word")
-            if message[0] == wire.ERROR:
-                raise untrusted.error(message[1:])
-            if message[0] == wire.EXITED:
-                raise self._exited(message)
-            if message[0] != wire.ALIVE:
-                return message
-            if time.monotonic() > last_call:
-                raise DecodeTimeout(f"decoding it takes more than {2 * self._limits.cpu_seconds} s")
-
-    def give_back(self, slots: Sequence[int]) -> None:
-        """Tell the decoder that slots are free."""
-        # It has ended: whoever waits for its next frame gets to know. Or it has not read what it was told before, which
-        # is all that the socket holds, more than there are slots: it is not ours any more, and nobody waits for it.
-        with contextlib.suppress(OSError):
-            # Not socket.send: that waits for room, up to the socket's time limit.
-            os.write(self.process.socket.fileno(), wire.pack_slots(slots))
-
-    def broken(self) -> DecoderCrashed:
-        """The error for a decoder that says what it can't mean: it is not ours any more."""
-        return DecoderCrashed("the decoder broke the protocol and was ended")
-
-    def _exited(self, message: bytes) -> CvpipeError:
-        if len(message) != wire.exit_message.size:
-            return self.broken()
-        status = wire.exit_message.unpack(message)[1]
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            if number == signal.SIGXCPU:
-                return DecodeTimeout(f"decoding it takes more than {self._limits.cpu_seconds} s of processor time")
-            return DecoderCrashed(f"the decoder was ended by {_signal_name(number)}")
-        if not os.WIFEXITED(status):  # not a status of something that has ended: the decoder made it up
-            return self.broken()
-        return DecoderCrashed(f"the decoder ended with status {os.WEXITSTATUS(status)}")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _open(path: Path, limits: Limits, *, file_bytes: int) -> int:

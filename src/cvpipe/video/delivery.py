@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cvpipe.video import wire
 from cvpipe.video.deinterlace import Deinterlacer
 from cvpipe.video.exact import ExactFrames, Wanted
+from cvpipe.video.hardware import CardFailed
 from cvpipe.video.limits import Limits
+from cvpipe.video.nvdec import Card
 from cvpipe.video.paint import Painter
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Delivery:
             around=around,
             counted=order["counted"],
             alive=self._alive,
+            card=None if order.get("card") is None else Card(order["card"], order["format"]),
+            on_card_failed=self._tell_failure,
         )
         places = {position: at for at, position in enumerate(wanted)}  # the others are neighbours of those wanted
         deinterlacer = Deinterlacer() if any(view.deinterlace for view in self._ring.views) else None
@@ -62,6 +66,9 @@ class Delivery:
                         whole = deinterlacer.whole(neighbours[0], frame, neighbours[1])
                     self._hand_over(at, frame, whole, painters, is_degraded=complaint is not None)
             before = item
+
+    def _tell_failure(self, failure: CardFailed) -> None:
+        self._end.send(wire.card_message.pack(wire.CARD, failure.place) + str(failure).encode()[:1000])
 
     def _hand_over(
         self, at: int, frame: VideoFrame, whole: VideoFrame, painters: Sequence[Painter], *, is_degraded: bool

@@ -11,6 +11,8 @@ it looks like must not depend on where decoding began, so that chunks equal a se
   the first complaint on, a picture is what a new decoder, begun at the last keyframe before that picture and given
   everything, makes of it.
 - A picture that was painted over is none; one that may be predicted from it is degraded (see holes.py).
+- A card's decoder is believed as long as nothing is wrong. From the first frame on that it has not given by then, the
+  CPU decodes, as if it had begun there.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cvpipe.video.hardware import SILENT, CardFailed
 from cvpipe.video.holes import Wrong
 from cvpipe.video.limits import Limits
 from cvpipe.video.reel import Reel
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    from cvpipe.video.nvdec import Card
 
 _NEAR_FRAMES = 16
 """So many packets are read sooner than a seek is done."""
@@ -48,6 +53,7 @@ class ExactFrames:
     around: pts of all frames, wanted or not, from the first one needed to the last one wanted; empty: not known, and
     then everything is decoded.
     counted: the frames have no usable times: count them from the first.
+    card: whose decoder is asked first; on_card_failed: told why it is not any more.
     """
 
     def __init__(
@@ -63,6 +69,8 @@ class ExactFrames:
         around: Sequence[int] = (),
         counted: bool,
         alive: Callable[[], None],
+        card: Card | None = None,
+        on_card_failed: Callable[[CardFailed], None] | None = None,
     ) -> None:
         self._alive = alive
         self._numbers = numbers
@@ -74,14 +82,21 @@ class ExactFrames:
         self._around = around
         self._is_choosy = len(around) > 0 and not counted  # decode no more than is needed
         self._spoilt: set[int] = set()  # keyframes after which everything is to be decoded
-        self._reel = Reel(fd, limits, stream=stream, alive=alive)
+        self._reel = Reel(fd, limits, stream=stream, alive=alive, card=card, on_card_failed=on_card_failed)
+        self._given = 0  # up to where frames were handed out
         self._reached = 0  # the number of the frame that the packet before the next one about belongs to
 
     def __iter__(self) -> Iterator[Wanted]:
         at = 0
         jumps = self._find_jumps()
         while at < len(self._numbers):
-            at = yield from self._run(at, jumps[bisect_right(jumps, at)])
+            self._given = at
+            try:
+                at = yield from self._run(at, jumps[bisect_right(jumps, at)])
+            except CardFailed as failure:
+                self._reel.leave_card(failure)
+                self._reached = 0
+                at = self._given
 
     def _find_jumps(self) -> list[int]:
         """The positions whose keyframe lies behind frames that are not wanted, and the end."""
@@ -140,6 +155,7 @@ class ExactFrames:
                 why = None if is_whole else reason or "the decoder calls the picture corrupt"
                 yield at, frame if is_shown else None, why
                 at += 1
+                self._given = at
             if at == stop:
                 self._reached = self._numbers[at - 1]
                 return at
@@ -160,6 +176,8 @@ class ExactFrames:
     def _give_up(self, at: int, stop: int, limit: float, reason: str | None) -> Generator[Wanted, None, int]:
         """Report the frames wanted before `limit` as damaged. Returns the position after them."""
         while at < stop and self._clock[at] < limit:
+            if self._reel.is_on_card:
+                raise CardFailed(SILENT)
             yield at, None, reason or "the decoder gave no picture"
             at += 1
         return at

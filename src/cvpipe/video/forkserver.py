@@ -8,6 +8,7 @@ It ends when the socket closes or its parent ends, and its children end with it.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -19,23 +20,32 @@ from typing import NoReturn
 
 from cvpipe.video import child, sandbox, wire
 
+_DRIVER = ("libcuda.so.1", "libnvcuvid.so.1")
+
 
 @dataclass(slots=True)
 class _Server:
-    """silence: /dev/null, open. filtered: decoders get a filter of system calls. kept: by pid, our copy of the socket
-    of each child. peak_bytes, seconds: most memory and processor time of the children that ended since last asked.
+    """silence: /dev/null, open. filtered: decoders get a filter of system calls. card: they may use one.
+
+    kept: by pid, our copy of the socket of each child. peak_bytes, seconds: most memory and processor time of the
+    children that ended since last asked.
     """
 
     requests: socket.socket
     silence: int
     filtered: bool
+    card: bool
     kept: dict[int, socket.socket] = field(default_factory=dict)
     peak_bytes: int = 0
     seconds: float = 0.0
 
 
-def main(fd: int, parent: int) -> None:
-    """Serve requests that come in on the socket `fd` until it closes or the process `parent` ends."""
+def main(fd: int, parent: int, card: bool = False) -> None:
+    """Serve requests that come in on the socket `fd` until it closes or the process `parent` ends.
+
+    card: its decoders may use an NVIDIA card. CUDA does not survive a fork: each begins with it anew, and what is done
+    here is to load the driver's libraries.
+    """
     requests = socket.socket(fileno=fd)
     # Ctrl-C goes to the whole process group, and so do some supervisors' requests to stop. What they mean, our parent
     # decides: it may have frames to finish first. We end when it does.
@@ -50,12 +60,23 @@ def main(fd: int, parent: int) -> None:
         return
     child.warm_up()
     silence = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    confined = sandbox.confine()
+    lacks = _load_driver() if card else ""
+    confined = sandbox.confine(card=card)
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page of ours
     with contextlib.suppress(ConnectionError):  # a parent that is gone: Ctrl-C shows one line, not our traceback
-        requests.send(json.dumps({"pid": os.getpid(), "confined": confined}).encode())
-        _serve(_Server(requests, silence, "few-system-calls" in confined), parent_end)
+        requests.send(json.dumps({"pid": os.getpid(), "confined": confined, "lacks": lacks}).encode())
+        _serve(_Server(requests, silence, "few-system-calls" in confined, card), parent_end)
+
+
+def _load_driver() -> str:
+    """Have the driver's libraries in memory, where FFmpeg finds them by name. Returns what is missing."""
+    for name in _DRIVER:
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            return str(error)
+    return ""
 
 
 def _serve(server: _Server, parent_end: int) -> None:
@@ -122,7 +143,7 @@ def _be_child(parent: int, server: _Server, end: int, video: int, memory: int) -
         mine = sorted((2, end, video, memory))
         for low, high in zip(mine, [*mine[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
             os.closerange(low + 1, high)
-        child.run(socket.socket(fileno=end), video, memory, filtered=server.filtered)
+        child.run(socket.socket(fileno=end), video, memory, filtered=server.filtered, card=server.card)
         status = 0
     finally:
         # Not sys.exit: nothing of the server may be unwound or flushed here.

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import av.error
 
+from cvpipe.errors import CvpipeError
 from cvpipe.video.decode import Complaint, decode, lost_before, packets
+from cvpipe.video.hardware import COMPLAINT, DIFFERENT, OPEN, CardFailed
 from cvpipe.video.holes import Holes
 from cvpipe.video.limits import Limits
-from cvpipe.video.source import is_shown, open_source
+from cvpipe.video.nvdec import Card, is_same, on_cpu
+from cvpipe.video.source import Source, is_shown, open_source
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -30,12 +33,48 @@ class Reel:
     is_new: the decoder has decoded nothing. lost: what told that packets before the last one are missing.
     """
 
-    def __init__(self, fd: int, limits: Limits, *, stream: int, alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        limits: Limits,
+        *,
+        stream: int,
+        alive: Callable[[], None],
+        card: Card | None = None,
+        on_card_failed: Callable[[CardFailed], None] | None = None,
+    ) -> None:
+        """card: what is to decode it; the CPU does where the card can't, and `on_card_failed` is told why."""
         self._fd, self._limits, self._stream, self._alive = fd, limits, stream, alive
+        self._card, self._on_card_failed = card, on_card_failed
+        self._expected: tuple[int | None, VideoFrame] | None = None
+        self._is_proven = False
         self._open()
 
+    @property
+    def is_on_card(self) -> bool:
+        """Whether a card decodes."""
+        return self._card is not None
+
+    def leave_card(self, failure: CardFailed) -> None:
+        """Begin at the start, on the CPU, and stay there."""
+        self._card = None
+        if self._on_card_failed is not None:
+            self._on_card_failed(failure)
+        self.renew()
+
+    def _opened(self) -> Source:
+        if self._card is not None:
+            try:
+                return open_source(self._fd, self._limits, stream=self._stream, accel=self._card.accel())
+            # Of many kinds: what the driver says comes as what FFmpeg says of files. A file that is wrong is so twice.
+            except (CvpipeError, RuntimeError, MemoryError, OSError, ValueError) as error:
+                self._card = None
+                if self._on_card_failed is not None:
+                    self._on_card_failed(CardFailed(OPEN, str(error)))
+        return open_source(self._fd, self._limits, stream=self._stream)
+
     def _open(self) -> None:
-        self._source = open_source(self._fd, self._limits, stream=self._stream)
+        self._source = self._opened()
         self._codec = self._source.codec
         self._source.stream.codec_context.copy_opaque = True  # each frame says which packet it came with
         self._following: Iterator[Packet[VideoStream] | None] = packets(self._source)
@@ -115,6 +154,31 @@ class Reel:
             self._is_skipping = is_skipping
 
     def decode(self, packet: Packet[VideoStream] | None) -> tuple[list[VideoFrame], Complaint | None]:
-        """The frames for one packet, for None those that are still to come; and the complaint if there is one."""
+        """The frames for one packet, for None those that are still to come; and the complaint if there is one.
+
+        Raises: CardFailed where a card decodes and something is wrong: what there is to see then, the CPU says.
+        """
         self.is_new = False
-        return decode(self._source, packet)
+        if self._card is None:
+            return decode(self._source, packet)
+        if self.lost is not None:
+            raise CardFailed(COMPLAINT, self.lost)
+        if not self._is_proven and self._expected is None and packet is not None:
+            self._expected = packet.pts, on_cpu(self._source.stream, packet)
+        try:
+            frames, trouble = decode(self._source, packet)
+        except MemoryError as error:
+            raise CardFailed(OPEN, "no memory") from error
+        if trouble is not None:
+            raise CardFailed(COMPLAINT if self._is_proven else OPEN, trouble.words)
+        if any(frame.is_corrupt for frame in frames):
+            raise CardFailed(COMPLAINT, "the decoder calls a picture corrupt")
+        return [self._believed(self._card.picture(frame)) for frame in frames], None
+
+    def _believed(self, frame: VideoFrame) -> VideoFrame:
+        """A card's picture; the first is compared with the CPU's. Raises: CardFailed."""
+        if self._expected is not None and frame.pts == self._expected[0]:
+            if not is_same(frame, self._expected[1]):
+                raise CardFailed(DIFFERENT)
+            self._expected, self._is_proven = None, True
+        return frame

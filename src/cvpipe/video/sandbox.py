@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
+import stat
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +33,14 @@ MEASURES: Final = {
 }
 """What may protect against a video that takes its decoder over, by name, and what each is good for."""
 
+WIDER: Final = {
+    "limits": "memory that can be written to is bounded, address space and the number of threads are not",
+    "empty-root": "the file system is there, as far as `no-files` allows",
+    "no-files": "Landlock: NVIDIA's devices, the driver's libraries and what tells of hardware can be opened",
+    "few-system-calls": "seccomp: about twice as many calls, ioctl among them; still no sockets, programs or processes",
+}
+"""What is different for a decoder that uses a card: it needs the driver, which runs in the process that asks."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -37,8 +48,20 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _CAPABILITY_VERSION_3 = 0x20080522
 _SYS_LANDLOCK_CREATE_RULESET = 444  # the same on all architectures
+_SYS_LANDLOCK_ADD_RULE = 445
 _SYS_LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_VERSION = 1
+_LANDLOCK_PATH = 1
+_WRITE_FILE, _READ_FILE, _READ_DIR, _CONTROL_DEVICE = 1 << 1, 1 << 2, 1 << 3, 1 << 15
+
+_DRIVER_BYTES: Final = 2 * 2**30
+"""For what CUDA's driver keeps in ordinary memory."""
+_DEVICES: Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia[0-9]*", "nvidia-caps")
+_TOLD: Final = (
+    "/proc/driver/nvidia", "/proc/devices", "/proc/cpuinfo", "/proc/meminfo", "/proc/version", "/proc/modules",
+    "/proc/self", "/sys/devices", "/sys/bus/pci", "/sys/module/nvidia", "/etc/ld.so.cache", "/usr/share/nvidia",
+)  # fmt: skip
+"""What the driver reads of the machine. Nothing of it is a user's."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,14 +70,20 @@ class _Ruleset(ctypes.Structure):
     _fields_ = (("fs", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("rights", ctypes.c_uint64), ("parent", ctypes.c_int32))
+
+
 class _CapabilityHeader(ctypes.Structure):
     _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
-def confine() -> list[str]:
+def confine(*, card: bool = False) -> list[str]:
     """Cut this process (single-threaded) off from network and files; returns what worked: names of `MEASURES`.
 
-    Everything it needs must be imported and opened before.
+    Everything it needs must be imported and opened before. card: for decoders that use one: see `WIDER`; each closes
+    the files to itself (`close_in`), for what the driver reads of its own process has its number in its name.
     """
     done = ["limits"]
     # Without this, one decoder could read another's memory.
@@ -63,7 +92,7 @@ def confine() -> list[str]:
     # An empty network namespace; the user namespace is what an ordinary user needs to make one.
     if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0 or _libc.unshare(_CLONE_NEWNET) == 0:
         done.append("no-network")
-    if _leave_files():
+    if not card and _leave_files():
         done.append("empty-root")
     # The new user namespace brought all capabilities inside it; root may have had some outside.
     nothing = (ctypes.c_uint32 * 6)()
@@ -71,11 +100,16 @@ def confine() -> list[str]:
         done.append("no-capabilities")
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         done.append("no-new-privileges")
-        if _forbid_files():
+        if has_landlock() if card else _forbid_files():
             done.append("no-files")
-        if seccomp.is_offered():
+        if seccomp.is_offered(card=card):
             done.append("few-system-calls")
     return done
+
+
+def has_landlock() -> bool:
+    """Whether the kernel offers it."""
+    return _landlock_version() >= 1
 
 
 def _leave_files() -> bool:
@@ -97,9 +131,16 @@ def _leave_files() -> bool:
     return False
 
 
-def _forbid_files() -> bool:
-    """Landlock with no rule: no path can be opened, made, changed or run, and no port used."""
-    abi = _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
+def _landlock_version() -> int:
+    return int(_libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION))
+
+
+def _forbid_files(but: Sequence[tuple[str, int]] = ()) -> bool:
+    """Landlock: no path can be opened, made, changed or run, and no port used. but: paths, and what is allowed there.
+
+    Below a folder the same is allowed as in it. A path that is not there is left out.
+    """
+    abi = _landlock_version()
     if abi < 1:
         return False
     rights = 13 + (abi >= 2) + (abi >= 3) + (abi >= 5)
@@ -109,9 +150,35 @@ def _forbid_files() -> bool:
     if fd < 0:
         return False
     try:
+        for path, allowed in but:
+            _allow(fd, path, allowed & rules.fs)
         return int(_libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, fd, 0)) == 0
     finally:
         os.close(fd)
+
+
+def _allow(rules: int, path: str, rights: int) -> None:
+    try:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(parent).st_mode):
+            rights &= ~_READ_DIR  # which only a folder can have
+        beneath = _Beneath(rights, parent)
+        _libc.syscall(_SYS_LANDLOCK_ADD_RULE, rules, _LANDLOCK_PATH, ctypes.byref(beneath), 0)
+    finally:
+        os.close(parent)
+
+
+def for_card() -> list[tuple[str, int]]:
+    """What a decoder that uses a card may open: devices, the libraries' folders, and what tells of the machine."""
+    used = _READ_FILE | _WRITE_FILE | _READ_DIR | _CONTROL_DEVICE
+    allowed = [(str(path), used) for pattern in _DEVICES for path in sorted(Path("/dev").glob(pattern))]
+    allowed += [(path, _READ_FILE | _READ_DIR) for path in _TOLD]
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    libraries = {line.split()[-1] for line in maps.splitlines() if re.search(r"/lib(cuda|nvcuvid)\.so", line)}
+    return allowed + [(folder, _READ_FILE) for folder in sorted({str(Path(library).parent) for library in libraries})]
 
 
 def die_with(parent: int) -> None:
@@ -121,27 +188,37 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def close_in(limits: Limits, *, shared_bytes: int, filtered: bool) -> None:
+def close_in(limits: Limits, *, shared_bytes: int, filtered: bool, card: bool = False) -> None:
     """What a decoder does before it looks at its video: process limits, and the filter of system calls.
 
-    shared_bytes: of address space for the ring, on top of its memory. filtered: the filter is promised.
-    Raises: OSError where the filter is promised and not to be had.
+    shared_bytes: of address space for the ring, on top of its memory. filtered: the filter is promised. card: it is to
+    use one, and closes the files to itself only now.
+    Raises: OSError where the filter, or Landlock, is promised and not to be had.
     """
-    limit(limits, shared_bytes=shared_bytes)
-    if filtered and not seccomp.forbid_other_calls():
+    if card and has_landlock() and not _forbid_files(for_card()):
+        raise PermissionError(ctypes.get_errno(), "the kernel takes no Landlock rules any more")
+    limit(limits, shared_bytes=shared_bytes, card=card)
+    if filtered and not seccomp.forbid_other_calls(card=card):
         raise PermissionError(ctypes.get_errno(), "the kernel takes no seccomp filter any more")
 
 
-def limit(limits: Limits, *, shared_bytes: int) -> None:
-    """Set the process limits of a decoder. `shared_bytes`: of address space for the ring, on top of its memory."""
+def limit(limits: Limits, *, shared_bytes: int, card: bool = False) -> None:
+    """Set the process limits of a decoder. `shared_bytes`: of address space for the ring, on top of its memory.
+
+    card: CUDA's driver takes address space for all memory of the machine and its cards, opens devices, and starts
+    threads: what it can write to is limited instead, and threads are by the filter, which lets no process be started.
+    """
     memory = limits.memory_bytes + shared_bytes
+    own = (
+        ((resource.RLIMIT_DATA, limits.memory_bytes + _DRIVER_BYTES), (resource.RLIMIT_NOFILE, 256))
+        if card
+        else ((resource.RLIMIT_AS, memory), (resource.RLIMIT_NOFILE, 16), (resource.RLIMIT_NPROC, 0))
+    )
     for what, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_FSIZE, 0, 0),
-        (resource.RLIMIT_NOFILE, 16, 16),
-        (resource.RLIMIT_NPROC, 0, 0),
         (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5),
-        (resource.RLIMIT_AS, memory, memory),
+        *((what, most, most) for what, most in own),
     ):
         ceiling = resource.getrlimit(what)[1]
         if ceiling != resource.RLIM_INFINITY:

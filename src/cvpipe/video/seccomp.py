@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import platform
+import socket
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -74,9 +75,70 @@ _GUARDED: Final[dict[str, tuple[int, int]]] = {
     "prlimit64": (302, 261),
 }
 
+_CARD_CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
+    "ioctl": (16, 29),
+    "openat": (257, 56),
+    "open": (2, None),
+    "newfstatat": (262, 79),
+    "stat": (4, None),
+    "lstat": (6, None),
+    "statx": (332, 291),
+    "statfs": (137, 43),
+    "fstatfs": (138, 44),
+    "access": (21, None),
+    "faccessat": (269, 48),
+    "faccessat2": (439, 439),
+    "readlink": (89, None),
+    "readlinkat": (267, 78),
+    "getdents64": (217, 61),
+    "getcwd": (79, 17),
+    "mmap": (9, 222),
+    "msync": (26, 227),
+    "mincore": (27, 232),
+    "mlock": (149, 228),
+    "munlock": (150, 229),
+    "mbind": (237, 235),
+    "set_mempolicy": (238, 237),
+    "get_mempolicy": (239, 236),
+    "membarrier": (324, 283),
+    "memfd_create": (319, 279),
+    "ftruncate": (77, 46),
+    "set_robust_list": (273, 99),
+    "rseq": (334, 293),
+    "set_tid_address": (218, 96),
+    "sched_setaffinity": (203, 122),
+    "sched_getparam": (143, 121),
+    "sched_getscheduler": (145, 120),
+    "sched_get_priority_max": (146, 125),
+    "sched_get_priority_min": (147, 126),
+    "getpriority": (140, 141),
+    "getppid": (110, 173),
+    "getrlimit": (97, 163),
+    "times": (100, 153),
+    "umask": (95, 166),
+    "pipe2": (293, 59),
+    "eventfd2": (290, 19),
+    "epoll_create1": (291, 20),
+    "epoll_ctl": (233, 21),
+    "epoll_wait": (232, None),
+    "epoll_pwait": (281, 22),
+    "select": (23, None),
+    "pselect6": (270, 72),
+    "timerfd_create": (283, 85),
+    "timerfd_settime": (286, 86),
+    "pwrite64": (18, 68),
+}
+"""What CUDA's driver calls beside. Written from what is known of it; not yet seen on a card: what is missing here
+makes the card's decoder fail, and the CPU go on."""
+_CARD_GUARDED: Final[dict[str, tuple[int, int]]] = {"clone": (56, 220), "prctl": (157, 167)}
+_CLONE3: Final = (435, 435)
+_CLONE_THREAD = 0x10000
+_PR_SET_NAME = 15
+
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JSET|K, BPF_RET|K
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # places in struct seccomp_data
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+_ABSENT = 0x00050000 | errno.ENOSYS
 _SET_MODE_FILTER = 1
 _SPEC_ALLOW = 1 << 2
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
@@ -95,16 +157,16 @@ def allowed() -> tuple[str, ...]:
     return (*_CALLS, *_GUARDED)
 
 
-def forbid_other_calls() -> bool:
+def forbid_other_calls(*, card: bool = False) -> bool:
     """Let this thread make the calls of `allowed` and no other, for ever. False where that can't be had.
 
     Needs PR_SET_NO_NEW_PRIVS to be set. Memory can't be made executable any more either: who takes a decoder over
-    brings no code of his own.
+    brings no code of his own. card: what CUDA's driver takes is allowed too; it loads libraries, so code can be mapped.
     """
     found = _ARCHITECTURES.get(platform.machine())
     if found is None or struct.calcsize("P") != 8:
         return False
-    code = b"".join(struct.pack("<HBBI", *step) for step in _steps(found[0], found[1], os.getpid()))
+    code = b"".join(struct.pack("<HBBI", *step) for step in _steps(found[0], found[1], os.getpid(), card=card))
     program = _Program(len(code) // 8, code)
     # Older kernels (before 5.16) slow a filtered process down against a leak of its own secrets; it has none.
     if _libc.syscall(found[2], _SET_MODE_FILTER, _SPEC_ALLOW, ctypes.byref(program)) == 0:
@@ -112,13 +174,13 @@ def forbid_other_calls() -> bool:
     return int(_libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0)) == 0
 
 
-def is_offered() -> bool:
+def is_offered(*, card: bool = False) -> bool:
     """Does the kernel take the filter, and keep to it? Tried out in a child, for there is no way back."""
     pid = os.fork()
     if pid == 0:
         works = False
         try:
-            works = forbid_other_calls() and _is_refused()
+            works = forbid_other_calls(card=card) and _is_refused()
         finally:
             os._exit(0 if works else 1)
     return os.waitpid(pid, 0)[1] == 0
@@ -126,7 +188,7 @@ def is_offered() -> bool:
 
 def _is_refused() -> bool:
     try:
-        os.pipe()
+        socket.socket(socket.AF_UNIX).close()
     except PermissionError:
         return True
     return False
@@ -135,29 +197,41 @@ def _is_refused() -> bool:
 _Step = tuple[int, int, int, int]
 
 
-def _steps(architecture: int, column: int, pid: int) -> Iterator[_Step]:
+_Guard = tuple[str, int, int, int, bool]
+"""Name of a call, which argument, test, operand, whether the test is to be true."""
+_GUARDS: Final[Sequence[_Guard]] = (
+    ("mmap", 2, _ANY_BIT, _PROT_EXEC, False),
+    ("mprotect", 2, _ANY_BIT, _PROT_EXEC, False),
+    # How the C library asks about a descriptor; with a name, it would tell what files there are.
+    ("newfstatat", 3, _EQUAL, _AT_EMPTY_PATH, True),
+    ("tgkill", 0, _EQUAL, 0, True),  # how abort() ends its own process: its own number comes in here
+    ("prlimit64", 0, _EQUAL, 0, True),  # of oneself, and no further up than the hard limits
+)
+_CARD_GUARDS: Final[Sequence[_Guard]] = (
+    ("clone", 0, _ANY_BIT, _CLONE_THREAD, True),
+    ("prctl", 0, _EQUAL, _PR_SET_NAME, True),
+)
+
+
+def _steps(architecture: int, column: int, pid: int, *, card: bool) -> Iterator[_Step]:
     """The program: opcode, how far to jump if true, if false, operand."""
+    calls = _CALLS | _CARD_CALLS if card else _CALLS
+    guards = [guard for guard in (*_GUARDS, *(_CARD_GUARDS if card else ())) if guard[0] not in calls]
     yield _LOAD, 0, 0, _ARCHITECTURE
     yield _EQUAL, 1, 0, architecture
     yield _RETURN, 0, 0, _KILL
     yield _LOAD, 0, 0, _NUMBER
-    for numbers in _CALLS.values():
+    for numbers in calls.values():
         if (number := numbers[column]) is not None:
             yield _EQUAL, 0, 1, number
             yield _RETURN, 0, 0, _ALLOW
-    guards: Sequence[tuple[str, int, int, int, bool]] = (
-        # name, which argument, test, operand, whether the test is to be true
-        ("mmap", 2, _ANY_BIT, _PROT_EXEC, False),
-        ("mprotect", 2, _ANY_BIT, _PROT_EXEC, False),
-        # How the C library asks about a descriptor; with a name, it would tell what files there are.
-        ("newfstatat", 3, _EQUAL, _AT_EMPTY_PATH, True),
-        ("tgkill", 0, _EQUAL, pid, True),  # how abort() ends its own process
-        ("prlimit64", 0, _EQUAL, 0, True),  # of oneself, and no further up than the hard limits
-    )
+    if card:  # its flags can't be seen; where there is none, the C library takes `clone`
+        yield _EQUAL, 0, 1, _CLONE3[column]
+        yield _RETURN, 0, 0, _ABSENT
     for name, argument, test, operand, wanted in guards:
-        yield _EQUAL, 0, 4, _GUARDED[name][column]
+        yield _EQUAL, 0, 4, (_GUARDED | _CARD_GUARDED)[name][column]
         yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument  # the lower half: both architectures are little-endian
-        yield test, *((0, 1) if wanted else (1, 0)), operand
+        yield test, *((0, 1) if wanted else (1, 0)), pid if name == "tgkill" else operand
         yield _RETURN, 0, 0, _ALLOW
         yield _RETURN, 0, 0, _REFUSE
     yield _RETURN, 0, 0, _REFUSE

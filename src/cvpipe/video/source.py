@@ -24,6 +24,7 @@ from cvpipe.video.ending import lacks_its_tables
 from cvpipe.video.limits import CODECS, CONTAINERS, DECODERS, Limits
 
 if TYPE_CHECKING:
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
@@ -60,10 +61,11 @@ def codec_name(stream: VideoStream) -> str:
     return str(stream.codec.canonical_name)
 
 
-def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source:
+def open_source(fd: int, limits: Limits, *, stream: int | None = None, accel: HWAccel | None = None) -> Source:
     """Open the video at the descriptor `fd`, from its beginning.
 
     stream: index of the video stream; default: the one marked as default, else the largest, and never a cover picture.
+    accel: the card that is to decode it; what it can't do is an error of many kinds.
     Raises: VideoError.
     """
     os.lseek(fd, 0, os.SEEK_SET)  # FFmpeg begins to read where the descriptor is
@@ -78,7 +80,7 @@ def open_source(fd: int, limits: Limits, *, stream: int | None = None) -> Source
         "fpsprobesize": "0",
     }
     try:
-        container = av.open("fd:", mode="r", options=options, metadata_errors="replace")
+        container = av.open("fd:", mode="r", options=options, metadata_errors="replace", hwaccel=accel)
     except av.error.ArgumentError as error:
         raise FormatNotAllowed(
             f"the video's container is none of those allowed, which are {', '.join(CONTAINERS)}; convert it to MP4 "

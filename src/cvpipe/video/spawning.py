@@ -21,12 +21,13 @@ from typing import TypeVar
 from cvpipe.errors import DecoderUnavailable, ExtraMissing
 from cvpipe.log import fields
 from cvpipe.video import wire
+from cvpipe.video.hardware import card_environment
 
 _log = logging.getLogger(__name__)
 
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cvpipe.video.forkserver import main; main(int(sys.argv[2]), int(sys.argv[3]))"
+    "from cvpipe.video.forkserver import main; main(int(sys.argv[2]), int(sys.argv[3]), len(sys.argv) > 4)"
 )
 _START_SECONDS = 60
 """A machine that is busy may take long to import numpy and PyAV; ordinarily it is a third of a second."""
@@ -70,18 +71,26 @@ _Answer = TypeVar("_Answer")
 class ForkServer:
     """A clean process that forks decoders; started when made, and again should it have died. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, card: bool = False) -> None:
+        """card: its decoders may use an NVIDIA card: see `sandbox.WIDER`."""
         if importlib.util.find_spec("av") is None:
             raise ExtraMissing("reading videos needs PyAV: install cvpipe[cpu] or cvpipe[gpu]")
         self._lock = threading.Lock()
         self._closed = False
         self._protection: tuple[str, ...] | None = None
-        self._process, self._socket = _launch()
+        self._card, self._lacks = card, ""
+        self._process, self._socket = _launch(card=card)
 
     @property
     def protection(self) -> tuple[str, ...]:
         """Names of the measures (`cvpipe.video.sandbox.MEASURES`) that work here. Raises: DecoderUnavailable."""
         return self._retried(self._await_start)
+
+    @property
+    def lacks(self) -> str:
+        """What of a card's driver is missing; empty where nothing is. Raises: DecoderUnavailable."""
+        self._retried(self._await_start)
+        return self._lacks
 
     def usage(self) -> Usage:
         """Of the decoders that have ended since it was last asked. Raises: DecoderUnavailable."""
@@ -117,7 +126,7 @@ class ForkServer:
                 _log.warning("the fork-server is gone, starting another %s", fields(error=repr(error)))
             self._stop()
             self._protection = None
-            self._process, self._socket = _launch()
+            self._process, self._socket = _launch(card=self._card)
             try:
                 return ask()
             except OSError as error:
@@ -132,7 +141,7 @@ class ForkServer:
             said = json.loads(hello)
             _log.debug("fork-server ready %s", fields(**said))
             self._socket.settimeout(_FORK_SECONDS)
-            self._protection = tuple(said["confined"])
+            self._protection, self._lacks = tuple(said["confined"]), str(said["lacks"])
         return self._protection
 
     def _ask_usage(self) -> Usage:
@@ -170,18 +179,19 @@ class ForkServer:
             self._process.wait(_END_SECONDS)
 
 
-def _launch() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _launch(*, card: bool) -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # Isolated mode ignores PYTHONPATH and the current folder, so our own path is handed over.
     path = [str(Path(entry).absolute()) for entry in sys.path if entry]
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOT, json.dumps(path), str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-I", "-c", _BOOT, json.dumps(path), str(theirs.fileno()), str(os.getpid())]
+            + ["card"] * card,
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd="/",
             # OpenBLAS would start a thread for each core; forking is safe from one thread only.
-            env={"OPENBLAS_NUM_THREADS": "1"},
+            env={"OPENBLAS_NUM_THREADS": "1", **(card_environment() if card else {})},
         )
     return process, ours

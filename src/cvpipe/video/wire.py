@@ -6,6 +6,7 @@ slots, each with room for one picture of every view.
 
     child -> parent   F number-in-request, slot, 0 or 1   a frame is ready in a slot; 1: it is degraded
                       D number-in-request, reason         a frame that could not be decoded
+                      C why, words                        the CPU goes on instead of the card (`FAILURES`)
                       P bytes                             a part of an index
                       W offset bytes                      to be written to the file that is made
                       A                                   alive: working on something that takes long
@@ -38,6 +39,7 @@ from cvpipe.frames import View
 
 FRAME: Final = ord("F")
 DAMAGED: Final = ord("D")
+CARD: Final = ord("C")
 PART: Final = ord("P")
 WRITE: Final = ord("W")
 ALIVE: Final = ord("A")
@@ -53,6 +55,7 @@ MESSAGE_BYTES: Final = 65536
 
 frame_message: Final = struct.Struct("<BIHB")
 damaged_message: Final = struct.Struct("<BI")
+card_message: Final = struct.Struct("<BB")
 write_message: Final = struct.Struct("<BQ")
 started_message: Final = struct.Struct("<BI")
 exit_message: Final = struct.Struct("<Bi")

@@ -66,9 +66,9 @@ class Bench:
         """Decoder processes, from the first use on."""
         with self._lock:
             if self._decoders is None:
-                from cvpipe.video import Decoders, Limits
+                from cvpipe.video import Decoders
 
-                self._decoders = Decoders(limits=Limits.of(self.settings))
+                self._decoders = Decoders.of(self.settings)
                 self._decoders.__enter__()
             return self._decoders
 
@@ -99,10 +99,15 @@ class Bench:
 
     @property
     def engine(self) -> dict[str, Any] | None:
-        """What networks have done here, as plain JSON values; None where none was opened yet."""
+        """What networks and decoders have done here, as plain JSON values; None where no network was opened yet.
+
+        decoded: frames by what decoded them.
+        """
         with self._lock:
-            tools = self._tools
-        return None if tools is None else tools.state()
+            tools, decoders = self._tools, self._decoders
+        if tools is None:
+            return None
+        return {**tools.state(), "decoded": {} if decoders is None else decoders.decoded()}
 
     @contextmanager
     def working_for(self, job: str, *, priority: int, lease: Lease) -> Iterator[None]:
@@ -117,7 +122,9 @@ class Bench:
             with working_for(Share(job, priority, tell, lease.check)):
                 yield
         finally:
-            use = {model: use.to_dict() for model, use in self.tools.meters.take(job).items()}
+            use: dict[str, dict[str, Any]] = {m: use.to_dict() for m, use in self.tools.meters.take(job).items()}
+            if self._decoders is not None and (decoded := self._decoders.take_decoded()):
+                use[""] = {name.replace("|", " "): frames for name, frames in decoded.items()}
             with suppress(Unavailable):
                 self.store.add_use(job, use)
 
