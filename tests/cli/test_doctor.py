@@ -184,3 +184,20 @@ def with_other_arguments(url: str) -> None:
     channel.queue_delete("cvpipe.v1.gpu")
     channel.queue_declare("cvpipe.v1.gpu", durable=True)
     connection.close()
+
+
+def test_it_looks_as_up_with_the_same_options_would_start(
+    cvpipe: Cvpipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.check_auth, doctor.check_data_dir))
+
+    def details(*words: object) -> list[str]:
+        return [finding["detail"] for finding in cvpipe("doctor", "--json", *words).json["findings"]]
+
+    assert details()[0] == "listening on 127.0.0.1: no keys, only this machine is let in"
+    assert details("--auth", "keys")[0] == "listening on 127.0.0.1: requests need a key"
+    assert details("--host", "0.0.0.0")[0] == "listening on 0.0.0.0: requests need a key"
+    assert details("--data-dir", tmp_path / "other")[1].startswith(f"{tmp_path / 'other'}, ")
+    refused = cvpipe("doctor", "--host", "0.0.0.0", "--auth", "none")
+    assert refused.code == 1
+    assert refused.out.startswith("problem  auth")

@@ -15,6 +15,7 @@ import yaml
 
 from cvpipe.broker import DEFAULT_QUEUES, queue_name
 from cvpipe.cli.app import command
+from cvpipe.outside import Secrets
 from cvpipe.settings import Settings
 
 PROFILES = ("cpu", "gpu")
@@ -135,6 +136,21 @@ def test_what_operators_are_told_to_set_reaches_the_service_that_reads_it(servic
     assert {"CVPIPE_MAX_UPLOAD_BYTES", "CVPIPE_MIN_FREE_BYTES"} <= set(services["api"]["environment"])
     sweeper = set(services["sweeper"]["environment"])
     assert {"CVPIPE_MAX_RUNNING_JOBS", "CVPIPE_KEEP_JOBS_SECONDS", "CVPIPE_MEDIA_MAX_BYTES"} <= sweeper
+
+
+def test_only_who_asks_servers_outside_gets_their_secrets(
+    root: Path, compose: dict[str, Any], services: dict[str, dict[str, Any]]
+) -> None:
+    with_secrets = {name: service["secrets"] for name, service in services.items() if "secrets" in service}
+    assert with_secrets == {"caller": ["outside"]}
+    assert services["caller"]["environment"]["CVPIPE_OUTSIDE_SECRETS"] == "/run/secrets/outside"
+    others = [service for name, service in services.items() if name != "caller"]
+    assert not any("CVPIPE_OUTSIDE_SECRETS" in service.get("environment", ()) for service in others)
+    file = compose["secrets"]["outside"]["file"].removeprefix("${OUTSIDE_SECRETS_FILE:-").removesuffix("}")
+    example = root / "deploy" / file
+    Secrets.read(example)
+    rows = [line.removeprefix("# ") for line in example.read_text().splitlines() if "{server:" in line]
+    assert set(yaml.safe_load("\n".join(rows))) == {"models", "other"}
 
 
 def test_images_are_built_from_files_that_exist(root: Path, services: dict[str, dict[str, Any]]) -> None:

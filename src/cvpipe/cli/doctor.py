@@ -16,7 +16,7 @@ from cvpipe.cli import extras, output
 from cvpipe.cli.doors import check_data_dir as check_writable
 from cvpipe.cli.doors import without_password
 from cvpipe.cli.exits import ExitCode
-from cvpipe.cli.options import Json, load_settings
+from cvpipe.cli.options import Auth, DataDir, Host, Json, Threads, load_settings
 from cvpipe.cli.version import installed, own_version
 from cvpipe.errors import Conflict, CvpipeError, InvalidRequest
 
@@ -52,9 +52,18 @@ MISSING: Final = {
 """What to do where a measure of `cvpipe.video.sandbox` does not work."""
 
 
-def doctor(as_json: Json = False) -> ExitCode:
-    """Check that everything works that cvpipe needs here: packages, device, data directory, store, broker."""
-    settings = load_settings()
+def doctor(
+    host: Host = None,
+    data_dir: DataDir = None,
+    threads: Threads = None,
+    auth: Auth = None,
+    as_json: Json = False,
+) -> ExitCode:
+    """Check that everything works that cvpipe needs here: packages, device, data directory, store, broker.
+
+    Takes what `cvpipe up` does, and looks as that would start.
+    """
+    settings = load_settings(host=host, data_dir=data_dir, threads=threads, auth=auth)
     findings = [finding for check in CHECKS for finding in look_at_all(check, settings)]
     is_well = all(finding.state != "problem" for finding in findings)
     if as_json:
