@@ -187,3 +187,16 @@ def test_cards_families_and_stages_need_nothing_heavy(root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ([], "; there is none"),
+        (["apple", "pear"], "; there is apple, pear"),
+        ([f"n{n}" for n in range(23)], f"; there is {', '.join(f'n{n}' for n in range(20))} and 3 more"),
+        (["yolox-nano", *(f"n{n}" for n in range(23))], "; did you mean 'yolox-nano'?"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_or_with_what_there_is(known: list[str], expected: str) -> None:
+    assert cards.nearest("yolox-nono", known) == expected

@@ -242,6 +242,13 @@ def test_other_jobs_are_not_repaired_and_the_state_is_told(store: Store, state: 
     assert store.job(job).state == state
 
 
+def test_a_paused_job_is_to_be_resumed_before_it_is_repaired(store: Store) -> None:
+    job = planned(store, FRAMES_ONLY, chunks=1)
+    store.pause(job)
+    with pytest.raises(Conflict, match="the job is paused; only a job that ended with gaps .* resume it"):
+        store.repair(job)
+
+
 def test_a_job_that_failed_without_a_chunk_that_could_be_tried_again_is_not_repaired(store: Store) -> None:
     submit(store)
     store.end_job(claim(store, "ingest:t/j1"), "t/j1", JobState.failed, error=DAMAGED, exports=[])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from cvpipe.lifecycle import job_folder
 from cvpipe.settings import Settings
 from cvpipe.store import Store
 from cvpipe.work import Bench
-from cvpipe.work.sweep import sweep_jobs
+from cvpipe.work.sweep import sweep_jobs, sweep_orphans
 from tests.store.test_store import claim, submit
 from tests.work.test_finish import Bell
 
@@ -65,3 +67,29 @@ def test_without_a_limit_jobs_are_kept(bench: Bench) -> None:
     kept = Bench(bench.settings.model_copy(update={"keep_jobs_seconds": None}), bench.store, bench.bell)
     assert sweep_jobs(kept) == 0
     assert bench.store.job("t/old").state == JobState.failed
+
+
+def orphan(bench: Bench, job: str, *, ago: float) -> Path:
+    """The folder of a job that the store does not know, untouched for so long."""
+    folder = job_folder(bench.settings, job)
+    folder.mkdir(parents=True)
+    (folder / "frames.ndjson").touch()
+    for path in (folder / "frames.ndjson", folder):
+        os.utime(path, (time.time() - ago, time.time() - ago))
+    return folder
+
+
+def test_folders_of_jobs_that_are_not_there_go_after_an_hour(bench: Bench) -> None:
+    known = ended(bench, "t/known", ago=10)
+    os.utime(known / "frames.ndjson", (0, 0))
+    os.utime(known, (0, 0))
+    old, new = orphan(bench, "t/old", ago=3700), orphan(bench, "other/new", ago=3500)
+    assert sweep_orphans(bench) == 1
+    assert (known.exists(), old.exists(), new.exists()) == (True, False, True)
+    assert sweep_orphans(bench) == 0
+
+
+def test_an_empty_store_may_be_the_wrong_one_and_removes_no_folder(bench: Bench) -> None:
+    folder = orphan(bench, "t/old", ago=10 * DAY)
+    assert sweep_orphans(bench) == 0
+    assert folder.exists()

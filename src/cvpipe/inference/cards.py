@@ -328,13 +328,19 @@ def read_options(card: ModelCard, kind: type[OptionsT]) -> OptionsT:
         raise InvalidModel(f"{where}: {first['msg']}", field=where) from error
 
 
+_LISTED = 20
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known one, or what there is."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(names[:20])}" if names else "; there is none"
+    if not names:
+        return "; there is none"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"; there is {', '.join(names[:_LISTED])}{more}"
 
 
 def _card_files(models_path: Path, name: str) -> Iterator[Path]:

@@ -30,6 +30,14 @@ _ADVICE = {
     JobState.succeeded: "there is nothing to try again",
     JobState.succeeded_with_gaps: "have it repaired instead",
 }
+_NO_REPAIR = {
+    JobState.queued: "only a job that ended with gaps can be repaired; wait for its end",
+    JobState.running: "only a job that ended with gaps can be repaired; wait for its end",
+    JobState.paused: "only a job that ended with gaps can be repaired; resume it, and wait for its end",
+    JobState.canceling: "only a job that ended with gaps can be repaired; submit it again instead",
+    JobState.canceled: "only a job that ended with gaps can be repaired; submit it again instead",
+    JobState.succeeded: "only a job that ended with gaps can be repaired, and it has none",
+}
 
 _DECODED = "use||"
 
@@ -126,6 +134,14 @@ class Jobs(Workers):
         }
 
     @guarded
+    def unknown_jobs(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of these jobs that the store does not know."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.exists(job_key(job_id))
+        return [job_id for job_id, known in zip(job_ids, pipe.execute(), strict=True) if not known]
+
+    @guarded
     def tenants(self) -> list[str]:
         """Those that have jobs, by name."""
         return sorted(raw.decode() for raw in self._redis.smembers(PREFIX + "tenants"))
@@ -196,9 +212,7 @@ class Jobs(Workers):
         if verdict == b"none":
             raise _no_job(job_id)
         if verdict == b"state":
-            wanted = "only a job that ended with gaps can be repaired"
-            advice = "wait for its end" if not JobState(state.decode()).is_final else "submit it again instead"
-            raise Conflict(f"the job is {state.decode()}; {wanted}; {advice}")
+            raise Conflict(f"the job is {state.decode()}; {_NO_REPAIR[JobState(state.decode())]}")
         if verdict == b"nothing":
             raise Conflict(
                 f"the job is {state.decode()}, and none of its chunks has frames that could be tried again; "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from contextlib import suppress
+from typing import Final
 
 from cvpipe import media, uploads
 from cvpipe.errors import Conflict, NotFound, Unavailable
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _PAGE = 1000
 _MEDIA_EVERY_SECONDS = 60.0
+ORPHAN_SECONDS: Final = 3600.0
+"""A folder of a job that the store does not know stays for so long after the last change in it."""
 
 
 def sweep_once(bench: Bench) -> int:
@@ -48,6 +52,29 @@ def sweep_jobs(bench: Bench) -> int:
     return removed
 
 
+def sweep_orphans(bench: Bench) -> int:
+    """Remove folders of jobs that the store knows no longer: deleted while a disk was away, or lost with the store.
+
+    A store that knows no job at all may be the wrong one: then nothing is removed. Returns how many were.
+    """
+    if not bench.store.tenants():
+        return 0
+    root = bench.settings.data_dir / "jobs"
+    folders = [folder for folder in root.glob("*/*") if folder.is_dir()]
+    removed = 0
+    for start in range(0, len(folders), _PAGE):
+        names = {f"{folder.parent.name}/{folder.name}": folder for folder in folders[start : start + _PAGE]}
+        for name in bench.store.unknown_jobs(list(names)):
+            with suppress(OSError):  # it is going this very moment
+                newest = max(path.stat().st_mtime for path in (names[name], *names[name].iterdir()))
+                if time.time() - newest > ORPHAN_SECONDS:
+                    shutil.rmtree(names[name], ignore_errors=True)
+                    removed += 1
+    if removed:
+        log.info("removed folders of jobs that are not there %s", fields(folders=removed))
+    return removed
+
+
 def sweep_media(bench: Bench) -> int:
     """Remove pictures and clips that nobody looks at any more. Returns how many."""
     settings = bench.settings
@@ -76,6 +103,8 @@ def sweep(bench: Bench) -> None:
             log.warning("the sweeper goes on when the store answers: %s", error)
         if time.monotonic() >= media_at:
             sweep_media(bench)
+            with suppress(Unavailable):
+                sweep_orphans(bench)
             additions.sweep(bench.settings.data_dir)
             uploads.sweep(bench.settings.data_dir, keep_seconds=bench.settings.upload_keep_seconds)
             media_at = time.monotonic() + _MEDIA_EVERY_SECONDS
