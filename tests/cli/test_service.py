@@ -6,16 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from cvpipe import verify_webhook
 from tests.cli.clips import make_clip
 from tests.cli.conftest import Cvpipe, Done
 from tests.cli.test_doctor import with_other_arguments
 from tests.picturenetworks import write_small_models
+from tests.receivers import Said, receiving
 from tests.test_camera import pitch_camera
 from tests.test_embedded import ENV, Up
 
@@ -79,6 +82,71 @@ def test_a_pipeline_file_goes_with_the_job(at: Cvpipe, clip: Path, tmp_path: Pat
     file.write_text("name: mine\nstages: [{type: decimate, fps: 1}, {type: edges}]\n")
     done = at("jobs", "submit", clip, "-p", file, "--from", "1", "--wait", "--json")
     assert (done.json["pipeline"]["name"], done.json["progress"]["frames_total"]) == ("mine", 1)
+
+
+def test_a_webhook_gets_a_secret_of_its_own_that_is_shown_once(at: Cvpipe, clip: Path) -> None:
+    with receiving(lambda _asked: Said()) as receiver:
+        words = ["jobs", "submit", clip, "-p", "edges", "--webhook", f"{receiver.url}/hook", "--webhook-event"]
+        none = at(*words, "job.running", "--json")
+        assert (none.code, none.problem["field"]) == (2, "webhook.secret")
+        done = at(*words, "job.succeeded", "--webhook-secret", "new", "--json")
+        secret = done.json["webhook_secret"]
+        assert at("jobs", "wait", done.json["id"]).code == 0
+        assert secret not in at("jobs", "show", done.json["id"], "--json").out
+        deadline = time.monotonic() + 60
+        while not receiver.asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = receiver.asked[0]
+        assert verify_webhook(told.body, told.headers, secret)["type"] == "job.succeeded"
+        shown = at(*words, "job.succeeded", "--webhook-secret", "new")
+        assert shown.err.startswith("webhook secret, shown this once: whsec_")
+        assert at("jobs", "wait", shown.out.strip()).code == 0
+    lost = at("jobs", "submit", clip, "-p", "edges", "--webhook-secret", "new", "--json")
+    assert (lost.code, lost.problem["field"]) == (2, "--webhook-secret")
+
+
+def test_a_dry_run_tells_what_it_takes_and_the_job_from_it_how_good_that_was(at: Cvpipe, clip: Path) -> None:
+    dry = at("jobs", "submit", clip, "-p", "edges", "--dry-run")
+    assert dry.code == 0
+    said = dry.out.splitlines()
+    assert [line.split()[0] for line in said[-3:]] == ["time", "memory", "output"]
+    assert all(" to " in line and "it was" not in line for line in said[-3:])
+    job = at("jobs", "submit", "--from-job", dry.out.split()[0], "--wait")
+    assert job.code == 0
+    lines = job.out.splitlines()
+    assert "succeeded  10/10 frames" in lines[0]
+    assert all("; it was " in line for line in lines if line.split()[0] in ("time", "memory", "output"))
+
+
+def test_a_job_from_another_with_options_set_reuses_what_is_the_same(at: Cvpipe, clip: Path) -> None:
+    first = at("jobs", "submit", clip, "-p", "edges", "--wait", "--json").json
+    done = at("jobs", "submit", "--from-job", first["id"], "--set", "edges.low=20", "--set", "edges.high=200", "--wait")
+    assert done.code == 0
+    again = at("jobs", "show", done.out.split()[0], "--json").json
+    assert [again["pipeline"]["stages"][3][name] for name in ("low", "high")] == [20, 200]
+    assert again["from_job"] == first["id"]
+    same = at("jobs", "submit", "--from-job", first["id"], "--wait")
+    assert f"  reused    edges, of {first['id']}" in same.out.splitlines()
+    named = at("jobs", "submit", clip, "-p", "edges", "--set", "decimate.fps=1", "--wait", "--json").json
+    assert named["progress"]["frames_total"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "message"),
+    [
+        (["--set", "low=20"], "--set", "wanted STAGE.OPTION=VALUE, got 'low=20'"),
+        (["--set", "edges.low=[1"], "--set", "can't read the value of 'edges.low=[1'"),
+        (["--set", "edgs.low=20"], "options.edgs", "the pipeline has no stage 'edgs'"),
+        (["--set", "edges.lwo=20"], "pipeline.stages.3.lwo", "lwo"),
+        (["--from-job", "nobody"], "from", "there is no job 'nobody'"),
+    ],
+)
+def test_what_is_wrong_with_options_and_other_jobs_is_told(
+    at: Cvpipe, clip: Path, words: list[str], field: str, message: str
+) -> None:
+    done = at("jobs", "submit", clip, "-p", "edges", *words, "--json")
+    assert (done.code, done.problem["field"]) == (2, field)
+    assert message in done.problem["detail"]
 
 
 def test_a_job_that_fails_has_exit_code_1_and_says_why(at: Cvpipe, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cvpipe.cli.exits import ExitCode, exit_code_of_state
 from cvpipe.cli.options import DEFAULT_URL, From, Json, To, Url
 from cvpipe.cli.run import read_range
 from cvpipe.errors import InvalidRequest
+from cvpipe.webhooks import new_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,6 +75,17 @@ def submit(
     priority: Annotated[int | None, typer.Option(min=0, max=9, help="9 goes first. Default: 4.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your words; may be repeated.")] = None,
     webhook: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to tell of the job's end.")] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            help="Signs what is told: `whsec_...`; `new` makes one, and shows it this once. Default: the service's.",
+        ),
+    ] = None,
+    webhook_event: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EVENT", help="What to tell of; may be repeated. Default: the job's end."),
+    ] = None,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also make a copy with the findings drawn.")] = False,
     chunk_seconds: Annotated[float | None, typer.Option(min=0.2, max=120, help="Length of a unit of work.")] = None,
     time_limit: Annotated[float | None, typer.Option(min=1, help="Seconds that the job may run. Default: any.")] = None,
@@ -106,6 +118,8 @@ def submit(
     if pipeline is None and from_job is None:
         raise InvalidRequest("give a pipeline, or a job to start from", field="--pipeline")
     options = _options(change or ())
+    secret = new_secret() if webhook_secret == "new" else webhook_secret  # noqa: S105 - the word for none
+    target = _webhook(webhook, secret, webhook_event)
     labels = dict(_pair(text) for text in label or ())
     if pipeline is not None and _is_file_name(pipeline) and not Path(pipeline).is_file():
         raise InvalidRequest(f"no pipeline file {pipeline!r}", field="--pipeline")
@@ -117,7 +131,7 @@ def submit(
             range=time_range,
             priority=priority,
             labels=labels or None,
-            webhook=webhook,
+            webhook=target,
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
             timeout_seconds=time_limit,
@@ -128,10 +142,13 @@ def submit(
             camera=Path(camera) if camera is not None and _is_file_name(camera) else camera,
             idempotency_key=idempotency_key,
         )
+        if webhook_secret == "new" and not as_json:  # noqa: S105 - see above
+            output.note(f"webhook secret, shown this once: {secret}")
         if wait_for_it or dry_run:
             return _wait(client, job.id, timeout, as_json=as_json)
     if as_json:
-        output.as_json(job.model_dump(mode="json"))
+        made = {"webhook_secret": secret} if webhook_secret == "new" else {}  # noqa: S105 - see above
+        output.as_json(job.model_dump(mode="json") | made)
     else:
         output.line(job.id)
     return ExitCode.ok
@@ -392,6 +409,16 @@ def _video_id(client: Client, video: str | None) -> str | None:
     file = Path(video)
     with output.progress(file.name, unit="bytes") as on_progress:
         return client.upload(file, on_progress=on_progress).id
+
+
+def _webhook(url: str | None, secret: str | None, events: Sequence[str] | None) -> dict[str, Any] | None:
+    """What is asked for with --webhook and what belongs to it. Raises: InvalidRequest."""
+    if url is None:
+        if secret is not None or events:
+            name = "--webhook-event" if secret is None else "--webhook-secret"
+            raise InvalidRequest("belongs to a --webhook, and there is none", field=name)
+        return None
+    return {"url": url} | ({"secret": secret} if secret is not None else {}) | ({"events": events} if events else {})
 
 
 def _is_file_name(pipeline: str) -> bool:
