@@ -66,6 +66,10 @@ def test_objects_of_other_stages_are_always_in() -> None:
         ("frame > 30 or time >= 1.2", True),
         ("motion.share > 0.3", False),
         ("pose.standing", False),
+        ('any(label == "person")', True),
+        ('any(label == "dog" or frame < 3)', False),
+        ('count(label == "person") == 1 and count(score > 0) == 2', True),
+        ("not any(score > 0.99)", True),
     ],
 )
 def test_a_condition_chooses_frames(text: str, expected: bool) -> None:

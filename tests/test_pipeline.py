@@ -376,6 +376,18 @@ def test_copies_of_a_video_are_of_its_range_but_not_decimated() -> None:
     assert part_of(spec, index, TimeRange(start=2.0)) == range(20, 25)
     assert part_of(spec, index, TimeRange(start=3.5)) == range(0)
     assert part_of(parse_pipeline(make_pipeline(EDGES)), index) == range(40)
+    assert part_of(spec, index, until=20) == range(10, 21)
+    assert part_of(spec, index, until=39) == range(10, 25)
+
+
+def test_a_selection_can_end_early_and_its_stages_speak_of_nothing_behind_it() -> None:
+    spec = parse_pipeline(make_pipeline({"type": "constant_rate", "fps": 3}, EDGES))
+    whole = select_frames(spec, make_index(np.arange(40) / 10))
+    last = int(whole.numbers[4])
+    cut = select_frames(spec, make_index(np.arange(40) / 10), until=last)
+    assert cut.numbers.tolist() == whole.numbers[:5].tolist()
+    assert cut.summary == select_frames(spec, make_index(np.arange(last + 1) / 10)).summary
+    assert cut.summary != whole.summary
 
 
 def test_a_stage_that_makes_a_file_is_in_no_segment_and_may_come_last() -> None:

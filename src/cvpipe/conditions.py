@@ -2,16 +2,16 @@
 
 Of an object: its `label`, `score`, `class_id`, `track`, `text`, `stage`; `box` (x1, y1, x2, y2), `x` and `y` of its
 middle, `width`, `height`, `area` in pixels of the displayed source frame; `frame` and `time`; `filled`, whether nobody
-saw it there and it is where its track must have been. Of a frame: `labels` and
-`texts` of all that was found on it, `objects` (how many), `frame`, `time`. Of both: `STAGE.VALUE`, what a stage says of
-the object, or else of the frame.
+saw it there and it is where its track must have been. Of a frame: `labels` and `texts` of all that was found on it,
+`objects` (how many), `any(...)` and `count(...)` of objects for which something holds, `frame`, `time`. Of both:
+`STAGE.VALUE`, what a stage says of the object, or else of the frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -67,14 +67,14 @@ def condition_on_objects(text: str) -> Condition:
 def condition_on_frames(text: str) -> Condition:
     """The condition that a text is, on whole frames. Raises: InvalidExpression."""
     elsewhere = of_objects("this stage looks at whole frames")
-    return Condition(parse_expression(text, FRAME_FIELDS, elsewhere=elsewhere), False)
+    return Condition(parse_expression(text, FRAME_FIELDS, elsewhere=elsewhere, of_objects=OBJECT_FIELDS), False)
 
 
 def of_objects(but: str) -> dict[str, str]:
     """What to say of fields that only objects have. but: what is looked at instead, as a sentence."""
     there = ", ".join(sorted(FRAME_FIELDS))
     return {
-        name: f"`{name}` is of objects, and {but}; there is: {there}"
+        name: f"`{name}` is of objects, and {but}; write any({name} ...), or what is of frames: {there}"
         for name in OBJECT_FIELDS
         if name not in FRAME_FIELDS
     }
@@ -115,6 +115,8 @@ def frame_value(record: FrameRecord, path: Path) -> Any:
     if len(path) > 1:
         return _below(record.values, path)
     match path[0]:
+        case "@objects":
+            return [partial(object_value, record, n) for n in range(len(record.objects))]
         case "frame":
             return record.frame
         case "time":

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from cvpipe.camera import CameraRef
+from cvpipe.expressions import MAX_LENGTH
 from cvpipe.gaps import Gap
 
 
@@ -213,6 +214,14 @@ class JobRequest(BaseModel):
     webhook: WebhookTarget | None = None
     annotate: bool = Field(default=False, description="Also make a copy of the video with the findings drawn on it.")
     chunk_seconds: float = Field(default=10, ge=0.2, le=120, description="Length of a unit of work and retry, about.")
+    stop_when: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_LENGTH,
+        description="The job has seen enough: its results end with the first frame for which this holds. What can be "
+        "asked of a frame, `any(...)` and `count(...)` of its objects, and `events` that are told with it.",
+        examples=['any(label == "person" and score > 0.5)'],
+    )
     timeout_seconds: float | None = Field(
         default=None,
         ge=1,
@@ -321,6 +330,16 @@ class JobError(BaseModel):
     message: str
 
 
+class Stopped(BaseModel):
+    """Where a job had seen enough."""
+
+    frame: int = Field(
+        ge=0, description="Number of the first frame for which `condition` holds: the last with results."
+    )
+    time: float = Field(ge=0, description="Its time: seconds since the first frame of the video.")
+    condition: str = Field(description="The job's `stop_when`.")
+
+
 class WallClock(BaseModel):
     """When the first frame of a job's video was recorded."""
 
@@ -384,6 +403,10 @@ class Job(BaseModel):
     webhook_url: str | None = None
     annotate: bool = False
     chunk_seconds: float
+    stop_when: str | None = None
+    stopped: Stopped | None = Field(
+        default=None, description="Where its `stop_when` held; null: nowhere, or not as far as is known by now."
+    )
     timeout_seconds: float | None = None
     from_job: str | None = Field(default=None, description="The job that it takes results over from.")
     dry_run: bool = False

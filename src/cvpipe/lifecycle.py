@@ -30,7 +30,7 @@ from cvpipe.job import Job, JobRequest, JobState, Message, WebhookTarget, second
 from cvpipe.keys import Identity
 from cvpipe.library import Library
 from cvpipe.outside import Outside, Secrets
-from cvpipe.pipeline import PipelineSpec, Policy, check_calls, check_policy, load_pipeline, with_cameras
+from cvpipe.pipeline import PipelineSpec, Policy, check_calls, check_policy, check_stop, load_pipeline, with_cameras
 from cvpipe.pipeline.cards import check_cards
 from cvpipe.quotas import DAY_SECONDS
 from cvpipe.settings import Settings
@@ -79,6 +79,7 @@ class Lifecycle(Library):
         self._check_queues(spec)
         self._check_minutes(request, by)
         self._check_outside(spec)
+        check_stop(spec, request.stop_when, field="stop_when")
         video = None
         if request.video is not None:
             video = owned(tenant, request.video)
@@ -111,6 +112,7 @@ class Lifecycle(Library):
             "annotate": request.annotate,
             "chunk_seconds": request.chunk_seconds,
             "timeout_seconds": request.timeout_seconds,
+            "stop_when": request.stop_when,
             "from": None if request.from_job is None else owned(tenant, request.from_job),
             "dry_run": request.dry_run,
             "prediction": self._prediction_of(request, tenant),
@@ -194,13 +196,11 @@ class Lifecycle(Library):
             update["pipeline"] = doc["pipeline"]
         elif isinstance(request.pipeline, str) and request.options:
             update["pipeline"] = self._written_out(request.pipeline)
-        if "range" not in given:
-            update["range"] = job.range
-        if "starts_at" not in given and doc["starts_at"] is not None:
-            update["starts_at"] = datetime.fromtimestamp(doc["starts_at"], UTC)
-        if "chunk_seconds" not in given:
-            update["chunk_seconds"] = doc["chunk_seconds"]
-        return request.model_copy(update=update)
+        began = None if doc["starts_at"] is None else datetime.fromtimestamp(doc["starts_at"], UTC)
+        kept = {
+            "range": job.range, "starts_at": began, "stop_when": job.stop_when, "chunk_seconds": job.chunk_seconds,
+        }  # fmt: skip
+        return request.model_copy(update=update | {name: kept[name] for name in kept.keys() - given})
 
     def _prediction_of(self, request: JobRequest, tenant: str) -> dict[str, Any] | None:
         """What was said of the job by the dry run that it is from."""

@@ -45,6 +45,16 @@ def test_run_in_chunks_of_a_part_of_the_video(cvpipe: Cvpipe, clip: Path, tmp_pa
     assert len(records(tmp_path / "part")) == 10
 
 
+def test_run_ends_with_the_first_frame_for_which_a_condition_holds(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
+    words = ["run", clip, "-p", "edges", "-o", tmp_path / "out", "--chunk-seconds", "0.5", "--stop-when"]
+    done = cvpipe(*words, "edges.density >= 0 and time >= 0.8")
+    assert done.out.startswith("5 frames (seen enough at 0.8 s) in ")
+    assert [record["frame"] for record in records(tmp_path / "out")] == [0, 2, 4, 6, 8]
+    wrong = cvpipe(*words, "edgs.density > 0", "--json")
+    assert (wrong.code, wrong.problem["field"]) == (2, "--stop-when")
+    assert "no stage 'edgs' (did you mean 'edges'?)" in wrong.problem["detail"]
+
+
 def test_a_pipeline_can_be_a_file(cvpipe: Cvpipe, clip: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nstages: [{type: decimate, fps: 1}, {type: edges}]\n")

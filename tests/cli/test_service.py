@@ -105,6 +105,16 @@ def test_a_webhook_gets_a_secret_of_its_own_that_is_shown_once(at: Cvpipe, clip:
     assert (lost.code, lost.problem["field"]) == (2, "--webhook-secret")
 
 
+def test_a_job_ends_when_it_has_seen_enough(at: Cvpipe, clip: Path) -> None:
+    done = at("jobs", "submit", clip, "-p", "edges", "--stop-when", "time >= 0.8", "--wait")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert "succeeded  5/5 frames" in lines[0]
+    assert "  stopped   at frame 8, 0.8 s: time >= 0.8" in lines
+    wrong = at("jobs", "submit", clip, "-p", "edges", "--stop-when", "scores > 3", "--json")
+    assert (wrong.code, wrong.problem["field"]) == (2, "stop_when")
+
+
 def test_a_dry_run_tells_what_it_takes_and_the_job_from_it_how_good_that_was(at: Cvpipe, clip: Path) -> None:
     dry = at("jobs", "submit", clip, "-p", "edges", "--dry-run")
     assert dry.code == 0

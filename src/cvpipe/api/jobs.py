@@ -41,7 +41,8 @@ def shown(job: Job) -> Job:
     """The job with links to all that belongs to it."""
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "frames": f"{here}/frames", "events": f"{here}/events"}
-    links |= {verb: f"{here}/{verb}" for verb in _VERBS.get(job.state, ())}
+    verbs = (verb for verb in _VERBS.get(job.state, ()) if verb != "repair" or not (job.stop_when and job.gaps_total))
+    links |= {verb: f"{here}/{verb}" for verb in verbs}
     if job.webhook_url is not None:
         links["deliveries"] = f"{here}/deliveries"
     if job.video is not None and job.path is None:

@@ -15,7 +15,7 @@ import yaml
 from cvpipe.cli import output
 from cvpipe.cli.doors import open_client
 from cvpipe.cli.exits import ExitCode, exit_code_of_state
-from cvpipe.cli.options import DEFAULT_URL, From, Json, To, Url
+from cvpipe.cli.options import DEFAULT_URL, From, Json, StopWhen, To, Url
 from cvpipe.cli.run import read_range
 from cvpipe.errors import InvalidRequest
 from cvpipe.webhooks import new_secret
@@ -72,6 +72,7 @@ def submit(
     path: Annotated[str | None, typer.Option(help="A file on the server, instead of VIDEO.")] = None,
     start: From = None,
     stop: To = None,
+    stop_when: StopWhen = None,
     priority: Annotated[int | None, typer.Option(min=0, max=9, help="9 goes first. Default: 4.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Your words; may be repeated.")] = None,
     webhook: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Where to tell of the job's end.")] = None,
@@ -135,6 +136,7 @@ def submit(
             annotate=annotate or None,
             chunk_seconds=chunk_seconds,
             timeout_seconds=time_limit,
+            stop_when=stop_when,
             from_job=from_job,
             dry_run=dry_run or None,
             options=options or None,
@@ -357,6 +359,8 @@ def _lines(job: Job) -> Iterator[str]:
     yield f"{job.id}  {job.state}  {_done(job.progress)} frames{speed}"
     yield f"  pipeline  {_pipeline(job)}"
     yield f"  video     {job.path or job.video}"
+    if job.stopped is not None:
+        yield f"  stopped   at frame {job.stopped.frame}, {job.stopped.time:.1f} s: {job.stopped.condition}"
     if job.prediction is not None:
         yield from _predicted(job.prediction, job.outcome)
     if job.reused:

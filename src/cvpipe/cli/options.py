@@ -26,6 +26,14 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output; err
 Url = Annotated[str, typer.Option("--url", envvar="CVPIPE_URL", help="Address of the service.")]
 From = Annotated[float | None, typer.Option("--from", help="Seconds since the first frame. Default: the start.")]
 To = Annotated[float | None, typer.Option("--to", help="Seconds since the first frame. Default: the end.")]
+StopWhen = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-when",
+        metavar="CONDITION",
+        help='End with the first frame for which it holds: any(label == "person" and score > 0.5).',
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, max=1024, help="Chunks worked on at once. Default: the cores.")
 ]

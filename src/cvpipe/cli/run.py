@@ -10,7 +10,7 @@ import typer
 
 from cvpipe.cli import extras, output
 from cvpipe.cli.exits import ExitCode, exit_code_of_state
-from cvpipe.cli.options import Decode, From, Json, Threads, To, load_settings, read_file
+from cvpipe.cli.options import Decode, From, Json, StopWhen, Threads, To, load_settings, read_file
 
 if TYPE_CHECKING:
     from cvpipe.camera import CameraSpec
@@ -41,6 +41,7 @@ def run(
     ] = None,
     start: From = None,
     stop: To = None,
+    stop_when: StopWhen = None,
     threads: Threads = None,
     decode: Decode = None,
     as_json: Json = False,
@@ -52,7 +53,7 @@ def run(
     With --json the job document comes on standard output.
     """
     from cvpipe.camera import read_camera
-    from cvpipe.pipeline import load_pipeline, with_cameras
+    from cvpipe.pipeline import check_stop, load_pipeline, with_cameras
     from cvpipe.pipeline.cards import check_cards
 
     settings = load_settings(threads=threads, decode=decode)
@@ -60,6 +61,7 @@ def run(
     known = None if camera is None else read_camera(camera, field="--camera")
     spec = with_cameras(spec, camera_file, default=known)
     check_cards(spec, settings.models_path)
+    check_stop(spec, stop_when, field="--stop-when")
     time_range = read_range(start, stop)
     began = None if starts_at is None else read_moment(starts_at)
     extras.require("worker", what="cvpipe run")
@@ -75,6 +77,7 @@ def run(
             annotate=annotate,
             range=time_range,
             starts_at=began,
+            stop_when=stop_when,
             on_progress=on_progress,
         )
     if as_json:
@@ -85,6 +88,8 @@ def run(
         inside = sum(gap["status"] != "missing" for gap in job["gaps"])
         notes = [f"{lost} could not be read, in {output.count(inside, 'gap')}"] if lost else []
         notes += ["the file is cut off"] if inside < len(job["gaps"]) else []
+        if told := job.get("stopped"):
+            notes.append(f"seen enough at {told['time']:.1f} s")
         notes += [f"{frames} decoded by {what}" for what, frames in job["decoding"].items()]
         notes += [note for name, told in job["summary"].items() if (note := _note(name, told))]
         noted = f" ({', '.join(notes)})" if notes else ""

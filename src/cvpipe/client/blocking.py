@@ -110,6 +110,7 @@ class Client:
         annotate: bool | None = None,
         chunk_seconds: float | None = None,
         timeout_seconds: float | None = None,
+        stop_when: str | None = None,
         from_job: JobLike | None = None,
         dry_run: bool | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
@@ -125,7 +126,8 @@ class Client:
         (start, stop), start <= time < stop; stop may be None. priority: 0 to 9, 9 goes first. labels: your own words.
         webhook: an address, or `{"url": ..., "secret": ...}` with a secret of its own. annotate: also make
         `annotated.mp4`. chunk_seconds: about how long a unit of work is. timeout_seconds: how long
-        the job may run, pauses not counted. from_job: one that is done, of which to take over what its stages found as
+        the job may run, pauses not counted. stop_when: a condition; the results end with the first frame for which
+        it holds. from_job: one that is done, of which to take over what its stages found as
         far as they are the same; what is not given is as there. dry_run: do two seconds of the
         work, and predict what all of it takes. options: of stages, by their names, that are to be
         other than in the pipeline. starts_at: when the first frame was recorded, with its zone. camera: for
@@ -147,6 +149,7 @@ class Client:
                 annotate=annotate,
                 chunk_seconds=chunk_seconds,
                 timeout_seconds=timeout_seconds,
+                stop_when=stop_when,
                 from_job=from_job,
                 dry_run=dry_run,
                 options=options,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -49,7 +49,7 @@ class FramesRunner:
         upstream: Mapping[int, FrameRecord] | None = None,
         states: States | None = None,
         on_map: OnMap | None = None,
-    ) -> Iterator[FrameRecord]:
+    ) -> Generator[FrameRecord]:
         """The records of the frames `numbers`, in order.
 
         selection: all frames that the job looks at. numbers: consecutive ones of them, a chunk or the rest of one.

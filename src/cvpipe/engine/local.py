@@ -32,11 +32,13 @@ from cvpipe.exports.maps import keep_map, maps_in, remove_maps
 from cvpipe.exports.ndjson import NdjsonFile, write_ndjson
 from cvpipe.exports.voted import Voted
 from cvpipe.inference.shares import Share, working_for
-from cvpipe.job import ModelUse
+from cvpipe.job import ModelUse, Stopped
 from cvpipe.pipeline import (
     PipelineSpec,
     Selection,
+    StopCondition,
     check_fit,
+    check_stop,
     map_stages,
     nothing_left,
     part_of,
@@ -70,11 +72,13 @@ def run_local(
     annotate: bool = False,
     range: TimeRange | None = None,
     starts_at: float | None = None,
+    stop_when: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """Run a pipeline on a video in this process and write `out/frames.ndjson`, `out/job.json` (and `annotated.mp4`).
 
     starts_at: seconds since the epoch at which the video's first frame was taken. Default: what the file says.
+    stop_when: a condition; the results end with the first frame for which it holds.
     Returns the job document. on_progress gets (frames done, frames in all) of the records, then of each video that is
     made; from any thread, in order.
     Raises: InvalidRequest, VideoError, InvalidModel, NotFound, DeviceUnavailable, StageFailed.
@@ -84,6 +88,7 @@ def run_local(
 
     if not video.is_file():
         raise InvalidRequest(f"no video file {str(video)!r}")
+    check_stop(pipeline, stop_when, field="stop_when")
     threads = settings.threads or len(os.sched_getaffinity(0))
     started = time.time()
     tools = OnnxTools.of(settings)
@@ -96,7 +101,6 @@ def run_local(
         selection = select_frames(pipeline, index, range, starts_at=starts_at)
         if not len(selection):
             raise nothing_left(index, range)
-        part = part_of(pipeline, index, range)
         chunks = plan_chunks(index, selection.numbers, chunk_seconds)
         remove_maps(out, maps_in(out, map_stages(pipeline.make_stages())))  # of an earlier run into the same folder
         for old in (
@@ -112,7 +116,10 @@ def run_local(
         counts = {"ok": 0, "decode_error": 0, "failed": 0}
         summary, finder = Summary(pipeline, selection), gaps.GapFinder()
         log = NdjsonFile(out / "events.ndjson") if pipeline.tells_events() else None
-        run = _LocalRun(pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out)
+        run = _LocalRun(
+            pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out,
+            stop_when=StopCondition.of(stop_when),
+        )  # fmt: skip
         calling = Calling.of(pipeline, tools, settings, job=sha256_of(video))
         closely = Closely.of(pipeline, tools, decoders, video, index)
         table = TrackTable() if closely is None and pipeline.gives_tracks() else None
@@ -130,6 +137,10 @@ def run_local(
 
         with tools.holding(pipeline.models()), log or nullcontext():
             exports = _write_records(out, counted(), table)
+            if run.stopped is not None:
+                summary.selection = selection = select_frames(
+                    pipeline, index, range, starts_at=starts_at, until=run.stopped.frame
+                )
             exports += [] if log is None else ["events.ndjson"]
             if closely is not None:
                 with working_for(Share(_ME)):
@@ -139,6 +150,9 @@ def run_local(
             told = calling.write(out, decoders, video, index)
             exports.append("calls.ndjson")
         processed = time.time()
+        until = None if run.stopped is None else run.stopped.frame
+        part = part_of(pipeline, index, range, until=until)
+        remove_maps(out, maps_in(out, map_stages(pipeline.make_stages()), behind=-1 if until is None else until))
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
@@ -157,6 +171,7 @@ def run_local(
         "starts_at": None if selection.starts_at is None else iso_time(selection.starts_at),
         "chunk_seconds": chunk_seconds,
         "chunks": len(chunks),
+        **({} if run.stopped is None else {"stopped": run.stopped.model_dump()}),
         "frames": {"total": len(selection), **counts, "degraded": finder.degraded},
         "summary": summary.to_dict() | told,
         **({} if log is None else {"events": log.rows}),
@@ -235,6 +250,8 @@ class _LocalRun:
     out: Path
     log: NdjsonFile | None = None
     decoding: Counter[str] = field(default_factory=Counter)
+    stop_when: StopCondition | None = None
+    stopped: Stopped | None = None
     _done: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -253,15 +270,19 @@ class _LocalRun:
         pending: deque[Future[list[FrameRecord]]] = deque()
         waiting = deque(chunks)
         try:
-            while waiting or pending:
+            while (waiting or pending) and self.stopped is None:
                 while waiting and len(pending) < 2 * threads + 1:
                     pending.append(pool.submit(self._run_chunk, waiting.popleft()))
                 records: Iterable[FrameRecord] = pending.popleft().result()
                 for runner in ordered:
                     records = runner.run(records)
                 for record in records:
-                    self._note_events(ordered)
+                    told = self._note_events(ordered)
                     yield record
+                    if self.stop_when is not None and self.stop_when.holds(record, told):
+                        condition = self.stop_when.expression.text
+                        self.stopped = Stopped(frame=record.frame, time=record.time, condition=condition)
+                        break
             rest: list[FrameRecord] = []
             for runner in ordered:
                 rest = [*runner.run(rest), *runner.finish()]
@@ -276,11 +297,12 @@ class _LocalRun:
         """Width and height of the displayed source frame."""
         return self.index.facts.display_width, self.index.facts.display_height
 
-    def _note_events(self, runners: Sequence[SequenceRunner]) -> None:
-        for runner in runners:
-            for _, event in runner.take_events():
-                assert self.log is not None
-                self.log.add(event)
+    def _note_events(self, runners: Sequence[SequenceRunner]) -> list[Event]:
+        told = [event for runner in runners for _, event in runner.take_events()]
+        for event in told:
+            assert self.log is not None
+            self.log.add(event)
+        return told
 
     def _run_chunk(self, chunk: Chunk) -> list[FrameRecord]:
         with working_for(Share(_ME)):

@@ -17,7 +17,7 @@ class Summary:
     """
 
     def __init__(self, spec: PipelineSpec, selection: Selection) -> None:
-        self._selection = selection
+        self.selection = selection
         self._frames: dict[str, int] = {}
         self._counts: dict[str, dict[str, int]] = {
             stage.name: dict.fromkeys(stage.tallies, 0)
@@ -39,7 +39,7 @@ class Summary:
 
         `frames`: those that the stage has looked at.
         """
-        out: dict[str, dict[str, Any]] = {name: dict(told) for name, told in self._selection.summary.items()}
+        out: dict[str, dict[str, Any]] = {name: dict(told) for name, told in self.selection.summary.items()}
         for name, counts in self._counts.items():
             frames = self._frames.get(name, 0)
             out[name] = {"frames": frames}

@@ -45,13 +45,16 @@ def keep_map(folder: Path, name: str, png: bytes, *, most: int = MAX_MAPS) -> No
         part.unlink(missing_ok=True)
 
 
-def maps_in(folder: Path, stages: Sequence[str]) -> list[str]:
-    """Names of the maps of stages of these names in a folder, stage by stage, in the order of their frames."""
+def maps_in(folder: Path, stages: Sequence[str], *, behind: int = -1) -> list[str]:
+    """Names of the maps of stages of these names in a folder, stage by stage, in the order of their frames.
+
+    behind: number of a frame; only of those after it.
+    """
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     found: list[str] = []
     for stage in stages:
         own = re.compile(re.escape(stage) + r"-(\d{6,})\.png")
-        matches = [match for match in map(own.fullmatch, names) if match]
+        matches = [match for match in map(own.fullmatch, names) if match and int(match[1]) > behind]
         found += [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
     return found
 

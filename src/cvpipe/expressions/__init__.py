@@ -6,6 +6,9 @@ of the values, and never raises.
 """
 
 from cvpipe.expressions.parser import MAX_DEPTH, MAX_LENGTH, MAX_PARTS, Expression, parse_expression
-from cvpipe.expressions.syntax import Kind, Lookup, Node, Path
+from cvpipe.expressions.syntax import OBJECTS, Constant, Kind, Lookup, Name, Node, Path, Within
 
-__all__ = ["MAX_DEPTH", "MAX_LENGTH", "MAX_PARTS", "Expression", "Kind", "Lookup", "Node", "Path", "parse_expression"]
+__all__ = [
+    "MAX_DEPTH", "MAX_LENGTH", "MAX_PARTS", "OBJECTS", "Constant", "Expression", "Kind", "Lookup", "Name", "Node",
+    "Path", "Within", "parse_expression",
+]  # fmt: skip

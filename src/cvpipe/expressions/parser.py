@@ -5,6 +5,9 @@ all     := no ("and" no)*
 no      := "not" no | compare
 compare := value (("==" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not" "in") value)?
 value   := NUMBER | DURATION | STRING | LIST | "true" | "false" | "null" | NAME ("." NAME)* | "(" either ")"
+         | ("any" | "count") "(" either ")"
+
+The last of these is about the objects of a frame, where a whole frame is asked.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from cvpipe.expressions.syntax import (
     All,
     Compare,
     Constant,
+    Counted,
     Either,
     Kind,
     Lookup,
@@ -41,6 +45,7 @@ MAX_PARTS: Final = 200
 
 _WORDS: Final = ("and", "or", "not", "in", "true", "false", "null")
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
+_OVER_OBJECTS: Final = ("any", "count")
 _SIGNS: Final = ("==", "!=", "<", "<=", ">", ">=")
 
 
@@ -65,25 +70,38 @@ class Expression:
 
 
 def parse_expression(
-    text: str, fields: Mapping[str, Kind], *, elsewhere: Mapping[str, str] | None = None
+    text: str,
+    fields: Mapping[str, Kind],
+    *,
+    elsewhere: Mapping[str, str] | None = None,
+    of_objects: Mapping[str, Kind] | None = None,
 ) -> Expression:
     """The expression that a text is.
 
     fields: names that may stand by themselves, and what they are; a name with a dot is a value of a stage.
-    elsewhere: names that mean nothing here, and what to say of each.
+    elsewhere: names that mean nothing here, and what to say of each. of_objects: names that may stand in `any(...)` and
+    `count(...)`; None: there is neither.
     Raises: InvalidExpression, with the place counted from 1.
     """
-    return Expression(text, Parser(text, fields, elsewhere=elsewhere).parse())
+    return Expression(text, Parser(text, fields, elsewhere=elsewhere, of_objects=of_objects).parse())
 
 
 class Parser:
     """Reads one text. Time and memory: proportional to its length, which is bounded."""
 
-    def __init__(self, text: str, fields: Mapping[str, Kind], *, elsewhere: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        fields: Mapping[str, Kind],
+        *,
+        elsewhere: Mapping[str, str] | None = None,
+        of_objects: Mapping[str, Kind] | None = None,
+    ) -> None:
         """Raises: InvalidExpression."""
         if len(text) > MAX_LENGTH:
             raise InvalidExpression(f"{len(text)} characters are too many; {MAX_LENGTH} are allowed")
         self._text, self._fields, self._elsewhere = text, fields, elsewhere or {}
+        self._of_objects = of_objects
         self._tokens = tokens_of(text)
         self._at = 0
         self._depth = 0
@@ -160,6 +178,8 @@ class Parser:
         if token.kind == "name" and token.text in _CONSTANTS:
             self.advance()
             return self.made(Constant(_CONSTANTS[token.text]))
+        if self._of_objects is not None and token.text in _OVER_OBJECTS and self._tokens[self._at + 1].text == "(":
+            return self.made(self._counted(self._of_objects))
         if token.kind == "name" and token.text not in _WORDS:
             self.advance()
             return self.made(self._name(token))
@@ -249,6 +269,18 @@ class Parser:
                 raise self.wrong("wanted `,` or `]`" if self.next.kind != "end" else "the list has no end; wanted `]`")
         self.advance()
         return Constant(tuple(items))
+
+    def _counted(self, fields: Mapping[str, Kind]) -> Counted:
+        is_any = self.advance().text == "any"
+        self.enter()
+        self.wants("(")
+        whole = self._fields, self._elsewhere, self._of_objects
+        self._fields, self._elsewhere, self._of_objects = fields, {}, None
+        part = self.either()
+        self._fields, self._elsewhere, self._of_objects = whole
+        self.wants(")")
+        self._depth -= 1
+        return Counted(part, is_any)
 
     def _name(self, token: Token) -> Name:
         path: Path = tuple(token.text.split("."))

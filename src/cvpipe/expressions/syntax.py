@@ -16,6 +16,9 @@ Path = tuple[str, ...]
 Lookup = Callable[[Path], Any]
 """The value at a path; None where there is none. Never raises."""
 
+OBJECTS: Final[Path] = ("@objects",)
+"""Here lie the lookups of all objects of a frame."""
+
 
 class Node(ABC):
     """A part of an expression."""
@@ -161,6 +164,28 @@ class Either(Node):
     def value(self, look: Lookup) -> bool:
         """Whether one holds; looked at from the left up to the first that does."""
         return any(is_true(part.value(look)) for part in self.any_parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted(Node):
+    """`count(CONDITION)`: for how many objects of a frame a condition holds; `any(CONDITION)`: whether for one."""
+
+    part: Node
+    is_any: bool
+
+    @property
+    def kind(self) -> Kind:
+        """A number of objects, or whether there are any."""
+        return "truth" if self.is_any else "number"
+
+    def parts(self) -> tuple[Node, ...]:
+        """The condition, which is about an object."""
+        return (self.part,)
+
+    def value(self, look: Lookup) -> bool | int:
+        """How many objects it holds for; looked at up to the first where one is enough."""
+        held = (True for one in look(OBJECTS) or () if is_true(self.part.value(one)))
+        return next(held, False) if self.is_any else sum(held)
 
 
 ORDERED: Final = ("number", "text")

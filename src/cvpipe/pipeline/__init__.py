@@ -19,6 +19,7 @@ from cvpipe.pipeline.policy import Policy, check_calls, check_policy
 from cvpipe.pipeline.reuse import Address, Reuse, addresses_of, find_reuse
 from cvpipe.pipeline.selection import Selection, frames_in_range, nothing_left, part_of, select_frames
 from cvpipe.pipeline.spec import MAX_STAGES, PipelineSpec, parse_pipeline
+from cvpipe.pipeline.stop import StopCondition, check_stop
 
 __all__ = [
     "MAX_STAGES",
@@ -30,10 +31,12 @@ __all__ = [
     "Segment",
     "Selection",
     "Sight",
+    "StopCondition",
     "addresses_of",
     "check_calls",
     "check_fit",
     "check_policy",
+    "check_stop",
     "crop_stages",
     "crop_view",
     "find_reuse",

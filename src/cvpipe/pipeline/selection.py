@@ -56,12 +56,18 @@ class Selection:
 
 
 def select_frames(
-    spec: PipelineSpec, index: VideoIndex, time_range: TimeRange | None = None, *, starts_at: float | None = None
+    spec: PipelineSpec,
+    index: VideoIndex,
+    time_range: TimeRange | None = None,
+    *,
+    starts_at: float | None = None,
+    until: int | None = None,
 ) -> Selection:
     """The source frames that the pipeline looks at.
 
     Depends on the index alone, so every worker comes to the same answer for its chunk.
     starts_at: seconds since the epoch at which the video's first frame was taken. Default: what the file says.
+    until: number of the last frame, of those it would look at otherwise; its selectors speak of no later one either.
     Raises: StageFailed.
     """
     frames = _within(index, frames_in_range(index, time_range))
@@ -74,9 +80,11 @@ def select_frames(
             keep = stage.select(frames)
             if said := stage.values(frames):
                 values[stage.name] = said
-            if told := stage.summary(frames):
+            if told := stage.summary(frames if until is None else frames.where(frames.number <= until)):
                 summary[stage.name] = told
         frames = frames.where(keep)
+    if until is not None:
+        frames = frames.where(frames.number <= until)
     began = creation_time(index.facts.header.get("creation_time")) if starts_at is None else starts_at
     return Selection(frames.number, summary, began, index, values)
 
@@ -104,10 +112,12 @@ def creation_time(claimed: object) -> float | None:
     return seconds if 86400 < seconds < 200 * 365 * 86400 else None
 
 
-def part_of(spec: PipelineSpec, index: VideoIndex, time_range: TimeRange | None = None) -> range:
+def part_of(
+    spec: PipelineSpec, index: VideoIndex, time_range: TimeRange | None = None, *, until: int | None = None
+) -> range:
     """Numbers of all frames of the part that a job looks at, also of those that decimation leaves out.
 
-    The job's own range and the pipeline's `range` stages bound it.
+    The job's own range, the pipeline's `range` stages and the last frame `until` bound it.
     """
     part = frames_in_range(index, time_range)
     for stage in spec.make_stages():
@@ -115,7 +125,7 @@ def part_of(spec: PipelineSpec, index: VideoIndex, time_range: TimeRange | None 
             with blaming(stage):
                 left = part[0:0] if not part else _span(stage.select(_within(index, part)), part)
             part = left
-    return part
+    return part if until is None else range(part.start, min(part.stop, until + 1))
 
 
 def _within(index: VideoIndex, part: range) -> Timeline:

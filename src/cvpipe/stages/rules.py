@@ -105,7 +105,12 @@ class Rules(FollowingStage[RulesOptions]):
         for number, rule in enumerate(self.options.rules):
             try:
                 if rule.about == "frame":
-                    asked = parse_expression(rule.when, FRAME_FIELDS, elsewhere=of_objects("this rule is about frames"))
+                    asked = parse_expression(
+                        rule.when,
+                        FRAME_FIELDS,
+                        elsewhere=of_objects("this rule is about frames"),
+                        of_objects=OBJECT_FIELDS,
+                    )
                     self._of_frames[rule.name] = asked
                 else:
                     read = parse_rule(rule.when, OBJECT_FIELDS, elsewhere=of_frames("this rule is about objects"))

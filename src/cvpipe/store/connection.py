@@ -41,6 +41,7 @@ _SCRIPTS: Final = (
     "repair",
     "retry",
     "delete_job",
+    "stop_at",
     "sweep",
     "note",
     "note_memory",

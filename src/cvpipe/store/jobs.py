@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from cvpipe.errors import Conflict, NotFound
 from cvpipe.gaps import Gap
-from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Outcome, Prediction, Progress, WallClock
+from cvpipe.job import Delivery, Job, JobError, JobState, ModelUse, Outcome, Prediction, Progress, Stopped, WallClock
 from cvpipe.store.connection import PREFIX, guarded, job_key, jobs_key
 from cvpipe.store.tasks import GRACE_MS, Ring, read_rings
 from cvpipe.store.workers import Workers
@@ -213,6 +213,10 @@ class Jobs(Workers):
             raise _no_job(job_id)
         if verdict == b"state":
             raise Conflict(f"the job is {state.decode()}; {_NO_REPAIR[JobState(state.decode())]}")
+        if verdict == b"stops":
+            raise Conflict(
+                "the job has a `stop_when`, and what a repair finds could end it earlier; submit it again instead"
+            )
         if verdict == b"nothing":
             raise Conflict(
                 f"the job is {state.decode()}, and none of its chunks has frames that could be tried again; "
@@ -293,6 +297,8 @@ def read_job(
         webhook_url=doc.get("webhook_url"),
         annotate=doc["annotate"],
         chunk_seconds=doc["chunk_seconds"],
+        stop_when=doc.get("stop_when"),
+        stopped=Stopped.model_validate_json(text["stopped"]) if "stopped" in text else None,
         timeout_seconds=doc.get("timeout_seconds"),
         from_job=id_of(doc["from"]) if doc.get("from") else None,
         dry_run=bool(doc.get("dry_run")),
@@ -365,7 +371,7 @@ def _progress(number: Callable[[str], int | None]) -> Progress:
     return Progress(
         frames_done=done,
         frames_total=total,
-        fraction=min(1.0, done / total) if total else 0.0,
+        fraction=max(min(1.0, done / total) if total else 0.0, (number("least_permille") or 0) / 1000),
         fps=round(fps, 2) if fps else None,
         eta_seconds=round((total - done) / fps, 1) if fps and total and since is not None else None,
         chunks_done=number("chunks_done") or 0,

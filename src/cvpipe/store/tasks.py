@@ -14,7 +14,7 @@ import msgpack
 from cvpipe.errors import LeaseLost, NotFound
 from cvpipe.events import Event
 from cvpipe.gaps import Gap
-from cvpipe.job import JobError, JobState, WallClock
+from cvpipe.job import JobError, JobState, Stopped, WallClock
 from cvpipe.results import FrameRecord
 from cvpipe.store.connection import PREFIX, Connection, chunk_key, frames_key, guarded, job_key, log_key
 from cvpipe.tenants import id_of
@@ -44,6 +44,19 @@ class Claim:
     crashes: int
     failures: int
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is planned of a job.
+
+    chunks: (first frame, stop frame, ms of the first frame). stopped: where it ends early, as far as is known.
+    """
+
+    segments: list[dict[str, Any]]
+    chunks: list[tuple[int, int, int]]
+    video: str
+    stopped: Stopped | None = None
 
 
 class Tasks(Connection):
@@ -149,12 +162,32 @@ class Tasks(Connection):
         return read_rings(_held(rings, claim))
 
     @guarded
-    def job_plan(self, job_id: str) -> tuple[list[dict[str, Any]], list[tuple[int, int, int]], str]:
-        """Segments, chunks and video of a planned job. Raises: NotFound."""
-        segments, chunks, video = self._redis.hmget(job_key(job_id), "plan", "chunks", "video")
+    def job_plan(self, job_id: str) -> Plan:
+        """What is planned of a job. Raises: NotFound."""
+        segments, chunks, video, stopped = self._redis.hmget(job_key(job_id), "plan", "chunks", "video", "stopped")
         if segments is None or chunks is None or video is None:
             raise NotFound(f"job {id_of(job_id)!r} has no plan")
-        return json.loads(segments), [(c[0], c[1], c[2]) for c in json.loads(chunks)], video.decode()
+        return Plan(
+            json.loads(segments),
+            [(c[0], c[1], c[2]) for c in json.loads(chunks)],
+            video.decode(),
+            None if stopped is None else Stopped.model_validate_json(stopped),
+        )
+
+    @guarded
+    def stop_at(
+        self, claim: Claim, job_id: str, chunk: int, stopped: Stopped, *, frames_total: int, lease_seconds: float
+    ) -> None:
+        """End a job's plan with a frame of this task's chunk; what was done behind it goes. Raises: LeaseLost.
+
+        frames_total: how many frames the job looks at up to it, itself included.
+        """
+        args = [
+            claim.task, claim.token, int(lease_seconds * 1000), job_id, chunk, stopped.frame,
+            stopped.model_dump_json(), frames_total,
+        ]  # fmt: skip
+        if int(self._scripts["stop_at"](args=args)) < 0:
+            raise LeaseLost(f"task {claim.task} is no longer ours")
 
     @guarded
     def addresses(self, job_id: str) -> list[tuple[int, str, str, str]]:

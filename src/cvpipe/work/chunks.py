@@ -18,7 +18,7 @@ from cvpipe.engine import SequenceRunner
 from cvpipe.errors import CallFailed, InvalidRequest, LeaseLost, NotFound, StageFailed, Unavailable
 from cvpipe.events import Event
 from cvpipe.exports.maps import keep_map
-from cvpipe.job import JobError, JobState
+from cvpipe.job import JobError, JobState, Stopped
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
 from cvpipe.pipeline import Segment
@@ -155,6 +155,7 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
         upstream = taken_over(bench, part.job, part.chunk)
     again = np.array([n for n in numbers.tolist() if n not in kept], np.int64)
     counted = job.is_counted(part.segment)
+    stop, stops = job.stop_in(part.segment), False
     memories = Memories(bench, part) if segment.in_order else None
     states = None if memories is None else memories.load()
     with bench.working_for(part.job, priority=job.doc["priority"], lease=lease):
@@ -179,14 +180,36 @@ def _run_frames(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment
                 events=job.doc.get("webhook_events", ()),
             ) as appender:
                 for number in numbers.tolist():
-                    appender.add(kept[number] if number in kept else next(found))
-                next(found, None)  # it is through
+                    record = kept[number] if number in kept else next(found)
+                    stops = stop is not None and stop.holds(record)
+                    if stops:
+                        _stop_at(bench, lease, job, part, record)
+                    appender.add(record)
+                    if stops:
+                        break
+                else:
+                    next(found, None)  # it is through
+            found.close()  # its decoder goes back
             if job.doc.get("prediction") is not None:
                 bench.store.note_memory(part.job, memory_of_workers())
-    if memories is None:
+    if memories is None or stops:
         return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
     with memories.saving(runner.states(), lease.claim.token) as state:
         return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk, state=state)
+
+
+def _stop_at(bench: Bench, lease: Lease, job: PlannedJob, part: Part, record: FrameRecord) -> None:
+    """The job ends with this record. Said before it is written: who goes on after a crash finds a plan that ends here.
+
+    Raises: LeaseLost.
+    """
+    stopped = Stopped(frame=record.frame, time=record.time, condition=job.doc["stop_when"])
+    log.info("the job has seen enough %s", fields(job=part.job, frame=record.frame))
+    bench.store.stop_at(
+        lease.claim, part.job, part.chunk, stopped,
+        frames_total=int(np.searchsorted(job.numbers, record.frame, side="right")),
+        lease_seconds=bench.settings.lease_seconds,
+    )  # fmt: skip
 
 
 def _keep_map(lease: Lease, folder: Path, name: str, png: bytes) -> None:
@@ -206,12 +229,21 @@ def _kept(bench: Bench, job: PlannedJob, part: Part) -> dict[int, FrameRecord]:
 
 
 def _run_sequence(bench: Bench, lease: Lease, job: PlannedJob, part: Part) -> list[Ring]:
-    runner = _sequence_runner(bench, job, part)
+    runner, stop = _sequence_runner(bench, job, part), job.stop_in(part.segment)
     with _Appender(bench, lease, part.job, None, counted=False) as appender:
-        for record in runner.run(bench.store.chunk_records(part.job, part.segment - 1, part.chunk)):
+        is_last = part.chunk + 1 == len(job.chunks)
+        below = bench.store.chunk_records(part.job, part.segment - 1, part.chunk)
+        for record in runner.run(one for one in below if one.frame < job.chunks[part.chunk].stop):
+            told = runner.take_events()
+            stops = stop is not None and stop.holds(record, [event for _, event in told])
+            if stops:
+                _stop_at(bench, lease, job, part, record)
             appender.add(record)
-            appender.tell(runner.take_events())
-        if part.chunk + 1 == len(job.chunks):
+            appender.tell(told)
+            if stops:
+                is_last = True
+                break
+        if is_last:
             for record in runner.finish():
                 appender.add(record)
             appender.tell(runner.take_events())

@@ -24,7 +24,7 @@ from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
 from cvpipe.exports.crops import remove_others
-from cvpipe.exports.maps import maps_in
+from cvpipe.exports.maps import maps_in, remove_maps
 from cvpipe.exports.ndjson import Row, write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
 from cvpipe.exports.voted import Voted
@@ -32,7 +32,7 @@ from cvpipe.gaps import Gap, GapFinder, missing
 from cvpipe.job import Job, JobError, JobState
 from cvpipe.lifecycle import job_folder
 from cvpipe.log import fields
-from cvpipe.pipeline import map_stages, part_of
+from cvpipe.pipeline import map_stages
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.tracks import TrackTable
@@ -113,7 +113,7 @@ class _Finishing:
         self._until = time.monotonic() + turn_seconds
         self._job_id = job_id
         self._job, self._planned = bench.store.job(job_id), PlannedJob.load(bench, job_id)
-        self._part = part_of(self._planned.spec, self._planned.index, self._planned.time_range)
+        self._part = self._planned.part
         self._folder = job_folder(bench.settings, job_id)
         if lease.claim.attempts == 1:
             _remove_workspace(bench, job_id)
@@ -273,7 +273,7 @@ class _Finishing:
             self._job_id,
             state,
             error=None if state is JobState.succeeded else error,
-            exports=[*made.names, *maps_in(self._folder, map_stages(self._planned.spec.make_stages()))],
+            exports=[*made.names, *self._maps()],
             exports_failed=made.failed,
             gaps=made.gaps,
             gaps_total=made.gaps_total,
@@ -282,6 +282,13 @@ class _Finishing:
         )
         _remove_workspace(self._bench, self._job_id)
         return rings
+
+    def _maps(self) -> list[str]:
+        """Names of the maps; those of frames behind an early stop are removed."""
+        names = map_stages(self._planned.spec.make_stages())
+        if (until := self._planned.until) is not None:
+            remove_maps(self._folder, maps_in(self._folder, names, behind=until))
+        return maps_in(self._folder, names)
 
     def _why_gaps(self) -> JobError | None:
         lost, code = self._made.lost, MediaTruncated.code

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cvpipe.engine import Chunk, frames_of
 from cvpipe.events import Event
 from cvpipe.job import TimeRange
-from cvpipe.pipeline import PipelineSpec, Segment, Selection, parse_pipeline, select_frames
+from cvpipe.pipeline import PipelineSpec, Segment, Selection, StopCondition, parse_pipeline, part_of, select_frames
 from cvpipe.results import FrameRecord
 from cvpipe.store import Store
 from cvpipe.video import VideoIndex
@@ -45,7 +45,7 @@ def time_range_of(doc: Mapping[str, Any]) -> TimeRange | None:
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """What a chunk's task needs to know of its job."""
+    """What a chunk's task needs to know of its job. until: number of its last frame, where its `stop_when` held."""
 
     doc: dict[str, Any]
     spec: PipelineSpec
@@ -55,25 +55,35 @@ class PlannedJob:
     video: str
     index: VideoIndex
     selection: Selection
+    until: int | None = None
 
     @classmethod
     def load(cls, bench: Bench, job_id: str) -> PlannedJob:
         """Read a planned job. Raises: NotFound, MediaUnreadable (its index must be made again, and can't)."""
         doc = bench.store.job_doc(job_id)
         spec = parse_pipeline(doc["pipeline"])
-        segments, chunks, video = bench.store.job_plan(job_id)
-        index = index_of(bench, video, lambda: named_file(bench, doc))
+        plan = bench.store.job_plan(job_id)
+        until = None if plan.stopped is None else plan.stopped.frame
+        index = index_of(bench, plan.video, lambda: named_file(bench, doc))
         time_range = time_range_of(doc)
         return cls(
             doc=doc,
             spec=spec,
             time_range=time_range,
-            segments=[Segment(s["kind"], s["queue"], tuple(s["stages"]), s.get("in_order", False)) for s in segments],
-            chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(chunks)],
-            video=video,
+            segments=[
+                Segment(s["kind"], s["queue"], tuple(s["stages"]), s.get("in_order", False)) for s in plan.segments
+            ],
+            chunks=[Chunk(number, first, stop) for number, (first, stop, _) in enumerate(plan.chunks)],
+            video=plan.video,
             index=index,
-            selection=select_frames(spec, index, time_range, starts_at=doc.get("starts_at")),
+            selection=select_frames(spec, index, time_range, starts_at=doc.get("starts_at"), until=until),
+            until=until,
         )
+
+    @property
+    def part(self) -> range:
+        """Numbers of all frames of the part of the video that the job looks at, also of those left out."""
+        return part_of(self.spec, self.index, self.time_range, until=self.until)
 
     @property
     def numbers(self) -> npt.NDArray[np.int64]:
@@ -92,6 +102,11 @@ class PlannedJob:
     def last_frames_segment(self) -> int:
         """Number of the last segment that looks at frames."""
         return max(n for n, s in enumerate(self.segments) if s.kind == "frames")
+
+    def stop_in(self, segment: int) -> StopCondition | None:
+        """The condition at which the job has seen enough, for the segment that makes the job's records; else None."""
+        makes = [n for n, s in enumerate(self.segments) if s.kind in ("frames", "sequence")]
+        return StopCondition.of(self.doc.get("stop_when")) if segment == makes[-1] else None
 
     def is_counted(self, segment: int) -> bool:
         """Progress is counted in the last segment that looks at frames."""

@@ -91,7 +91,7 @@ def taken_over(bench: Bench, job_id: str, chunk: int) -> dict[int, FrameRecord]:
 
 def _records_of(bench: Bench, base: str) -> Iterator[FrameRecord] | None:
     """A job's records behind its last frame stage; None where they were not kept."""
-    segments, _, _ = bench.store.job_plan(base)
+    segments = bench.store.job_plan(base).segments
     if all(segment["kind"] != "sequence" for segment in segments):
         return all_records(bench.store, base)
     kept = job_folder(bench.settings, base) / _KEPT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def _try(bench: Bench, lease: Lease, job: PlannedJob, numbers: npt.NDArray[np.in
         if segment.kind == "frames":
             upstream = {record.frame: record for record in records} if number else None
             wanted = np.array([record.frame for record in records], np.int64) if number else numbers
-            found = bench.runner(job.spec, segment).run(
+            found: Iterator[FrameRecord] = bench.runner(job.spec, segment).run(
                 bench.decoders, path, job.index, job.selection, wanted, upstream=upstream
             )
         elif segment.kind == "sequence":
@@ -104,6 +104,7 @@ def _predict(spots: Sequence[_Spot], job: PlannedJob, *, threads: int, memory_by
         np.array([getattr(spot, name) for spot in spots]) for name in ("begin", "per_frame", "bytes_per_frame")
     )
     at_once = min(chunks, threads)
+    least = 0 if job.doc.get("stop_when") else _LEAST  # it may have seen enough at once
 
     def seconds(of_chunk: float, of_frame: float, at_once: float) -> float:
         return float(chunks * of_chunk + frames * of_frame) / at_once
@@ -112,13 +113,13 @@ def _predict(spots: Sequence[_Spot], job: PlannedJob, *, threads: int, memory_by
     return Prediction(
         seconds=Estimate.of(
             likely,
-            _LEAST * seconds(float(begin.min()), float(per_frame.min()), at_once),
+            least * seconds(float(begin.min()), float(per_frame.min()), at_once),
             # Threads that share memory and caches are at worst half as fast as alone.
             _MOST * seconds(float(begin.max()), float(per_frame.max()), max(1, at_once / 2)) + _END_SECONDS,
         ),
         memory_bytes=Estimate.of(memory_bytes, _LEAST * memory_bytes, _MOST * memory_bytes),
         output_bytes=Estimate.of(
-            frames * float(size.mean()), _LEAST * frames * float(size.min()), _MOST * frames * float(size.max())
+            frames * float(size.mean()), least * frames * float(size.min()), _MOST * frames * float(size.max())
         ),
         frames=frames,
         frames_tried=sum(spot.frames for spot in spots),

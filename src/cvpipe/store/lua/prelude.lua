@@ -316,7 +316,7 @@ end
 local function begin_again(job, request)
   local key = job_key(job)
   redis.call('HSET', key, 'asked', request, 'ran_ms', 0, 'frames_before', get(key, 'frames_done') or 0)
-  redis.call('HDEL', key, 'error', 'finished_at', 'started_at')
+  redis.call('HDEL', key, 'error', 'finished_at', 'started_at', 'least_permille')
   for _, task in ipairs(redis.call('SMEMBERS', tasks_key(job))) do drop(task) end
 end
 
