@@ -124,3 +124,9 @@ def test_a_condition_that_can_not_be_is_refused(text: str, message: str) -> None
 def test_events_of_a_pipeline_that_tells_of_none_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="no stage of the pipeline tells of events"):
         check_stop(parse_pipeline({"name": "p", "stages": [PEOPLE]}), '"zone_entered" in events', field="stop_when")
+
+
+def test_gaps_that_are_filled_later_can_not_be_waited_for() -> None:
+    spec = parse_pipeline({"name": "p", "stages": [PEOPLE, TRACK | {"fill_gaps": True}]})
+    with pytest.raises(InvalidRequest, match="leave out its `fill_gaps`, or `stop_when`"):
+        check_stop(spec, "objects > 0", field="stop_when")

@@ -308,7 +308,7 @@ class Prediction(BaseModel):
 
     seconds: Estimate = Field(description="In which it is `running`, with the workers that there are now.")
     memory_bytes: Estimate = Field(description="Of a worker with its decoders.")
-    output_bytes: Estimate = Field(description="Of `frames.ndjson`.")
+    output_bytes: Estimate = Field(description="Of the files that it makes: records, crops, maps, videos.")
     frames: int
     frames_tried: int
     threads: int = Field(description="Chunks at once, that `seconds` counts on.")

@@ -28,10 +28,10 @@ from cvpipe.store import Ring
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import RUN
 from cvpipe.work.external import run_external
+from cvpipe.work.footprint import memory_of_workers
 from cvpipe.work.memories import Memories, forget_if_canceled
 from cvpipe.work.planned import Part, PlannedJob
 from cvpipe.work.reuse import taken_over
-from cvpipe.work.trial import memory_of_workers
 
 log = logging.getLogger(__name__)
 

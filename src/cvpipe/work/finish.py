@@ -23,7 +23,7 @@ from cvpipe.engine import Summary, write_artefacts
 from cvpipe.engine.drawings import shapes_of
 from cvpipe.engine.skeletons import skeletons_of
 from cvpipe.errors import Interrupted, LeaseLost, MediaTruncated, NotFound, Unavailable
-from cvpipe.exports.crops import remove_others
+from cvpipe.exports.crops import CROPS_FOLDER, remove_others
 from cvpipe.exports.maps import maps_in, remove_maps
 from cvpipe.exports.ndjson import Row, write_ndjson
 from cvpipe.exports.parts import FRAMES_A_PART, Parts
@@ -36,9 +36,11 @@ from cvpipe.pipeline import map_stages
 from cvpipe.results import FrameRecord, stream_ms
 from cvpipe.store import Ring
 from cvpipe.tracks import TrackTable
+from cvpipe.work.afterwards import size_of
 from cvpipe.work.bench import Bench, Lease, leased
 from cvpipe.work.crops import all_crops, all_tracks, crops_folder, has_crops, keep_tracks
 from cvpipe.work.external import has_calls
+from cvpipe.work.footprint import memory_of_workers
 from cvpipe.work.memories import forget
 from cvpipe.work.planned import PlannedJob, all_events, all_records
 from cvpipe.work.reuse import keep_inputs
@@ -268,17 +270,20 @@ class _Finishing:
         state = JobState.succeeded
         if failed or made.gaps or made.failed or job.error is not None:  # the latter of crops that were given up
             state = JobState.failed if failed and failed == job.progress.chunks_total else JobState.succeeded_with_gaps
+        maps = self._maps()
+        if job.prediction is not None:
+            self._bench.store.note_memory(self._job_id, memory_of_workers())
         rings = self._bench.store.end_job(
             self._lease.claim,
             self._job_id,
             state,
             error=None if state is JobState.succeeded else error,
-            exports=[*made.names, *self._maps()],
+            exports=[*made.names, *maps],
             exports_failed=made.failed,
             gaps=made.gaps,
             gaps_total=made.gaps_total,
             summary=made.summary,
-            facts={"output_bytes": (self._folder / _RECORDS).stat().st_size},
+            facts={"output_bytes": sum(size_of(self._folder / name) for name in (*made.names, *maps, CROPS_FOLDER))},
         )
         _remove_workspace(self._bench, self._job_id)
         return rings

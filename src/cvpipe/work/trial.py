@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,7 +14,9 @@ from cvpipe.engine import SequenceRunner
 from cvpipe.job import Estimate, JobError, JobState, Prediction
 from cvpipe.results import FrameRecord
 from cvpipe.store import Ring
+from cvpipe.work.afterwards import Extra, try_afterwards
 from cvpipe.work.bench import Bench, Lease, leased
+from cvpipe.work.footprint import memory_of_workers
 from cvpipe.work.planned import PlannedJob
 
 TRIAL_SECONDS: Final = 2.0
@@ -30,7 +29,7 @@ _END_SECONDS: Final = 3.0  # what a job's ingest, its end and the waits between 
 class _Spot:
     """What was measured at one place of the video. begin: seconds until the first record, beside its own."""
 
-    frames: int
+    records: list[FrameRecord]
     begin: float
     per_frame: float
     bytes_per_frame: float
@@ -49,7 +48,10 @@ def trial(bench: Bench, task: str) -> None:
         job = PlannedJob.load(bench, job_id)
         with bench.working_for(job_id, priority=job.doc["priority"], lease=lease):
             spots = _measure(bench, lease, job)
-        prediction = _predict(spots, job, threads=_threads(bench, job), memory_bytes=memory_of_workers())
+            extras = try_afterwards(
+                bench, lease, job, job_id, [spot.records for spot in spots], threads=_threads(bench, job)
+            )
+        prediction = _predict(spots, extras, job, threads=_threads(bench, job), memory_bytes=memory_of_workers())
         rings = bench.store.end_job(
             lease.claim, job_id, JobState.succeeded, error=None, exports=[],
             facts={"prediction": prediction.model_dump_json()},
@@ -65,9 +67,10 @@ def _measure(bench: Bench, lease: Lease, job: PlannedJob) -> list[_Spot]:
 
 
 def _try(bench: Bench, lease: Lease, job: PlannedJob, numbers: npt.NDArray[np.int64], *, seconds: float) -> _Spot:
-    """Do what a chunk's tasks do, but what is on crops, for a while or to its end."""
+    """Do what the tasks of a chunk do, for a while or to its end."""
     path, size = job.file(bench, lease), (job.index.facts.display_width, job.index.facts.display_height)
     records: list[FrameRecord] = []
+    maps: list[int] = []
     begin = per_frame = 0.0
     for number, segment in enumerate(job.segments):
         began = first_at = time.monotonic()
@@ -75,7 +78,13 @@ def _try(bench: Bench, lease: Lease, job: PlannedJob, numbers: npt.NDArray[np.in
             upstream = {record.frame: record for record in records} if number else None
             wanted = np.array([record.frame for record in records], np.int64) if number else numbers
             found: Iterator[FrameRecord] = bench.runner(job.spec, segment).run(
-                bench.decoders, path, job.index, job.selection, wanted, upstream=upstream
+                bench.decoders,
+                path,
+                job.index,
+                job.selection,
+                wanted,
+                upstream=upstream,
+                on_map=lambda _name, png: maps.append(len(png)),
             )
         elif segment.kind == "sequence":
             found = SequenceRunner(job.spec, segment, bench.tools, size=size).run_whole(records)
@@ -94,11 +103,13 @@ def _try(bench: Bench, lease: Lease, job: PlannedJob, numbers: npt.NDArray[np.in
             found.close()  # its decoder goes back
         each = (time.monotonic() - first_at) / max(1, len(records) - 1)
         begin, per_frame = begin + first_at - began, per_frame + each
-    size_json = sum(len(record.to_json()) + 1 for record in records)
-    return _Spot(len(records), begin, per_frame, size_json / max(1, len(records)))
+    written = sum(len(record.to_json()) + 1 for record in records) + sum(maps)
+    return _Spot(records, begin, per_frame, written / max(1, len(records)))
 
 
-def _predict(spots: Sequence[_Spot], job: PlannedJob, *, threads: int, memory_bytes: int) -> Prediction:
+def _predict(
+    spots: Sequence[_Spot], extras: Sequence[Extra], job: PlannedJob, *, threads: int, memory_bytes: int
+) -> Prediction:
     frames, chunks = len(job.numbers), len(job.chunks)
     begin, per_frame, size = (
         np.array([getattr(spot, name) for spot in spots]) for name in ("begin", "per_frame", "bytes_per_frame")
@@ -112,17 +123,22 @@ def _predict(spots: Sequence[_Spot], job: PlannedJob, *, threads: int, memory_by
     likely = seconds(float(np.median(begin)), float(per_frame.mean()), at_once)
     return Prediction(
         seconds=Estimate.of(
-            likely,
-            least * seconds(float(begin.min()), float(per_frame.min()), at_once),
+            likely + sum(extra.seconds[1] for extra in extras),
+            sum(extra.seconds[0] for extra in extras)
+            + least * seconds(float(begin.min()), float(per_frame.min()), at_once),
             # Threads that share memory and caches are at worst half as fast as alone.
-            _MOST * seconds(float(begin.max()), float(per_frame.max()), max(1, at_once / 2)) + _END_SECONDS,
+            _MOST * seconds(float(begin.max()), float(per_frame.max()), max(1, at_once / 2))
+            + _END_SECONDS
+            + sum(extra.seconds[2] for extra in extras),
         ),
         memory_bytes=Estimate.of(memory_bytes, _LEAST * memory_bytes, _MOST * memory_bytes),
         output_bytes=Estimate.of(
-            frames * float(size.mean()), least * frames * float(size.min()), _MOST * frames * float(size.max())
+            frames * float(size.mean()) + sum(extra.size[1] for extra in extras),
+            least * frames * float(size.min()) + sum(extra.size[0] for extra in extras),
+            _MOST * frames * float(size.max()) + sum(extra.size[2] for extra in extras),
         ),
         frames=frames,
-        frames_tried=sum(spot.frames for spot in spots),
+        frames_tried=sum(len(spot.records) for spot in spots),
         threads=at_once,
     )
 
@@ -131,20 +147,3 @@ def _threads(bench: Bench, job: PlannedJob) -> int:
     """How many chunks can be worked on at once: by all workers that listen to the queue of the first segment."""
     queue = job.segments[0].queue
     return max(1, sum(worker.threads for worker in bench.store.workers() if queue in worker.queues))
-
-
-def memory_of_workers() -> int:
-    """Bytes of memory that this process and its children, which decode, have in RAM."""
-    parents: dict[int, int] = {}
-    pages: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with suppress(OSError, ValueError, IndexError):  # it has ended
-                stat = (folder / "stat").read_text()
-                parents[int(folder.name)] = int(stat[stat.rindex(")") + 2 :].split()[1])
-                pages[int(folder.name)] = int((folder / "statm").read_text().split()[1])
-    family, size = {os.getpid()}, 0
-    while len(family) > size:
-        size = len(family)
-        family |= {pid for pid, parent in parents.items() if parent in family}
-    return sum(pages.get(pid, 0) for pid in family) * os.sysconf("SC_PAGE_SIZE")
