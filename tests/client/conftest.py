@@ -37,7 +37,9 @@ class Naps(list[float]):
     def install(cls, patch: pytest.MonkeyPatch) -> Naps:
         """Have the clients sleep here."""
         naps = cls()
-        anyio = SimpleNamespace(sleep=naps.sleep_async, open_file=asynchronous.anyio.open_file)
+        anyio = SimpleNamespace(
+            sleep=naps.sleep_async, open_file=asynchronous.anyio.open_file, to_thread=asynchronous.anyio.to_thread
+        )
         patch.setattr(asynchronous, "anyio", anyio)
         patch.setattr(blocking, "time", SimpleNamespace(sleep=naps.sleep))
         patch.setattr(following, "time", SimpleNamespace(monotonic=naps.monotonic))

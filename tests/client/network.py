@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,13 +15,16 @@ from urllib.parse import urlsplit
 class Proxy:
     """Passes bytes on, and resets each connection after so many bytes of answers as `budgets` says; None: never.
 
-    cut: how many connections were reset.
+    requests: the same for the bytes of requests. cut: how many connections were reset.
     """
 
-    def __init__(self, target: str, budgets: Iterator[int | None]) -> None:
+    def __init__(
+        self, target: str, budgets: Iterator[int | None], *, requests: Iterator[int | None] | None = None
+    ) -> None:
         parts = urlsplit(target)
         self._target = (str(parts.hostname), int(parts.port or 80))
         self._budgets = budgets
+        self._requests = itertools.repeat(None) if requests is None else requests
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.cut = 0
@@ -54,7 +58,7 @@ class Proxy:
                 return
             service = socket.create_connection(self._target)
             self._open |= {client, service}
-            self._start(self._pass_on, client, service, None)
+            self._start(self._pass_on, client, service, next(self._requests))
             self._start(self._pass_on, service, client, next(self._budgets))
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, budget: int | None) -> None:

@@ -18,6 +18,7 @@ import cvpipe
 from cvpipe.client.following import PAGE_RECORDS
 from cvpipe.client.sse import MAX_EVENT_BYTES
 from cvpipe.client.steps import BLOCK_BYTES, CALL_WAITS, FOLLOW_WAITS
+from cvpipe.client.uploading import PART_BYTES
 from cvpipe.job import JobState
 from cvpipe.outside import Outside, Rules
 from cvpipe.store import Store
@@ -93,7 +94,8 @@ def test_the_numbers_in_the_clients_document_are_those_of_the_code(root: Path) -
     document = (root / "docs/client.md").read_text()
     assert f"one page of {PAGE_RECORDS} records" in document
     assert f"an event over {MAX_EVENT_BYTES // 2**20} MiB" in document
-    assert f"hold {BLOCK_BYTES // 1024} KiB" in document
+    assert f"`upload` holds a\npart of {PART_BYTES // 2**20} MiB, `download` {BLOCK_BYTES // 1024} KiB" in document
+    assert f"one of {PART_BYTES // 2**20} MiB or more" in document
     assert sum(CALL_WAITS) == pytest.approx(3)
     assert sum(FOLLOW_WAITS) == pytest.approx(60)
 

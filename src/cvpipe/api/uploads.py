@@ -129,13 +129,16 @@ async def create_upload(
     dependencies=_TUS,
     summary="How far a resumable upload is",
     response_model=None,
-    response_description="Told in the header `Upload-Offset`.",
+    response_description="Told in `Upload-Offset`; of one that is whole, `Cvpipe-Video` is the id of the video.",
     responses=responses("not_found", *_ERRORS),
 )
 def get_upload_offset(upload_id: UploadName, resources: ResourcesDep) -> Response:
     """Tell from which byte on to send the rest of the file after a connection broke."""
     upload = uploads.find(resources.settings.data_dir, upload_id)
-    return Response(headers=_headers(resources, upload) | {"Upload-Length": str(upload.length)})
+    headers = _headers(resources, upload) | {"Upload-Length": str(upload.length)}
+    if upload.video is not None:
+        headers["Cvpipe-Video"] = id_of(upload.video)
+    return Response(headers=headers)
 
 
 @router.get(

@@ -22,6 +22,7 @@ from cvpipe.client.connection import (
     httpx_options,
     is_event_stream,
     listening,
+    patching,
     putting,
 )
 from cvpipe.client.following import OnProgress, Records, Waiting
@@ -36,10 +37,13 @@ from cvpipe.client.steps import (
     Listen,
     OnTransfer,
     Opened,
+    Patch,
     Put,
     Sleep,
     Step,
+    Work,
 )
+from cvpipe.client.uploading import upload
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.events import Event
@@ -78,7 +82,7 @@ class AsyncClient:
 
     async def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:
         """See `Client.upload`."""
-        return await self._run(self._calls.upload(path, on_progress))
+        return await self._run(upload(self._calls, path, on_progress))
 
     async def video(self, video: VideoLike) -> Video:
         """See `Client.video`."""
@@ -331,6 +335,8 @@ class AsyncClient:
                 return await self._http.send(asking(self._http, step))
             case Put():
                 return await self._http.send(putting(self._http, step, self._blocks(step)))
+            case Patch():
+                return await self._http.send(patching(self._http, step, _blocks_of(step)))
             case Fetch():
                 return await self._fetch(step)
             case Listen():
@@ -341,6 +347,8 @@ class AsyncClient:
                 await step.opened.response.aclose()
             case Sleep():
                 await anyio.sleep(step.seconds)
+            case Work():
+                return await anyio.to_thread.run_sync(step.done)
             case _:
                 assert_never(step)
         return None
@@ -380,3 +388,8 @@ class AsyncClient:
         finally:
             await response.aclose()
         return response
+
+
+async def _blocks_of(step: Patch) -> AsyncIterator[bytes]:
+    for block in step.transfer.blocks(step.part, step.offset):
+        yield block

@@ -22,6 +22,7 @@ from cvpipe.client.connection import (
     httpx_options,
     is_event_stream,
     listening,
+    patching,
     putting,
 )
 from cvpipe.client.following import OnProgress, Records, Waiting
@@ -36,10 +37,13 @@ from cvpipe.client.steps import (
     Listen,
     OnTransfer,
     Opened,
+    Patch,
     Put,
     Sleep,
     Step,
+    Work,
 )
+from cvpipe.client.uploading import upload
 from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.events import Event
@@ -87,11 +91,14 @@ class Client:
     def upload(self, path: str | os.PathLike[str], *, on_progress: OnTransfer | None = None) -> Video:
         """Send a file to the service. A file it already has is the same video; its name plays no part in that.
 
-        on_progress: called with the bytes sent and the size of the file; starts again where the connection broke and
-        the file is sent again. A block of 256 KiB is held in memory.
+        One of 8 MiB or more goes in parts, each with its checksum, and goes on with the part at which the connection
+        broke, for as long as that does not take over a minute at one place; a smaller one is sent again.
+
+        on_progress: called with the bytes sent and the size of the file; goes back to where the file is sent on from. A
+        part of 8 MiB is held in memory.
         Raises: OSError where the file can't be read; ApiError (`too_large`, ...); Unavailable.
         """
-        return self._run(self._calls.upload(path, on_progress))
+        return self._run(upload(self._calls, path, on_progress))
 
     def video(self, video: VideoLike) -> Video:
         """What the service knows of a video. Raises: ApiError (`not_found`)."""
@@ -385,6 +392,8 @@ class Client:
                 return self._http.send(asking(self._http, step))
             case Put():
                 return self._http.send(putting(self._http, step, self._blocks(step)))
+            case Patch():
+                return self._http.send(patching(self._http, step, step.transfer.blocks(step.part, step.offset)))
             case Fetch():
                 return self._fetch(step)
             case Listen():
@@ -395,6 +404,8 @@ class Client:
                 step.opened.response.close()
             case Sleep():
                 time.sleep(step.seconds)
+            case Work():
+                return step.done()
             case _:
                 assert_never(step)
         return None

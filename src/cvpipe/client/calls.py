@@ -19,11 +19,11 @@ from cvpipe.calls import CallRecord
 from cvpipe.camera import read_camera
 from cvpipe.cameras import Camera
 from cvpipe.client.answers import check, document, listed, malformed, read_as
-from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Put, Transfer, take
+from cvpipe.client.steps import CALL_WAITS, FOLLOW_WAITS, Ask, Call, Doubt, Fetch, OnTransfer, Patch, Put, take
 from cvpipe.client.video import Video
 from cvpipe.documents import mistake
 from cvpipe.embeddings import Match
-from cvpipe.errors import InvalidRequest, Unavailable, explain
+from cvpipe.errors import InvalidRequest, explain
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobRequest, JobState, Message, TimeRange, WebhookTarget
 from cvpipe.tracks import TrackRecord
@@ -61,7 +61,7 @@ class Calls:
 
     def take(
         self,
-        request: Ask | Put | Fetch,
+        request: Ask | Put | Patch | Fetch,
         *,
         waits: tuple[float, ...] = CALL_WAITS,
         doubt: Doubt | None = None,
@@ -70,20 +70,6 @@ class Calls:
         response = yield from take(request, base_url=self.base_url, waits=waits, doubt=doubt)
         assert isinstance(response, httpx.Response)
         return response
-
-    def upload(self, path: str | os.PathLike[str], on_progress: OnTransfer | None) -> Call[Video]:
-        """Send a file; its sha256 as the service has it must be that of what was sent."""
-        source = Path(path)
-        transfer = Transfer(source, on_progress)
-        # Kept for people to read: a name that is not Unicode, or too long, must not stop an upload.
-        shown = source.name.encode(errors="replace").decode(errors="replace")[-255:]
-        request = Put("/v1/videos", {"filename": shown} if shown.isprintable() else {}, source, transfer)
-        # The same bytes are the same video, so sending them again is safe.
-        response = yield from self.take(request)
-        video = read_as(Video, document(response), response=response)
-        if transfer.sent == transfer.size and video.id != transfer.sha256:
-            raise Unavailable(f"{source}: the service received other bytes than were sent; upload it again")
-        return video
 
     def video(self, video: VideoLike) -> Call[Video]:
         """One video."""

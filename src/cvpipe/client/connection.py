@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from cvpipe import __version__
-from cvpipe.client.steps import Ask, Fetch, Listen, Put
+from cvpipe.client.steps import Ask, Fetch, Listen, Patch, Put
 from cvpipe.errors import InvalidRequest
 from cvpipe.loopback import is_loopback
 
@@ -64,9 +64,23 @@ def putting(
 ) -> httpx.Request:
     """The request of a `Put`."""
     headers = {"content-type": "application/octet-stream", "content-length": str(step.transfer.size)}
+    return http.build_request(
+        "PUT", step.path, params=step.params, headers=headers, content=content, timeout=_stored(http)
+    )
+
+
+def patching(
+    http: httpx.Client | httpx.AsyncClient, step: Patch, content: Iterable[bytes] | AsyncIterable[bytes]
+) -> httpx.Request:
+    """The request of a `Patch`."""
+    headers = {**step.headers, "content-length": str(len(step.part))}
+    return http.build_request("PATCH", step.path, headers=headers, content=content, timeout=_stored(http))
+
+
+def _stored(http: httpx.Client | httpx.AsyncClient) -> httpx.Timeout:
     timeout = httpx.Timeout(http.timeout)
     timeout.read = None if timeout.read is None else max(timeout.read, _STORED_SECONDS)
-    return http.build_request("PUT", step.path, params=step.params, headers=headers, content=content, timeout=timeout)
+    return timeout
 
 
 def fetching(http: httpx.Client | httpx.AsyncClient, step: Fetch) -> httpx.Request:

@@ -56,6 +56,17 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """A request whose body is a part of a file, from `offset` on; comes to a response that is read."""
+
+    path: str
+    headers: Mapping[str, str]
+    offset: int
+    part: bytes
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """A request whose answer, if it is 200, goes into a file; comes to a response, read where it is not 200."""
 
@@ -107,9 +118,16 @@ class Sleep:
     seconds: float
 
 
-Request: TypeAlias = Ask | Put | Fetch | Listen
-Step: TypeAlias = Request | Hear | HangUp | Sleep
-Answer: TypeAlias = httpx.Response | Opened | bytes | None
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something that keeps the thread for a while; comes to what `done` returns."""
+
+    done: Callable[[], Any]
+
+
+Request: TypeAlias = Ask | Put | Patch | Fetch | Listen
+Step: TypeAlias = Request | Hear | HangUp | Sleep | Work
+Answer: TypeAlias = Any  # a response, `Opened`, bytes, nothing, or what `Work` returns
 Call: TypeAlias = Generator[Step, Any, T]
 
 
@@ -125,14 +143,39 @@ class Transfer:
     def restart(self) -> None:
         """Begin again: the file is sent from its start."""
         self._sha256 = hashlib.sha256()
+        self._hashed = 0
         self.sent = 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A part of the file; those before it have been read. Raises: InvalidRequest where the file ends before."""
+        size = min(size, self.size - offset)
+        with self._source.open("rb") as file:
+            file.seek(offset)
+            part = file.read(size)
+        if len(part) < size:
+            self.expect(b"")
+        new = part[self._hashed - offset :] if self._hashed > offset else part
+        self._sha256.update(new)
+        self._hashed += len(new)
+        return part
+
+    def tell(self, sent: int) -> None:
+        """So many bytes are on their way, or have arrived."""
+        self.sent = sent
+        if self._on_progress is not None:
+            self._on_progress(self.sent, self.size)
+
+    def blocks(self, part: bytes, offset: int) -> Iterator[bytes]:
+        """A part that was read, in blocks of BLOCK_BYTES, which are counted as they are taken."""
+        for place in range(0, len(part), BLOCK_BYTES):
+            block = part[place : place + BLOCK_BYTES]
+            yield block
+            self.tell(offset + place + len(block))
 
     def count(self, block: bytes) -> None:
         """`block` is on its way."""
         self._sha256.update(block)
-        self.sent += len(block)
-        if self._on_progress is not None:
-            self._on_progress(self.sent, self.size)
+        self.tell(self.sent + len(block))
 
     @property
     def next_bytes(self) -> int:
@@ -165,7 +208,7 @@ def take(
     Only for requests that may be carried out twice without harm, as all of this client's are.
     Raises: Unavailable after the last of `waits`.
     """
-    left = _jittered(waits)
+    left = jittered(waits)
     while True:
         try:
             response: httpx.Response | Opened = yield request
@@ -200,7 +243,8 @@ def unavailable(base_url: str, error: httpx.RequestError) -> Unavailable:
     return Unavailable(f"{base_url}: the connection broke ({str(error) or type(error).__name__})")
 
 
-def _jittered(waits: tuple[float, ...]) -> Iterator[float]:
+def jittered(waits: tuple[float, ...]) -> Iterator[float]:
+    """Waits that differ a little from client to client."""
     return (wait * random.uniform(0.75, 1.25) for wait in waits)  # noqa: S311 - spreads load, guards nothing
 
 
