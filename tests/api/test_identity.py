@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,16 +14,19 @@ import httpx
 import pytest
 import yaml
 
+import cvpipe
 from cvpipe import uploads
 from cvpipe.api import create_app
-from cvpipe.errors import InvalidRequest
+from cvpipe.errors import ApiError, InvalidRequest
 from cvpipe.keys import KeyRequest
+from cvpipe.quotas import Quotas
 from cvpipe.scopes import Scope
 from cvpipe.settings import Settings
 from cvpipe.store import Store
 from cvpipe.tenants import id_of, owned
 from tests.api import worker
 from tests.api.conftest import Service
+from tests.providers import AUDIENCE, Provider
 from tests.servers import RedisServer
 from tests.test_camera import pitch_camera
 
@@ -39,15 +43,18 @@ MINE, THEIRS = "mine", "theirs"
 WEBHOOK_SECRET = "b25seSB0aGlzIHRlc3Qga25vd3MgdGhpcyBvbmU="
 CAMERA = pitch_camera(name=MINE)
 CROP = "best-f000012-o0.jpg"
+PROVIDER = Provider()
 
 
 @pytest.fixture(scope="module")
 def guarded(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("guarded")
+    (folder / "jwks.json").write_bytes(PROVIDER.jwks())
     service = Service(
         Settings(
             redis_url=redis_server.url, data_dir=folder, port=0, auth="keys", media_wait_seconds=0.05,
-            max_upload_bytes=10_000, path_roots=f"{folder}/roots/{{tenant}}",
+            max_upload_bytes=10_000, path_roots=f"{folder}/roots/{{tenant}}", oidc_issuer=PROVIDER.issuer,
+            oidc_audience=AUDIENCE, oidc_jwks=folder / "jwks.json", oidc_tenant_claim="tenant",
         )
     )  # fmt: skip
     service.start()
@@ -189,18 +196,25 @@ def test_nobody_gets_in_without_a_good_key_with_the_scope_and_the_tenant(operati
         "revoked": revoked,
         "expired": house.key(Scope.admin, expires_in_seconds=0.001),
     }
+    bad |= PROVIDER.bad(scope="cvpipe:admin")
     for who, key in bad.items():
         answer = house.ask(operation_id, key, mine)
         assert_refused(answer, 401, "unauthenticated", who)
-        assert answer.headers["www-authenticate"].startswith("Bearer"), who
+        invalid = "" if key is None else ', error="invalid_token"'
+        assert answer.headers["www-authenticate"] == f'Bearer realm="cvpipe"{invalid}', who
 
-    others = house.key(*(set(Scope) - {scope, Scope.admin}))
-    answer = house.ask(operation_id, others, mine)
-    assert_refused(answer, 403, "forbidden")
-    assert answer.request.method == "HEAD" or f"`{scope}`" in answer.json()["detail"]
+    others = set(Scope) - {scope, Scope.admin}
+    for who in (house.key(*others), PROVIDER.token(scope=" ".join(f"cvpipe:{one}" for one in others))):
+        answer = house.ask(operation_id, who, mine)
+        assert_refused(answer, 403, "forbidden")
+        assert answer.request.method == "HEAD" or f"`{scope}`" in answer.json()["detail"]
 
     path = OPERATIONS[operation_id][1]
-    for who in (house.key(scope, tenant=THEIRS), house.key(Scope.admin, tenant=THEIRS)):
+    for who in (
+        house.key(scope, tenant=THEIRS),
+        house.key(Scope.admin, tenant=THEIRS),
+        PROVIDER.token(scope="cvpipe:admin", tenant=THEIRS),
+    ):
         answer = house.ask(operation_id, who, mine)
         is_about_one = any(one in path for one in ABOUT_ONE) or operation_id in (
             "submitJob",
@@ -280,6 +294,36 @@ def test_keys_are_made_listed_and_revoked_over_the_api(house: House) -> None:
         assert made["key"][-64:] not in listed.text
         assert api.delete(f"/v1/keys/{made['id']}").json()["revoked_at"] == pytest.approx(time.time(), abs=5)
         assert api.delete("/v1/keys/ffffffffffff").status_code == 404
+
+
+def test_both_clients_make_list_and_revoke_keys(house: House) -> None:
+    url, admin = house.service.url, house.key(Scope.admin)
+    quotas = Quotas(open_jobs=3)
+    with cvpipe.Client(url, api_key=admin) as client:
+        made = client.create_key("camera", tenant="site-3", scopes=["read"], quotas=quotas, expires_in_seconds=3600)
+        assert (made.name, made.tenant, made.scopes, made.quotas) == ("camera", "site-3", [Scope.read], quotas)
+        assert made.key not in repr(made)
+        with cvpipe.Client(url, api_key=made.key) as reader:
+            assert list(reader.jobs()) == []
+            with pytest.raises(ApiError, match="needs a key with the scope `admin`"):
+                reader.keys()
+        listed = client.keys()
+        assert made.id in [key.id for key in listed]
+        assert client.revoke_key(made.key).revoked_at is not None
+        with pytest.raises(ApiError) as caught:
+            client.revoke_key("0" * 12)
+        assert caught.value.code == "not_found"
+        with pytest.raises(InvalidRequest, match="scopes"):
+            client.create_key("camera", scopes=["king"])
+
+    async def again() -> None:
+        async with cvpipe.AsyncClient(url, api_key=admin) as client:
+            made = await client.create_key("gateway")
+            assert (made.tenant, set(made.scopes)) == ("default", {Scope.submit, Scope.read})
+            assert (await client.revoke_key(made)).revoked_at is not None
+            assert [key.id for key in await client.keys() if key.revoked_at is not None][-1] == made.id
+
+    asyncio.run(again())
 
 
 def test_who_works_is_told_only_to_those_who_may_know(house: House) -> None:

@@ -38,6 +38,7 @@ from cvpipe.api import (
     videos,
 )
 from cvpipe.api.resources import open_resources
+from cvpipe.api.tokens import Tokens
 from cvpipe.broker import Bell
 from cvpipe.keys import keys_are_needed
 from cvpipe.log import fields
@@ -131,6 +132,6 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         limit=settings.max_body_bytes,
         exempt=[("PUT", "/v1/videos"), ("PATCH", "/v1/uploads/"), ("POST", "/v1/models")],
     )
-    app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings))
+    app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings), tokens=Tokens.of(settings))
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app

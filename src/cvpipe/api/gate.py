@@ -1,8 +1,9 @@
 """The gate: finds out who asks, before anything of a request is read.
 
-With keys, whatever is under `/v1`, and `/metrics`, needs a good one; probes and the documentation need none. Without
-keys, anybody on this machine is let in, and nothing that came from elsewhere: neither through a proxy, nor from a page
-of another site in a browser here, nor by a name that was made to lead here.
+With keys, whatever is under `/v1`, and `/metrics`, needs a good one, or a token of the operator's identity provider;
+probes and the documentation need none. Without keys, anybody on this machine is let in, and nothing that came from
+elsewhere: neither through a proxy, nor from a page of another site in a browser here, nor by a name that was made to
+lead here.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cvpipe.api import problems
+from cvpipe.api.tokens import Tokens
 from cvpipe.errors import CvpipeError, Forbidden, NotFound, QuotaExceeded, Unauthenticated
 from cvpipe.keys import ANYBODY, ApiKey, Credential, Identity
 from cvpipe.loopback import is_loopback, is_loopback_host
 from cvpipe.store import Store
 
-CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="cvpipe"'}
-"""With every 401 (RFC 6750, 3)."""
+CHALLENGE: Final = 'Bearer realm="cvpipe"'
+"""With every 401; where something came, also that it is not good (RFC 6750, 3)."""
 
 _KNOWN_SECONDS: Final = 1.0
 """A key is looked up again after so long: revoked, it is good for a second at most."""
@@ -38,12 +40,13 @@ _FAR: Final = (
 class Gate:
     """Puts the `Identity` of who asks into the request's state, as `identity`; refuses whom it does not know.
 
-    Memory: `_KNOWN_KEYS` keys.
+    tokens: reads those of an identity provider; None: there is none. Memory: `_KNOWN_KEYS` keys.
     """
 
-    def __init__(self, app: ASGIApp, *, needs_keys: bool) -> None:
+    def __init__(self, app: ASGIApp, *, needs_keys: bool, tokens: Tokens | None = None) -> None:
         self._app = app
         self._needs_keys = needs_keys
+        self._tokens = tokens
         self._known: dict[str, tuple[float, ApiKey, str]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,13 +68,21 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _holder(self, headers: Headers, store: Store) -> Identity:
-        """Who holds the key that came. Raises: Unauthenticated, QuotaExceeded, StoreUnavailable."""
+        """Who holds the key or the token that came.
+
+        Raises: Unauthenticated, Forbidden, QuotaExceeded, StoreUnavailable, Unavailable.
+        """
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if not text:
             raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got none")
         if scheme.lower() != "bearer":
             raise Unauthenticated("wanted the header `Authorization: Bearer cvp_...`, got another scheme")
         credential = Credential.parse(text.strip())
+        if credential is None and self._tokens is not None and not text.startswith("cvp_"):
+            holder = await self._tokens.holder(text.strip())
+            if holder.key is not None and holder.quotas.requests_per_minute is not None:
+                await _count(store, holder.key, holder.quotas.requests_per_minute)
+            return holder
         if credential is None:
             raise Unauthenticated("what came is no API key: one is `cvp_`, 12 and, behind another `_`, 64 characters")
         key, digest = await self._find(credential.id, store)
@@ -139,6 +150,10 @@ def _unknown() -> Unauthenticated:
 
 
 async def _refuse(error: CvpipeError, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = CHALLENGE if error.status == 401 else problems.retry_after(error)
+    if error.status == 401:
+        came = any(name == b"authorization" for name, _ in scope["headers"])
+        headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"' if came else CHALLENGE}
+    else:
+        headers = problems.retry_after(error)
     response = problems.respond(error.code, error.message, status=error.status, instance=scope["path"], headers=headers)
     await response(scope, receive, send)

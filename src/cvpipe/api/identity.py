@@ -20,7 +20,8 @@ _BEARER: Final = HTTPBearer(
     scheme_name="key",
     bearerFormat="cvp_...",
     auto_error=False,
-    description="An API key. A service that only its own machine reaches may run without keys, and then needs none.",
+    description="An API key; or, where the operator has named an identity provider (CVPIPE_OIDC_ISSUER), a token of "
+    "it: a JWT. A service that only its own machine reaches may run without keys, and then needs none.",
 )
 
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from cvpipe.api.identity import ADMIN
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import StoreDep
-from cvpipe.keys import ApiKey, KeyRequest
+from cvpipe.keys import ApiKey, KeyRequest, MadeKey
 
 router = APIRouter(prefix="/v1", tags=["keys"])
 
 KeyId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{12}$", description="The part of it that is no secret.", examples=["3f9a1c2b7d5e"])
 ]
-
-
-class MadeKey(ApiKey):
-    """A key just made, with its secret."""
-
-    key: str = Field(description="All of it. Keep it: it is shown this once.", examples=["cvp_3f9a1c2b7d5e_..."])
 
 
 class KeyList(BaseModel):

@@ -69,8 +69,9 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "unauthenticated": ProblemType(
         401,
-        "No API key came, or none that is good",
-        "Send `Authorization: Bearer cvp_...`. `cvpipe keys create`, on the machine of the service, makes a key.",
+        "No API key came and no token, or none that is good",
+        "Send `Authorization: Bearer cvp_...`. `cvpipe keys create`, on the machine of the service, makes a key. "
+        "A token of an identity provider is taken where the operator has named one.",
     ),
     "forbidden": ProblemType(
         403,

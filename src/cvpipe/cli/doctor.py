@@ -211,9 +211,29 @@ def check_auth(settings: Settings) -> Finding:
     except InvalidRequest as error:
         return Finding("auth", "problem", *_parted(error))
     where = f"listening on {settings.host}"
-    return Finding(
-        "auth", "ok", f"{where}: " + ("requests need a key" if needed else "no keys, only this machine is let in")
-    )
+    if not needed:
+        return Finding("auth", "ok", f"{where}: no keys, only this machine is let in")
+    if settings.oidc_issuer is None:
+        return Finding("auth", "ok", f"{where}: requests need a key (no tokens: CVPIPE_OIDC_ISSUER is not set)")
+    return _check_tokens(settings, where)
+
+
+def _check_tokens(settings: Settings, where: str) -> Finding:
+    """Whether the identity provider's keys can be had."""
+    if extras.missing_modules("api"):
+        return Finding("auth", "warning", f"{where}: tokens not checked: the API's packages are not here")
+    from cvpipe.api.tokens import keys_of
+
+    issuer = str(settings.oidc_issuer)
+    try:
+        keys = keys_of(settings)
+    except CvpipeError as error:
+        fix = "see CVPIPE_OIDC_ISSUER, or keep its keys in a file, CVPIPE_OIDC_JWKS; private networks are opened with "
+        return Finding(
+            "auth", "problem", f"no token of {issuer} can be taken: {error}", fix + "CVPIPE_OUTSIDE_NETWORKS"
+        )
+    known = output.count(len({id(key) for key in keys.values()}), "public key")
+    return Finding("auth", "ok", f"{where}: requests need a key, or a token of {issuer} ({known})")
 
 
 def _parted(error: CvpipeError) -> tuple[str, str | None]:

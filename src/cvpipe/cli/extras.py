@@ -10,7 +10,7 @@ from cvpipe.errors import ExtraMissing
 Extra = Literal["api", "worker"]
 
 MODULES: Final[dict[Extra, tuple[str, ...]]] = {
-    "api": ("fastapi", "uvicorn", "redis", "dramatiq", "pika", "prometheus_client"),
+    "api": ("fastapi", "uvicorn", "redis", "dramatiq", "pika", "prometheus_client", "jwt"),
     "worker": ("av", "onnxruntime", "onnx", "cv2", "scipy", "rapidocr", "tokenizers", "redis", "dramatiq", "pika"),
 }
 _HINT: Final[dict[Extra, str]] = {

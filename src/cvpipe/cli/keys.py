@@ -42,12 +42,16 @@ def create(  # noqa: PLR0917 - Typer hands them over by name
     from pydantic import ValidationError
 
     from cvpipe.keys import KeyRequest
+    from cvpipe.quotas import read_quotas
 
     wanted: dict[str, Any] = {"name": name, "tenant": tenant}
     if scope:
         wanted["scopes"] = scope
     if quota:
-        wanted["quotas"] = dict(_pair(each) for each in quota)
+        try:
+            wanted["quotas"] = read_quotas(" ".join(quota))
+        except ValueError as error:
+            raise InvalidRequest(str(error), field="--quota") from None
     if days is not None:
         if not 0 < days <= _MAX_DAYS:
             raise InvalidRequest(f"must be greater than 0, and at most {_MAX_DAYS}; got {days:g}", field="--days")
@@ -101,15 +105,6 @@ def revoke(
 _SAID = {
     "name": "NAME", "tenant": "--tenant", "scopes": "--scope", "expires_in_seconds": "--days", "quotas": "--quota",
 }  # fmt: skip
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, number = text.partition("=")
-    if not equals:
-        raise InvalidRequest(f"wanted NAME=NUMBER, such as open_jobs=5; got {text!r}", field="--quota")
-    if name not in _QUOTAS.split(", "):
-        raise InvalidRequest(f"there is no quota {name!r}; there is: {_QUOTAS}", field="--quota")
-    return name, number
 
 
 def _may(key: ApiKey) -> str:

@@ -78,4 +78,4 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
         shown = f"--{name.replace('_', '-')}" if name in given else f"CVPIPE_{name.upper()}"
-        raise InvalidRequest(explain(first), field=shown) from None
+        raise InvalidRequest(explain(first), field=shown if name else None) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -14,7 +14,17 @@ import httpx
 
 from cvpipe.calls import CallRecord
 from cvpipe.cameras import Camera
-from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.client.calls import (
+    Calls,
+    CameraLike,
+    JobLike,
+    KeyLike,
+    MessageLike,
+    PipelineLike,
+    RangeLike,
+    VideoLike,
+    WebhookLike,
+)
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -48,7 +58,10 @@ from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
+from cvpipe.keys import ApiKey, MadeKey
+from cvpipe.quotas import Quotas
 from cvpipe.results import FrameRecord
+from cvpipe.scopes import Scope
 from cvpipe.tracks import TrackRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -288,6 +301,33 @@ class AsyncClient:
     async def remove_camera(self, name: str) -> None:
         """See `Client.remove_camera`."""
         await self._run(self._calls.remove_camera(name))
+
+    async def create_key(
+        self,
+        name: str,
+        *,
+        tenant: str | None = None,
+        scopes: Collection[Scope | str] | None = None,
+        quotas: Quotas | Mapping[str, float] | None = None,
+        expires_in_seconds: float | None = None,
+    ) -> MadeKey:
+        """See `Client.create_key`."""
+        given = {
+            "name": name,
+            "tenant": tenant,
+            "scopes": None if scopes is None else list(scopes),
+            "quotas": quotas,
+            "expires_in_seconds": expires_in_seconds,
+        }
+        return await self._run(self._calls.create_key(given))
+
+    async def keys(self) -> list[ApiKey]:
+        """See `Client.keys`."""
+        return await self._run(self._calls.keys())
+
+    async def revoke_key(self, key: KeyLike) -> ApiKey:
+        """See `Client.revoke_key`."""
+        return await self._run(self._calls.revoke_key(key))
 
     async def stages(self) -> list[dict[str, Any]]:
         """See `Client.stages`."""

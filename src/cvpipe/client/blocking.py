@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -14,7 +14,17 @@ import httpx
 
 from cvpipe.calls import CallRecord
 from cvpipe.cameras import Camera
-from cvpipe.client.calls import Calls, CameraLike, JobLike, MessageLike, PipelineLike, RangeLike, VideoLike, WebhookLike
+from cvpipe.client.calls import (
+    Calls,
+    CameraLike,
+    JobLike,
+    KeyLike,
+    MessageLike,
+    PipelineLike,
+    RangeLike,
+    VideoLike,
+    WebhookLike,
+)
 from cvpipe.client.connection import (
     DEFAULT_URL,
     asking,
@@ -48,7 +58,10 @@ from cvpipe.client.video import Video
 from cvpipe.embeddings import Match
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobState, Message
+from cvpipe.keys import ApiKey, MadeKey
+from cvpipe.quotas import Quotas
 from cvpipe.results import FrameRecord
+from cvpipe.scopes import Scope
 from cvpipe.tracks import TrackRecord
 from cvpipe.webhooks import verify_webhook
 
@@ -345,6 +358,41 @@ class Client:
     def remove_camera(self, name: str) -> None:
         """Remove a camera with all its versions; jobs keep theirs. Raises: ApiError (`not_found`)."""
         self._run(self._calls.remove_camera(name))
+
+    def create_key(
+        self,
+        name: str,
+        *,
+        tenant: str | None = None,
+        scopes: Collection[Scope | str] | None = None,
+        quotas: Quotas | Mapping[str, float] | None = None,
+        expires_in_seconds: float | None = None,
+    ) -> MadeKey:
+        """Make an API key, for administrators. Its `key` is shown this once.
+
+        tenant: whose jobs and videos it is for; default: `default`. scopes: default: submit and read. quotas: how much
+        it may take. expires_in_seconds: good for so long; None: until it is revoked.
+        Raises: ApiError (`forbidden`); InvalidRequest.
+        """
+        given = {
+            "name": name,
+            "tenant": tenant,
+            "scopes": None if scopes is None else list(scopes),
+            "quotas": quotas,
+            "expires_in_seconds": expires_in_seconds,
+        }
+        return self._run(self._calls.create_key(given))
+
+    def keys(self) -> list[ApiKey]:
+        """All keys of all tenants, revoked ones too, the oldest first, without their secrets."""
+        return self._run(self._calls.keys())
+
+    def revoke_key(self, key: KeyLike) -> ApiKey:
+        """Have a key be good for nothing any more, within a second; by its id, or all of it.
+
+        What it has submitted goes on. Raises: ApiError (`not_found`).
+        """
+        return self._run(self._calls.revoke_key(key))
 
     def stages(self) -> list[dict[str, Any]]:
         """The stages that pipelines can use, with the JSON Schema of their options."""

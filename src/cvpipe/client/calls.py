@@ -26,6 +26,7 @@ from cvpipe.embeddings import Match
 from cvpipe.errors import InvalidRequest, explain
 from cvpipe.events import Event
 from cvpipe.job import DeliveryLog, Job, JobRequest, JobState, Message, TimeRange, WebhookTarget
+from cvpipe.keys import ApiKey, Credential, KeyRequest, MadeKey
 from cvpipe.tracks import TrackRecord
 
 PipelineLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
@@ -34,6 +35,7 @@ WebhookLike: TypeAlias = str | Mapping[str, Any] | WebhookTarget
 MessageLike: TypeAlias = str | Message
 JobLike: TypeAlias = str | Job
 VideoLike: TypeAlias = str | Video
+KeyLike: TypeAlias = str | ApiKey
 CameraLike: TypeAlias = str | Mapping[str, Any] | BaseModel | PurePath
 
 EVENTS_A_PAGE: Final = 500
@@ -46,6 +48,14 @@ _TRACKS_A_PAGE: Final = 500
 def id_of(thing: JobLike | VideoLike) -> str:
     """The id of a job or a video, given as either."""
     return thing if isinstance(thing, str) else thing.id
+
+
+def key_id_of(key: KeyLike) -> str:
+    """The id of a key, given as either or by all of its text."""
+    if isinstance(key, ApiKey):
+        return key.id
+    credential = Credential.parse(key)
+    return key if credential is None else credential.id
 
 
 def job_path(job: JobLike, *rest: str) -> str:
@@ -310,6 +320,29 @@ class Calls:
         if response.status_code == _NOT_FOUND and doubt.lost_answers:
             return
         check(response)
+
+    def create_key(self, given: Mapping[str, Any]) -> Call[MadeKey]:
+        """Make a key. Asked again after a lost answer it makes another; nobody has the first one's secret."""
+        try:
+            request = KeyRequest.model_validate({name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidRequest(explain(first), field=".".join(map(str, first["loc"])) or None) from None
+        body = request.model_dump(mode="json", exclude_unset=True)
+        response = yield from self.take(Ask("POST", "/v1/keys", json=body))
+        return read_as(MadeKey, document(response), response=response)
+
+    def keys(self) -> Call[list[ApiKey]]:
+        """All keys."""
+        response = yield from self.take(Ask("GET", "/v1/keys"))
+        return [
+            read_as(ApiKey, row, response=response) for row in listed(document(response), "keys", response=response)
+        ]
+
+    def revoke_key(self, key: KeyLike) -> Call[ApiKey]:
+        """Revoke a key; twice does no harm."""
+        response = yield from self.take(Ask("DELETE", f"/v1/keys/{quote(key_id_of(key), safe='')}"))
+        return read_as(ApiKey, document(response), response=response)
 
     def listing(self, noun: str) -> Call[list[dict[str, Any]]]:
         """All of `stages`, `pipelines` or `models`."""
