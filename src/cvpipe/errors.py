@@ -44,9 +44,7 @@ CvpipeError
 │   └── DecoderCrashed        its decoder process died, or said what it can't mean
 ├── Unavailable               something cvpipe needs does not answer; try again
 │   ├── StoreUnavailable      Redis
-│   ├── BrokerUnavailable     RabbitMQ
 │   ├── DecoderUnavailable    no decoder process can be started
-│   ├── WebhookUndelivered    the receiver did not take a webhook
 │   └── OutsideUnavailable    a server that a job calls gave no answer
 ├── CallFailed                a call outside failed, in a job that is not to go on without it
 ├── PictureWithheld           a picture may not go outside, or can't
@@ -382,22 +380,10 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
-class BrokerUnavailable(Unavailable):
-    """RabbitMQ does not answer."""
-
-    code = "broker_unavailable"
-
-
 class DecoderUnavailable(Unavailable):
     """No decoder process can be started."""
 
     code = "decoder_unavailable"
-
-
-class WebhookUndelivered(Unavailable):
-    """The receiver did not take a webhook."""
-
-    code = "webhook_undelivered"
 
 
 class OutsideUnavailable(Unavailable):

@@ -24,7 +24,7 @@ def subclasses(cls: type[errors.CvpipeError]) -> Iterator[type[errors.CvpipeErro
 #: Errors that no route can meet: they arise in workers, the client or the command line.
 ELSEWHERE = {
     "already_running", "call_failed", "invalid_webhook", "lease_lost", "model_loses_too_much", "outside_unavailable",
-    "picture_withheld", "stage_failed", "wait_timeout", "webhook_undelivered",
+    "picture_withheld", "stage_failed", "wait_timeout",
 }  # fmt: skip
 
 

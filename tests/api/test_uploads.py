@@ -111,6 +111,7 @@ def test_what_is_wrong_with_a_part_is_told_and_changes_nothing(api: httpx.Client
         assert answer.status_code == status, answer.text
     assert offset(api, where) == 4
     version = send(api, where, 4, b"efgh", **{"Tus-Resumable": "0.2.2"})
+    assert version.json()["type"] == "/problems/precondition_failed"
     assert version.headers["tus-version"] == "1.0.0"
 
 

@@ -52,4 +52,5 @@ def test_a_broken_or_doubled_stage_stops_the_process(tmp_path: Path, text: str, 
     (tmp_path / "cvpipe_stages" / "mine.py").write_text(text)
     result = run(LIST_STAGES, tmp_path)
     assert result.returncode != 0
+    assert "cvpipe.errors.InvalidStage: " in result.stderr
     assert words in result.stderr

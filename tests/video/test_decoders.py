@@ -15,9 +15,9 @@ import time
 import numpy as np
 import pytest
 
-from cvpipe.errors import DecoderCrashed, DecodeTimeout, ExtraMissing
+from cvpipe.errors import DecoderCrashed, DecoderUnavailable, DecodeTimeout, ExtraMissing
 from cvpipe.frames import View
-from cvpipe.video import Decoders, Limits
+from cvpipe.video import Decoders, Limits, spawning
 from cvpipe.video.child import Pulse
 from tests.video.clips import make_clip, x264
 from tests.video.reading import children, descriptors, different, eventually, is_alive, read
@@ -325,3 +325,9 @@ def test_the_first_frame_comes_quickly(decoders, clip, index):
 
     # 10 to 20 ms on an idle machine; starting Python and importing PyAV for each reading would take 200.
     assert min(first() for _ in range(20)) < 0.1
+
+
+def test_where_no_decoder_process_starts_it_is_told(clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawning, "_BOOT", "raise SystemExit(1)")
+    with Decoders() as decoders, pytest.raises(DecoderUnavailable, match="does not start"):
+        decoders.index(clip)

@@ -309,11 +309,6 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The store does not answer",
         "Try again after the seconds in the header Retry-After. Nothing that was acknowledged is lost.",
     ),
-    "broker_unavailable": ProblemType(
-        503,
-        "The broker does not answer",
-        "Nothing to do: jobs wait in the store and run once it is back.",
-    ),
     "decoder_unavailable": ProblemType(
         503,
         "No decoder process can be started",
