@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from cvpipe.scopes import Scope
-from tests.api.test_identity import GUARDED, WEBHOOK_SECRET, House, guarded, have, house
+from tests.api.test_identity import GUARDED, PROVIDER, WEBHOOK_SECRET, House, guarded, have, house
 
 __all__ = ["guarded", "house"]  # fixtures
 
@@ -27,10 +27,15 @@ def test_no_key_secret_or_path_is_in_any_answer_or_log(house: House, caplog: pyt
     for operation_id in sorted(GUARDED, key=lambda name: name in last):
         for who, key in (("right", right), ("reader", reader), ("wrong", right[:-1] + "x"), ("none", None)):
             answers[f"{operation_id} ({who})"] = told(house.ask(operation_id, key, mine))
+    token = PROVIDER.token(scope="cvpipe:admin")
+    for who, one in (("a token", token), *PROVIDER.bad(scope="cvpipe:admin").items()):
+        for operation_id in ("listJobs", "createUpload", "submitJob"):
+            answers[f"{operation_id} ({who})"] = told(house.ask(operation_id, one, mine))
     with house.client(right) as api:
         for name, path in (
             ("health", "/healthz"), ("metrics", "/metrics"), ("document", "/openapi.json"), ("nothing", "/v1/nothing"),
             ("outside", "/v1/jobs/../../etc/passwd"), ("query", f"/v1/jobs?key={right}"),
+            ("token", f"/v1/jobs?access_token={token}"),
         ):  # fmt: skip
             answers[name] = told(api.get(path))
         wrong = {
@@ -47,6 +52,7 @@ def test_no_key_secret_or_path_is_in_any_answer_or_log(house: House, caplog: pyt
     settings = house.service.settings
     for what, secret in (
         ("a key", right[-64:]), ("another key", reader[-64:]), ("a webhook's secret", WEBHOOK_SECRET),
+        ("what a token says", token.split(".")[1]), ("a token's signature", token.split(".")[2]),
         ("the data directory", str(settings.data_dir)), ("the store's address", str(settings.redis_url)),
         ("a traceback", "Traceback (most recent call last)"),
     ):  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import threading
 import time
 from collections import Counter
@@ -276,9 +277,10 @@ def test_a_secret_that_goes_while_a_job_runs_is_told_and_a_repair_makes_the_call
 
 
 @pytest.mark.expects_errors
-def test_a_secret_goes_to_its_own_server_and_into_no_document(
-    tmp_path: Path, models: Path, video: Path, redis_url: str, decoders: Decoders
+def test_a_secret_goes_to_its_own_server_and_into_no_document_or_log(
+    tmp_path: Path, models: Path, video: Path, redis_url: str, decoders: Decoders, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     with receiving(yellow) as receiver, receiving(yellow) as thief:
         secrets = tmp_path / "secrets.yaml"
         secrets.write_text(yaml.safe_dump({"models": {"server": receiver.url, "value": "Bearer sk-very-secret"}}))
@@ -292,7 +294,7 @@ def test_a_secret_goes_to_its_own_server_and_into_no_document(
     assert thief.asked == []
     assert robbed.value.field == "pipeline.stages.4.secret"
     assert b"sk-very-secret" not in kept
-    assert "sk-very-secret" not in job.model_dump_json()
+    assert "sk-very-secret" not in job.model_dump_json() + str(robbed.value) + caplog.text
     for file in (tmp_path / "data").rglob("*"):
         assert not file.is_file() or b"sk-very-secret" not in file.read_bytes()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import time
 from collections.abc import Iterator
@@ -79,12 +80,15 @@ def fate(bench: Bench, job: str = "t/j1") -> list[tuple[str, str, int]]:
     return [(m.event, m.state, m.attempts) for m in bench.store.delivery_log(job).messages]
 
 
-def test_an_end_is_told_signed_with_every_secret(bench: Bench) -> None:
+def test_an_end_is_told_signed_with_every_secret(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     with receiving(lambda _: Said(204)) as receiver:
         ended(bench, receiver.url)
         deliver_all(bench)
     request = receiver.asked[0]
     for secret in SECRETS:
+        told = caplog.text.encode() + request.body + str(request.headers).encode()
+        assert secret.removeprefix("whsec_").encode() not in told
         message = standardwebhooks.Webhook(secret).verify(request.body, request.headers)
         assert (message["type"], message["data"]["id"], message["data"]["state"]) == ("job.canceled", "j1", "canceled")
     assert request.headers["webhook-id"] == "msg_j1_1"
