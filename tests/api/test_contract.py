@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -45,7 +49,9 @@ ALSO_ANSWERED = {
 #: that all of them would take minutes; tests/stages looks at each stage's options.
 STAGES = {"decimate", "crop", "detect", "track", "line_zone"}
 
-EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+#: More than those of the suite: CVPIPE_CONTRACT_EXAMPLES (docs/reliability.md).
+ASKED = int(os.environ.get("CVPIPE_CONTRACT_EXAMPLES", "25"))
+EXAMPLES = settings(max_examples=ASKED, suppress_health_check=list(HealthCheck))
 
 
 def load(*modes: GenerationMode) -> Any:
@@ -83,6 +89,15 @@ def guarded(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
     service.start()
     yield service
     service.stop()
+    answers = Counter[str]()
+    for family in service.app.state.metrics.requests.collect():
+        for sample in family.samples:
+            answers[f"{sample.labels['status'][0]}xx"] += int(sample.value)
+    print(f"\n{answers.total()} requests: {dict(sorted(answers.items()))}")
+    if told := os.environ.get("CVPIPE_CONTRACT_ANSWERS"):
+        with Path(told).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(answers) + "\n")
+    assert answers["5xx"] == 0
 
 
 @pytest.fixture
