@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,13 +77,17 @@ class Stepped:
 
 
 @contextmanager
-def workers(settings: Settings, number: int, *, threads: int) -> Iterator[list[int]]:
-    """So many real workers, each with so many threads; their process ids."""
+def workers(
+    settings: Settings, number: int, *, threads: int, cores: Sequence[int] | None = None
+) -> Iterator[list[int]]:
+    """So many real workers, each with so many threads; their process ids. cores: one for each, with its decoders."""
     env = {**os.environ, **{f"CVPIPE_{name.upper()}": str(value) for name, value in _given(settings).items()}}
     command = [sys.executable, "-m", "cvpipe", "worker", "-q", "ingest,cpu,gpu,sequence,finish", "--threads"]
     running = [
         subprocess.Popen([*command, str(threads), "--sweep"], env=env, stdout=subprocess.DEVNULL) for _ in range(number)
     ]
+    for process, core in zip(running, cores or (), strict=False):
+        os.sched_setaffinity(process.pid, {core})
     store = Store.connect(str(settings.redis_url))
     try:
         for _ in range(600):

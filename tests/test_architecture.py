@@ -88,6 +88,13 @@ def test_importing_cvpipe_loads_neither_numpy_nor_pydantic() -> None:
     assert not loaded & {"numpy", "pydantic", "httpx", "typer"}
 
 
+def test_what_decoders_are_forked_from_loads_no_package_that_they_do_not_need() -> None:
+    code = "import json, sys, cvpipe.video.forkserver; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(run_without((), code).stdout)
+    assert "av" in loaded
+    assert not {"pydantic", "onnxruntime", "httpx", "cvpipe.video.decoders"} & set(loaded)
+
+
 def test_every_imported_package_is_declared(root: Path) -> None:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]

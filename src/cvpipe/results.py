@@ -107,7 +107,7 @@ class Objects:
     @classmethod
     def none(cls) -> Objects:
         """No objects."""
-        return cls.make(stage="", box=np.zeros((0, 4)), score=[], label=())
+        return _NONE
 
     @classmethod
     def concat(cls, parts: Iterable[Objects]) -> Objects:
@@ -187,6 +187,9 @@ class Objects:
             **({} if mask is None else {"mask": mask.to_dict()}),
             **({} if values is None else {"values": dict(values)}),
         }
+
+
+_NONE = Objects.make(stage="", box=np.zeros((0, 4)), score=[], label=())
 
 
 @dataclass(frozen=True, slots=True)

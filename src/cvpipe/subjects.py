@@ -6,6 +6,7 @@ of a crop does not depend on the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
@@ -58,6 +59,10 @@ Grow = Annotated[
 _GROUP = 64
 """Crops in memory at once, at least; always whole batches of the network."""
 
+_GROUP_BYTES = 8 * 2**20
+_TOGETHER = 8
+"""Frames that are looked at together, at most, where what the network says of each is small."""
+
 _BACKGROUND = "background"
 
 T = TypeVar("T")
@@ -94,6 +99,16 @@ def places_of(
         if name not in labels:
             raise InvalidPipeline(f"model {card.ref} knows no {what} {name!r}{nearest(name, labels)}", field=field)
     return tuple(i for i, label in enumerate(labels) if label in names)
+
+
+def worth_together(network: Network, *, most_bytes: int = _GROUP_BYTES // _TOGETHER) -> int:
+    """How many pictures to show to a network in one call: the device's batch, or up to 8 to read its answers at once.
+
+    most_bytes: of an answer that is small enough to be kept until others are there.
+    """
+    sizes = [4 * math.prod(shape) for shape in network.output_shapes]
+    is_small = min(sizes, default=0) >= 0 and sum(sizes) <= most_bytes
+    return max(network.batch, _TOGETHER if is_small else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +161,13 @@ class Subjects:
 
     @property
     def batch(self) -> int:
-        """How many frames to hand over in one call."""
+        """How many frames the network takes in one call."""
         return self.network.batch
+
+    @property
+    def together(self) -> int:
+        """How many frames to hand over in one call, at most."""
+        return worth_together(self.network, most_bytes=_GROUP_BYTES // _GROUP)
 
     def view(self, upstream: View) -> View:
         """The frame on the network's canvas; with `of` the frame as it is, which all such stages share."""

@@ -60,6 +60,33 @@ def test_the_faster_way_is_taken_where_answers_are_the_same(
     assert choice.rates["1x2"] > 0
 
 
+def test_a_way_that_looked_faster_for_a_while_is_not_taken() -> None:
+    asked = []
+
+    def open_with(threads: int) -> Ask:
+        def ask() -> list[np.ndarray]:
+            asked.append(threads)
+            is_lucky = threads == 2 and asked.count(2) < 4
+            time.sleep(0.002 if is_lucky else 0.04 * threads)
+            return [np.ones(1)]
+
+        return ask
+
+    choice = choose_way(open_with, cores=2, askers=2, seconds=0.01, rounds=5)
+    assert (choice.threads, choice.calls) == (1, 2)
+    assert 4 <= asked.count(2) <= 6  # it was out of the race with its first bad round
+
+
+def test_a_worker_of_one_thread_leaves_the_other_cores_to_other_workers(tmp_path: Path) -> None:
+    write_card(tmp_path / "models", mean_network(), input={"width": 160, "height": 160})
+    tools = OnnxTools(tmp_path / "models", "cpu", data_path=tmp_path / "data", threads=1)
+    tools._cores = 8
+    opened = tools.network("tiny")
+    assert opened._opening.threads == 1
+    (values,) = known_of(tmp_path / "data", opened.card.sha256).values()
+    assert "threads" not in values  # there was nothing to choose
+
+
 def test_what_was_measured_is_remembered_and_shown(tmp_path: Path) -> None:
     write_card(tmp_path / "models", mean_network(), input={"width": 160, "height": 160})
     tools = OnnxTools(tmp_path / "models", "cpu", data_path=tmp_path / "data", threads=2)

@@ -9,7 +9,8 @@ import pytest
 
 from cvpipe.frames import View
 from cvpipe.inference import ModelCard
-from cvpipe.models import Boxes, Limits, ObjectFamily, discover, family
+from cvpipe.models import Boxes, Limits, ObjectFamily, best_of_each, discover, family
+from cvpipe.models.suppression import TOGETHER
 from tests.modelcards import make_card
 
 GRIDS = (64, 16, 4)  # cells of 64x64 pixels at strides 8, 16, 32
@@ -63,6 +64,21 @@ def test_pictures_of_a_batch_are_read_as_if_alone(name: str) -> None:
     assert [bits(boxes) for boxes in batch] == [bits(boxes) for boxes in alone]
     in_pairs = [boxes for i in (0, 2) for boxes in reader.decode(apart[i : i + 2], views[:2], card, limits)]
     assert [bits(boxes) for boxes in in_pairs] == [bits(boxes) for boxes in alone[:4]]
+
+
+def test_many_boxes_on_several_pictures_are_chosen_from_as_if_alone() -> None:
+    random = np.random.default_rng(3)
+    first = random.random((3 * TOGETHER, 2), np.float32) * 50
+    box = np.concatenate((first, first + 1 + random.random(first.shape, np.float32) * 12), axis=1)
+    picture = np.sort(random.integers(0, 4, len(box)))
+    boxes = Boxes(box, random.random(len(box), np.float32), random.integers(0, 3, len(box)))
+    limits, views = Limits(0.4, 0.5, objects=100), [View.of(60, 60)] * 4
+    found = best_of_each(boxes, picture, views, limits, labels=3)
+    for number in range(4):
+        mine = np.flatnonzero(picture == number)
+        alone = best_of_each(boxes.take(mine), np.zeros(len(mine), np.int64), views[:1], limits, labels=3)
+        assert mine[alone[0]].tolist() == found[number].tolist()
+        assert 20 < len(found[number]) < len(mine)
 
 
 def test_every_family_of_objects_is_tried() -> None:

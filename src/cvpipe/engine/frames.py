@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,11 @@ from cvpipe.stages import FrameStage, Tools, blaming, is_true
 if TYPE_CHECKING:
     from cvpipe.video import Decoded, Decoders, VideoIndex
 
+
+_GROUP_BYTES = 16 * 2**20
+"""Of pictures that are held to be looked at together, where the device does not ask for more."""
+_GROUP_SECONDS = 0.2
+"""So long a group may take: records, and a worker that is told to stop, wait for it."""
 
 OnMap = Callable[[str, bytes], None]
 States = Mapping[str, Mapping[str, npt.NDArray[Any]]]
@@ -71,10 +77,10 @@ class FramesRunner:
         before = selection.before(int(numbers[0]), max(post.reach for post in posts))
         wanted = list(dict.fromkeys(view for post in posts for view in post.sight.views))
         places = {view: place for place, view in enumerate(wanted)}
-        hold = max(-(-post.stage.batch // len(post.sight.views)) for post in posts)
+        least, most = _group_sizes(posts, sum(view.nbytes for view in wanted))
         position = -len(before)
-        with decoders.read(path, index, np.concatenate((before, numbers)), wanted, hold=hold) as decoded:
-            for batch in _batches(decoded, hold):
+        with decoders.read(path, index, np.concatenate((before, numbers)), wanted, hold=most) as decoded:
+            for batch in _groups(decoded, least, most):
                 looks = []
                 for item in batch:
                     record = known.get(item.number) or selection.record(item.number)
@@ -135,6 +141,21 @@ def _hand_out(look: Look, on_map: OnMap | None) -> None:
             on_map(map_name(stage, look.record.frame), map_png(image))
 
 
-def _batches(decoded: Iterator[Decoded], size: int) -> Iterator[list[Decoded]]:
-    while batch := list(islice(decoded, size)):
-        yield batch
+def _group_sizes(posts: Sequence[Post], frame_bytes: int) -> tuple[int, int]:
+    """How many frames to look at together: as many as a device takes in one call, and at most."""
+    least = max(-(-post.stage.batch // len(post.sight.views)) for post in posts)
+    most = max(-(-post.stage.together // len(post.sight.views)) for post in posts)
+    return least, max(least, min(most, _GROUP_BYTES // frame_bytes))
+
+
+def _groups(decoded: Iterator[Decoded], least: int, most: int) -> Iterator[list[Decoded]]:
+    """Frames to be looked at together: few at first, more while that takes no time that anybody would notice."""
+    size = least
+    while group := list(islice(decoded, size)):
+        began = time.monotonic()
+        yield group
+        seconds = time.monotonic() - began
+        if seconds < _GROUP_SECONDS / 2:
+            size = min(most, 2 * size)
+        elif seconds > _GROUP_SECONDS:
+            size = max(least, size // 2)

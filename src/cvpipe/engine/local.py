@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cvpipe import gaps
 from cvpipe.engine.artefacts import write_artefacts
 from cvpipe.engine.calling import Calling
-from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks
+from cvpipe.engine.chunks import Chunk, frames_of, plan_chunks, with_short_end
 from cvpipe.engine.closely import Closely
 from cvpipe.engine.digest import sha256_of
 from cvpipe.engine.drawings import shapes_of
@@ -125,7 +125,7 @@ def run_local(
         table = TrackTable() if closely is None and pipeline.gives_tracks() else None
 
         def counted() -> Iterator[FrameRecord]:
-            for record in run.records(chunks, threads):
+            for record in run.records(with_short_end(index, chunks, selection.numbers, threads=threads), threads):
                 counts[record.status] += 1
                 summary.add(record)
                 finder.add(record)

@@ -95,8 +95,9 @@ class Post:
         pictures = [(look, view) for look in looks for view in views]
         veils = {look.position: Veil.of(self.stage, look.record) for look in looks}
         results: list[Found] = []
-        for start in range(0, len(pictures), self.stage.batch):
-            part = pictures[start : start + self.stage.batch]
+        size = self.stage.together
+        for start in range(0, len(pictures), size):
+            part = pictures[start : start + size]
             frames = [
                 Frame(
                     look.record.frame,

@@ -81,12 +81,20 @@ class Batcher(Generic[R]):
         Raises: GpuOutOfMemory, and what `run` raises, for a call that one of these pictures was in.
         """
         share = current()
-        if self._most == 1:
-            return [self._alone(image, share) for image in images]
-        return self._together(images, share)
+        if self._most > 1:
+            return self._together(images, share)
+        use = Use()
+        try:
+            return [self._alone(image, share, use) for image in images]
+        finally:
+            if self._on_use is not None and use.pictures:
+                self._on_use(share.job, use)
 
-    def _alone(self, image: Image, share: Share) -> R:
-        """A picture in a call of its own; at once where the device has a place free and nobody waits."""
+    def _alone(self, image: Image, share: Share, use: Use) -> R:
+        """A picture in a call of its own, added to `use`; at once where the device has a place free and nobody waits.
+
+        Where it has to wait, it counts with the others that do.
+        """
         with self._changed:
             is_free = self._free > 0 and not self._queue
             if is_free:
@@ -101,8 +109,10 @@ class Batcher(Generic[R]):
                 self._free += 1
                 if self._queue:
                     self._changed.notify_all()
-            if self._on_use is not None:
-                self._on_use(share.job, Use(1, 1, 1, 0, 0, time.perf_counter() - started))
+            use.pictures += 1
+            use.calls += 1
+            use.places += 1
+            use.device_seconds += time.perf_counter() - started
 
     def _together(self, images: Sequence[Image], share: Share) -> list[R]:
         asker, now = threading.get_ident(), time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 _SECONDS: Final = 0.15
+_ROUNDS: Final = 5
 _BETTER: Final = 1.15
 """One thread for each call stays, unless something else is faster by more than measurements differ."""
 
@@ -39,12 +41,15 @@ def ways(cores: int, askers: int) -> list[tuple[int, int]]:
     return found
 
 
-def choose_way(open_with: Callable[[int], Ask], *, cores: int, askers: int, seconds: float = _SECONDS) -> Choice:
+def choose_way(
+    open_with: Callable[[int], Ask], *, cores: int, askers: int, seconds: float = _SECONDS, rounds: int = _ROUNDS
+) -> Choice:
     """Measure a network.
 
     open_with: from the threads of a call to what asks for one picture. askers: how many threads will ask at once.
-    A number of threads whose answers differ in one bit from those of one thread is left out. All are measured twice, in
-    turns: what else the machine does then meets each of them.
+    seconds: for each way, over all rounds.
+    A number of threads whose answers differ in one bit from those of one thread is left out. The others are measured in
+    turns, and have to be the faster in each: what else the machine does may make any of them look so once.
     """
     asks: dict[tuple[int, int], Ask] = {}
     expected: Answer | None = None
@@ -54,15 +59,20 @@ def choose_way(open_with: Callable[[int], Ask], *, cores: int, askers: int, seco
         expected = expected or answer
         if all(np.array_equal(a, b, equal_nan=True) for a, b in zip(answer, expected, strict=True)):
             asks[threads, calls] = ask
-    rates = dict.fromkeys(asks, 0.0)
-    for _ in range(2):
-        for way, ask in asks.items():
-            rates[way] = max(rates[way], _rate(ask, way[1], seconds / 2))
-    best = next(iter(rates))
-    for way, rate in rates.items():
-        if rate > _BETTER * rates[best]:
+    first, *others = asks
+    rates: dict[tuple[int, int], list[float]] = {way: [] for way in asks}
+    for _ in range(rounds):
+        for way in (first, *others):
+            rates[way].append(_rate(asks[way], way[1], seconds / rounds))
+        others = [way for way in others if rates[way][-1] > _BETTER * rates[first][-1]]
+        if not others:
+            break
+    usual = {way: statistics.median(measured) for way, measured in rates.items()}
+    best = first
+    for way in others:
+        if way == others[0] or usual[way] > _BETTER * usual[best]:
             best = way
-    return Choice(*best, {f"{threads}x{calls}": round(rate, 2) for (threads, calls), rate in rates.items()})
+    return Choice(*best, {f"{threads}x{calls}": round(rate, 2) for (threads, calls), rate in usual.items()})
 
 
 def _rate(ask: Ask, calls: int, seconds: float) -> float:

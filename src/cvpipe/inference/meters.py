@@ -26,8 +26,12 @@ class Use:
 
     def add(self, other: Use) -> None:
         """Count `other` in."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        self.pictures += other.pictures
+        self.calls += other.calls
+        self.places += other.places
+        self.blank += other.blank
+        self.wait_seconds += other.wait_seconds
+        self.device_seconds += other.device_seconds
 
     @property
     def fill(self) -> float:

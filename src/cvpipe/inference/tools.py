@@ -187,14 +187,18 @@ class OnnxTools:
             findings=Findings.of(self._remembered.get(card.sha256, trial)),
             on_findings=lambda found: self._remembered.put(card.sha256, trial, found.to_dict()),
         )
-        if self.device == "cpu" and self._cores > 1:
+        if self.device == "cpu":
             self._adapt(network, profile)
         return network
 
     def _adapt(self, network: OnnxNetwork, profile: Profile | None) -> None:
-        """Run it with the threads and calls that were fastest here, measured now if they never were."""
+        """Run it with the threads and calls that were fastest here, measured now if they never were.
+
+        On no more cores than there are threads that ask: on the others, another worker may be at work.
+        """
         from cvpipe.inference.choice import Choice, choose_way
 
+        cores = min(self._cores, self._threads)
         if profile is not None and profile.calls:
             network.adapt(Choice(profile.threads, profile.calls, {}))
             return
@@ -202,8 +206,8 @@ class OnnxTools:
         known = self._remembered.get(sha256, self._way)
         if "threads" in known:
             network.adapt(Choice(known["threads"], known["calls"], known["rates"]))
-        elif self._data_path is not None:
-            choice = choose_way(network.asker, cores=self._cores, askers=self._threads)
+        elif self._data_path is not None and cores > 1:
+            choice = choose_way(network.asker, cores=cores, askers=self._threads)
             self._remembered.put(sha256, self._way, asdict(choice))
             log.info("threads chosen %s", fields(model=network.card.ref, threads=choice.threads, calls=choice.calls))
             network.adapt(choice)

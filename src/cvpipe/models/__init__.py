@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference.cards import ModelCard, Task, nearest, read_options
-from cvpipe.models.suppression import Places, kept_boxes
+from cvpipe.models.suppression import TOGETHER, Places, kept_boxes
 
 Floats = npt.NDArray[np.float32]
 Outputs = tuple[npt.NDArray[Any], ...]
@@ -234,19 +234,30 @@ def best_of_each(
     if limits.classes is not None:
         good &= np.isin(boxes.class_id, list(limits.classes))
     places = np.flatnonzero(good)
-    ends = np.searchsorted(picture[places], np.arange(1, len(views)))
-    found: list[Places] = []
-    for at, view in zip(np.split(places, ends), views, strict=True):
-        box, score = boxes.box[at], boxes.score[at]
-        if suppress:
-            kept = at[kept_boxes(box, score, boxes.class_id[at], iou_threshold=limits.iou)]
-        else:
-            kept = at[np.argsort(-score, kind="stable")]
-        x, y, width, height = view.content
-        first = np.maximum(boxes.box[kept, :2], (x, y))
-        last = np.minimum(boxes.box[kept, 2:], (x + width, y + height))
-        found.append(kept[(last > first).all(axis=1)][: limits.objects])
-    return found
+    if len(views) == 1:
+        kept = _best(boxes, places, limits, suppress=suppress, classes=boxes.class_id[places])
+    elif len(places) <= TOGETHER:  # boxes of two pictures are of two classes: one suppression does for all
+        classes = boxes.class_id[places] + labels * picture[places]
+        kept = _best(boxes, places, limits, suppress=suppress, classes=classes)
+    else:
+        parts = np.split(places, np.searchsorted(picture[places], np.arange(1, len(views))))
+        best = (_best(boxes, at, limits, suppress=suppress, classes=boxes.class_id[at]) for at in parts)
+        kept = np.concatenate(list(best))
+    on = picture[kept]
+    content = np.array([view.content for view in views], np.float64)[on]
+    first = np.maximum(boxes.box[kept, :2], content[:, :2])
+    last = np.minimum(boxes.box[kept, 2:], content[:, :2] + content[:, 2:])
+    is_seen = (last > first).all(axis=1)
+    kept, on = kept[is_seen], on[is_seen]
+    return [kept[on == number][: limits.objects] for number in range(len(views))]
+
+
+def _best(boxes: Boxes, places: Places, limits: Limits, *, suppress: bool, classes: Ints) -> Places:
+    """Those of some boxes that stay, best first. classes: of these boxes."""
+    score = boxes.score[places]
+    if not suppress:
+        return places[np.argsort(-score, kind="stable")]
+    return places[kept_boxes(boxes.box[places], score, classes, iou_threshold=limits.iou)]
 
 
 def whole_numbers(values: npt.NDArray[Any]) -> Ints:

@@ -10,8 +10,11 @@ Places = npt.NDArray[np.int64]
 
 _MAX_CANDIDATES = 10_000
 _BLOCK = 128
-_TOGETHER = 1000
+TOGETHER = 1000
 """Up to so many boxes, classes are compared pair by pair; above, one class is looked at after the other (measured)."""
+
+
+_LATER = np.triu(np.ones((_BLOCK, _BLOCK), bool), 1)
 
 
 def kept_boxes(box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, iou_threshold: float) -> Places:
@@ -28,7 +31,7 @@ def kept_boxes(box: Floats, score: Floats, class_id: npt.NDArray[np.int64], *, i
         return order
     classes = class_id[order]
     alive = np.ones(len(order), bool)
-    if len(order) <= _TOGETHER:
+    if len(order) <= TOGETHER:
         _suppress(_edges(box[order]), classes, alive, iou_threshold)
         return order[alive]
     by_class = np.argsort(classes, kind="stable")
@@ -53,7 +56,8 @@ def _suppress(edges: Floats, classes: Places | None, alive: npt.NDArray[np.bool_
     left = np.arange(len(alive))
     while len(left):
         head, left = left[:_BLOCK], left[_BLOCK:]
-        pairs = np.triu(_overlap(edges, classes, head, head, iou_threshold), 1)
+        pairs = _overlap(edges, classes, head, head, iou_threshold)
+        pairs &= _LATER[: len(head), : len(head)]
         stays = np.ones(len(head), bool)
         for i in np.flatnonzero(pairs.any(axis=1)).tolist():
             if stays[i]:

@@ -9,7 +9,7 @@ import numpy as np
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference.cards import ModelCard
-from cvpipe.models import Boxes, Limits, ObjectFamily, Outputs, best_of_each, stacked
+from cvpipe.models import Boxes, Limits, ObjectFamily, Outputs, best_of_each
 from cvpipe.models.grids import cell_count, cells
 
 _STRIDES = (8, 16, 32)
@@ -36,10 +36,11 @@ class Yolox(ObjectFamily):
 
     def decode(self, outputs: Sequence[Outputs], views: Sequence[View], card: ModelCard, limits: Limits) -> list[Boxes]:
         """The boxes on canvases of any multiple of 32 pixels."""
-        table = stacked(outputs, 0)
         # No class score is above 1, so that objectness alone rules out most cells.
-        picture, place = np.nonzero(table[:, :, 4] >= limits.score)
-        rows = table[picture, place]
+        places = [np.flatnonzero(table[:, 4] >= limits.score) for (table,) in outputs]
+        picture = np.repeat(np.arange(len(places)), [len(some) for some in places])
+        place = np.concatenate(places)
+        rows = np.concatenate([table[some] for (table,), some in zip(outputs, places, strict=True)])
         class_id = rows[:, 5:].argmax(axis=1)
         score = rows[:, 4] * rows[np.arange(len(rows)), 5 + class_id]
         good = np.flatnonzero(score >= limits.score)

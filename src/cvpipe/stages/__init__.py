@@ -206,14 +206,22 @@ class FrameStage(Stage[OptionsT]):
 
     @property
     def batch(self) -> int:
-        """How many frames to hand over in one call, at most."""
+        """How many frames the device takes in one call: so many are handed over where there are as many."""
         return 1
+
+    @property
+    def together(self) -> int:
+        """How many frames to hand over in one call, at most; `batch` at least.
+
+        More where the device takes them one by one but what is done around it costs less for several at once.
+        """
+        return self.batch
 
     @abstractmethod
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """What is found on each frame.
 
-        frames: 1 to `batch` frames, images read-only and valid during the call only. found: for each frame, what
+        frames: 1 to `together` frames, images read-only and valid during the call only. found: for each frame, what
         earlier stages found on it. The result for a frame does not depend on the frames it is batched with, but for
         the `memory` frames looked at before it: frames come in order, and the results for those before a chunk are
         dropped.
@@ -311,6 +319,11 @@ class NetworkStage(FrameStage[OptionsT]):
     def batch(self) -> int:
         """As many frames as the network takes pictures in one call."""
         return self._subjects.batch
+
+    @property
+    def together(self) -> int:
+        """Several frames, where what the network says of them is small."""
+        return self._subjects.together
 
 
 class _Asked(Protocol):

@@ -16,7 +16,10 @@ from cvpipe.models.patches import mask_on_source
 from cvpipe.network import Network
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, StageOptions, Tools
-from cvpipe.subjects import places_of
+from cvpipe.subjects import places_of, worth_together
+
+_MOST_BYTES = 2 * 2**20
+"""Of a network's answer for one frame, where several frames are looked at together."""
 
 
 class DetectOptions(StageOptions):
@@ -61,6 +64,7 @@ class Detect(FrameStage[DetectOptions]):
     _family: ObjectFamily
     _labels: tuple[str, ...]
     _classes: frozenset[int] | None
+    _wanted: npt.NDArray[np.bool_]
 
     def models(self) -> tuple[str, ...]:
         """The model asked for."""
@@ -80,6 +84,8 @@ class Detect(FrameStage[DetectOptions]):
         self._labels = label_names(card)
         wanted, field = self.options.classes, f"{self.name}.classes"
         self._classes = frozenset(places_of(card, self._labels, wanted, what="class", field=field)) if wanted else None
+        self._wanted = np.full(len(self._labels), self._classes is None)
+        self._wanted[list(self._classes or ())] = True
         self._network = network
 
     def view(self, upstream: View) -> View:
@@ -90,6 +96,11 @@ class Detect(FrameStage[DetectOptions]):
     def batch(self) -> int:
         """As many frames as the network takes in one call."""
         return self._network.batch
+
+    @property
+    def together(self) -> int:
+        """Several frames, where what the network says of them is small."""
+        return worth_together(self._network, most_bytes=_MOST_BYTES)
 
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:  # noqa: ARG002 - pixels only
         """The objects of each frame, best score first."""
@@ -111,11 +122,13 @@ class Detect(FrameStage[DetectOptions]):
         return [Found(added=self._objects(some, view)) for some, view in zip(boxes, views, strict=True)]
 
     def _objects(self, boxes: Boxes, view: View) -> Objects:
+        if not len(boxes):
+            return Objects.none()
         box = view.to_source(boxes.box)
         # What lies in the padding has no area on the frame.
         seen = (box[:, 2] > box[:, 0]) & (box[:, 3] > box[:, 1])
-        wanted = range(len(self._labels)) if self._classes is None else self._classes
-        seen &= np.isin(boxes.class_id, list(wanted))
+        known = (boxes.class_id >= 0) & (boxes.class_id < len(self._wanted))
+        seen &= known & self._wanted[np.where(known, boxes.class_id, 0)]
         keep = np.flatnonzero(seen)[: self.options.max_objects]
         boxes, box = boxes.take(keep), box[keep]
         masks = boxes.mask if self.options.masks else None

@@ -85,6 +85,11 @@ class Pose(NetworkStage[PoseOptions]):
         """As many frames as the network takes pictures in one call."""
         return (self._finder or self._subjects).batch
 
+    @property
+    def together(self) -> int:
+        """Several frames, where what the network says of them is small."""
+        return (self._finder or self._subjects).together
+
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """New objects with keypoints; or, with `of`, the objects found before with theirs."""
         if self._finder is not None:

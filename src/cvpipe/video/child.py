@@ -52,7 +52,7 @@ def run(end: socket.socket, video: int, memory: int, *, filtered: bool, card: bo
     filtered: the kernel takes a filter of system calls. card: this process may use an NVIDIA card.
     """
     try:
-        shared = mmap.mmap(memory, 0, mmap.MAP_SHARED)
+        shared = mmap.mmap(memory, 0, mmap.MAP_SHARED | mmap.MAP_POPULATE)  # all of it is painted on
         os.close(memory)
         order, arrays, ring = wire.read_order(shared)
         limits = Limits(**order["limits"])
