@@ -42,6 +42,7 @@ def main(assets: Path, pairs: int) -> None:
                 frames, seconds = way()
                 assert frames == 1394, f"{name}: {frames} frames"
                 fps[name].append(frames / seconds)
+                print(f"{name}: {frames / seconds:.1f} frames/s", flush=True)
     loops = [name for name in ways if name.startswith("loop")]
     best = max(loops, key=lambda name: statistics.median(fps[name]))
     rows = []

@@ -241,10 +241,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def test_ctrl_c_ends_a_run_in_one_line(root: Path, clip: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_run_in_one_line(root: Path, assets: Path, tmp_path: Path) -> None:
     file = tmp_path / "slow.yaml"
     file.write_text("name: slow\nstages: [{type: read_text}]\n")
-    words, env = command(root, "run", clip, "-p", file, "-o", tmp_path / "out")
+    video = assets / "videos" / "one-by-one-person-detection.mp4"  # minutes of reading: it is not over before
+    words, env = command(root, "run", video, "-p", file, "-o", tmp_path / "out")
     with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         deadline = time.monotonic() + 60
         while len(descendants(run.pid)) < 2 and run.poll() is None:  # the fork server and a decoder: it is at work
