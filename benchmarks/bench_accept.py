@@ -1,14 +1,17 @@
 """Jobs accepted per second, each on disk before its 202, beside the plain design: Flask, gunicorn and Celery.
 
-Both get the same POSTs from as many connections, have a Redis that syncs each write and a RabbitMQ, and nobody works
-on the jobs meanwhile. The plain design is in an environment of its own, `.bench/plain`; cvpipe never uses it.
+All get the same POSTs from as many connections that are kept, sent by one process that does little else; they have a
+Redis that syncs each write and a RabbitMQ, and nobody works on the jobs meanwhile. The plain design is in an
+environment of its own, `.bench/plain`; cvpipe never uses it. Its tasks are confirmed by RabbitMQ before the answer, as
+whoever is not to lose one must have it; a second row is without.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
+import selectors
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +35,7 @@ _POSTS = 3000
 _WARM = 200
 _PACKAGES = ("flask", "gunicorn", "celery", "redis")
 _PROCESSES = 2
+_PLAIN = ("Flask, gunicorn, Celery", "the same, tasks unconfirmed")
 
 
 def main(assets: Path, pairs: int) -> None:
@@ -47,10 +51,16 @@ def main(assets: Path, pairs: int) -> None:
         try:
             with redis_in(folder / "redis") as store:
                 ways: dict[str, Callable[[], float]] = {
-                    "Flask, gunicorn, Celery": lambda: _measured(
-                        _plain(folder, python, store, broker.url), "/jobs", clip, store
+                    _PLAIN[0]: lambda: _measured(
+                        _plain(folder, python, store, broker.url, confirm="yes"), "/jobs", clip, store
                     ),
-                    "cvpipe api": lambda: _measured(_ours(folder, store, broker.url), "/v1/jobs", clip, store),
+                    _PLAIN[1]: lambda: _measured(
+                        _plain(folder, python, store, broker.url, confirm="no"), "/jobs", clip, store
+                    ),
+                    "cvpipe api": lambda: _measured(_ours(folder, store, broker.url, "1"), "/v1/jobs", clip, store),
+                    f"cvpipe api --processes {_PROCESSES}": lambda: _measured(
+                        _ours(folder, store, broker.url, str(_PROCESSES)), "/v1/jobs", clip, store
+                    ),
                 }
                 rates: dict[str, list[float]] = {name: [] for name in ways}
                 for _ in range(pairs):
@@ -58,14 +68,17 @@ def main(assets: Path, pairs: int) -> None:
                         rates[name].append(way())
         finally:
             broker.close()
-    plain = rates["Flask, gunicorn, Celery"]
     rows = [
-        (name, spread(values, "{:.0f}"), spread([a / b for a, b in zip(values, plain, strict=True)], "{:.2f}"))
+        (
+            name,
+            spread(values, "{:.0f}"),
+            *(spread([a / b for a, b in zip(values, rates[plain], strict=True)], "{:.2f}") for plain in _PLAIN),
+        )
         for name, values in rates.items()
     ]
     print_table(
         f"{_POSTS:,} jobs from {_CONNECTIONS} connections, {pairs} rounds",
-        ("design", "accepted/s", "of the plain one"),
+        ("design", "accepted/s", "of the plain one", "of it, unconfirmed"),
         rows,
     )
 
@@ -73,8 +86,8 @@ def main(assets: Path, pairs: int) -> None:
 def _measured(server: Iterator[int], path: str, clip: Path, store: str) -> float:
     body = json.dumps({"path": str(clip), "pipeline": "edges"}).encode()
     with contextmanager(lambda: server)() as port:
-        asyncio.run(_post(port, path, body, _WARM))
-        seconds, ids = asyncio.run(_post(port, path, body, _POSTS))
+        _post(port, path, body, _WARM)
+        seconds, ids = _post(port, path, body, _POSTS)
     assert len(ids) == _POSTS, f"{len(ids)} different jobs"
     with redis.Redis.from_url(store) as client:
         known = sum(1 for _ in client.scan_iter("*job:*", count=5000))
@@ -83,46 +96,70 @@ def _measured(server: Iterator[int], path: str, clip: Path, store: str) -> float
     return _POSTS / seconds
 
 
-async def _post(port: int, path: str, body: bytes, number: int) -> tuple[float, set[str]]:
+def _post(port: int, path: str, body: bytes, number: int) -> tuple[float, set[str]]:
     """POST so often over kept connections; seconds, and the ids of the answers. Raises: AssertionError."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    left = iter(range(number))
-    ids: set[str] = set()
+    answers: list[bytes] = []
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(min(_CONNECTIONS, number))]
+    with selectors.DefaultSelector() as waiting:
+        came = dict.fromkeys(connections, b"")
+        began = time.perf_counter()
+        for connection in connections:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            waiting.register(connection, selectors.EVENT_READ)
+            connection.sendall(request)
+        sent = len(connections)
+        while len(answers) < number:
+            for key, _ in waiting.select(timeout=60):
+                connection: Any = key.fileobj
+                part = connection.recv(65536)
+                assert part, f"cut off behind {came[connection]!r}"
+                came[connection] += part
+                if (document := _document(came[connection])) is None:
+                    continue
+                answers.append(document)
+                came[connection] = b""
+                if sent < number:
+                    connection.sendall(request)
+                    sent += 1
+        seconds = time.perf_counter() - began
+    for connection in connections:
+        connection.close()
+    return seconds, {json.loads(document)["id"] for document in answers}
 
-    async def one_after_another() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in left:
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            status, *fields = answer.decode().split("\r\n")
-            size = next(int(field[15:]) for field in fields if field.lower().startswith("content-length:"))
-            document = await reader.readexactly(size)
-            assert status.split()[1] == "202", document.decode()
-            ids.add(json.loads(document)["id"])
-        writer.close()
-        await writer.wait_closed()
 
-    began = time.perf_counter()
-    await asyncio.gather(*(one_after_another() for _ in range(_CONNECTIONS)))
-    return time.perf_counter() - began, ids
+def _document(answer: bytes) -> bytes | None:
+    """The body of a whole answer; None: there is more to come."""
+    head, found, document = answer.partition(b"\r\n\r\n")
+    if not found:
+        return None
+    assert head.startswith(b"HTTP/1.1 202"), answer.decode()
+    size = int(next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))[15:])
+    return document if len(document) == size else None
 
 
-def _ours(folder: Path, store: str, broker: str) -> Iterator[int]:
+def _ours(folder: Path, store: str, broker: str, processes: str) -> Iterator[int]:
     port = free_port()
     env = {
         **os.environ, "CVPIPE_REDIS_URL": store, "CVPIPE_BROKER_URL": broker, "CVPIPE_DATA_DIR": str(folder / "data"),
         "CVPIPE_PATH_ROOTS": str(folder), "CVPIPE_LOG_LEVEL": "warning",
     }  # fmt: skip
-    yield from _served([sys.executable, "-m", "cvpipe", "api", "--port", str(port)], env, port, folder / "api.log")
+    yield from _served(
+        [sys.executable, "-m", "cvpipe", "api", "--processes", processes, "--port", str(port)],
+        env,
+        port,
+        folder / "api.log",
+    )
 
 
-def _plain(folder: Path, python: Path, store: str, broker: str) -> Iterator[int]:
+def _plain(folder: Path, python: Path, store: str, broker: str, *, confirm: str) -> Iterator[int]:
     port = free_port()
-    env = {**os.environ, "STORE": store, "BROKER": broker}
+    threads = str(_CONNECTIONS // _PROCESSES)
+    env = {**os.environ, "STORE": store, "BROKER": broker, "THREADS": threads, "CONFIRM": confirm}
     command = [
         str(python), "-m", "gunicorn", "--workers", str(_PROCESSES), "--worker-class", "gthread", "--threads",
-        str(_CONNECTIONS // _PROCESSES), "--bind", f"127.0.0.1:{port}", "--log-level", "error",
+        threads, "--bind", f"127.0.0.1:{port}", "--log-level", "error",
         "other_plain_service:app",
     ]  # fmt: skip
     yield from _served(command, env, port, folder / "plain.log", cwd=Path(__file__).parent)

@@ -1,7 +1,8 @@
 """The plain design: a Flask route that writes a job to Redis and has Celery publish its task.
 
 Runs by itself, in an environment that has Flask, gunicorn, Celery and redis: it imports nothing of cvpipe. STORE and
-BROKER are the addresses of Redis and RabbitMQ.
+BROKER are the addresses of Redis and RabbitMQ; THREADS is how many requests a process answers at once; CONFIRM: whether
+RabbitMQ must have confirmed a task before the answer, without which a crash loses it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from flask import Flask, jsonify, request
 app = Flask(__name__)
 tasks = Celery("plain", broker=os.environ["BROKER"])
 tasks.conf.task_default_queue = "plain"
+tasks.conf.broker_pool_limit = int(os.environ["THREADS"])
+tasks.conf.broker_transport_options = {"confirm_publish": os.environ["CONFIRM"] == "yes"}
 store = redis.Redis.from_url(os.environ["STORE"])
 
 

@@ -63,11 +63,14 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, store: Store | None = None, bell: Bell | None = None, process: int | None = None
+) -> FastAPI:
     """The service's ASGI app.
 
     store, bell: handed in by tests, say; left open at the end. Otherwise both are opened from `settings.redis_url` and
-    `settings.broker_url` when the app starts, which raises StoreUnavailable where Redis is away.
+    `settings.broker_url` when the app starts, which raises StoreUnavailable where Redis is away. process: which of
+    several on one port this is.
     Raises: InvalidRequest where it is to run without keys although others could reach it.
     """
 
@@ -97,7 +100,7 @@ def create_app(settings: Settings, *, store: Store | None = None, bell: Bell | N
         lifespan=lifespan,
     )
     app.state.settings = settings
-    app.state.metrics = metrics.HttpMetrics()
+    app.state.metrics = metrics.HttpMetrics(process)
     modules = (
         videos,
         uploads,

@@ -34,9 +34,13 @@ _BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 6
 
 
 class HttpMetrics:
-    """Counts requests by the template of their route, not by their path: the number of series stays bounded."""
+    """Counts requests by the template of their route, not by their path: the number of series stays bounded.
 
-    def __init__(self) -> None:
+    process: which of several on one port this is; each counts its own, and says which one it is.
+    """
+
+    def __init__(self, process: int | None = None) -> None:
+        self.process = process
         disable_created_metrics()  # type: ignore[no-untyped-call] # of the whole process: a second series for each one, which nobody asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -90,6 +94,21 @@ class CountRequests:
             self._metrics.open.dec()
             if not counted:  # nothing was sent: the error handler answers outside of here
                 count(500)
+
+
+class OwnMetrics(Collector):
+    """HttpMetrics, each with the number of the process."""
+
+    def __init__(self, metrics: HttpMetrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        for family in self._metrics.registry.collect():
+            if self._metrics.process is not None:
+                label = {"process": str(self._metrics.process)}
+                family.samples = [sample._replace(labels={**sample.labels, **label}) for sample in family.samples]
+            yield family
 
 
 class StoreMetrics(Collector):
@@ -174,6 +193,7 @@ def get_metrics(request: Request, store: StoreDep) -> Response:
     """Metrics in Prometheus' text format."""
     metrics: HttpMetrics = request.app.state.metrics
     scrape = CollectorRegistry()
+    scrape.register(OwnMetrics(metrics))
     scrape.register(StoreMetrics(store))
     scrape.register(EngineMetrics(store))
-    return Response(generate_latest(metrics.registry) + generate_latest(scrape), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(scrape), media_type=CONTENT_TYPE_LATEST)

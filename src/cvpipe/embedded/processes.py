@@ -65,7 +65,7 @@ def _started(pid: int) -> str | None:
     return f"{boot}:{fields[18]}"
 
 
-def _dying_with_parent(number: int) -> Callable[[], None]:
+def dying_with_parent(number: int) -> Callable[[], None]:
     """What a child does between fork and exec: ask for signal `number` at the death of the parent."""
     parent = os.getpid()
     prctl = ctypes.CDLL(None).prctl
@@ -118,7 +118,7 @@ class Child:
                     pass_fds=(*command.inherited, write_fd),
                     # A session of its own: the terminal's Ctrl-C is ours to pass on, in the right order.
                     start_new_session=True,
-                    preexec_fn=_dying_with_parent(command.death_signal),  # noqa: PLW1509 - this process has one thread
+                    preexec_fn=dying_with_parent(command.death_signal),  # noqa: PLW1509 - this process has one thread
                 )
         except BaseException:
             os.close(read_fd)
