@@ -30,6 +30,7 @@ PACKAGE_OF = {
     "cv2": "opencv-python-headless",
     "google": "onnx",
     "h11": "uvicorn",
+    "jwt": "pyjwt",
     "prometheus_client": "prometheus-client",
     "pydantic_core": "pydantic",
     "pydantic_settings": "pydantic-settings",
@@ -54,7 +55,9 @@ def run_without(packages: tuple[str, ...], code: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     "code",
     [
-        pytest.param("from cvpipe import stages; assert len(stages.describe()) >= 6", id="every stage's options"),
+        pytest.param(
+            "from cvpipe.pipeline.listing import describe; assert len(describe()) >= 6", id="every stage's options"
+        ),
         pytest.param("from cvpipe import models; assert models.discover()", id="every family of models"),
         pytest.param("from cvpipe.api import create_app", id="the API"),
         pytest.param("import cvpipe.work, cvpipe.lifecycle", id="sweeper and notifier"),

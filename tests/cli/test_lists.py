@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cvpipe.stages import describe
+from cvpipe.pipeline.listing import describe
 from tests.cli.conftest import Cvpipe
 
 MODEL = b"not really a network"

@@ -15,6 +15,7 @@ import pytest
 from cvpipe.frames import Frame, Timeline, View
 from cvpipe.inference import OnnxTools
 from cvpipe.picks import Pick
+from cvpipe.pipeline.listing import describe
 from cvpipe.results import Found, FrameRecord, Objects
 from cvpipe.stages import (
     CropStage,
@@ -25,7 +26,6 @@ from cvpipe.stages import (
     SequenceStage,
     Stage,
     Tiler,
-    describe,
     discover,
     is_true,
     make,

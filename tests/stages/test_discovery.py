@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cvpipe import stages
+from cvpipe.pipeline.listing import describe
 
 LIST_STAGES = "from cvpipe.stages import discover; print(*sorted(discover()))"
 
@@ -26,7 +27,7 @@ def test_every_file_holds_the_stage_it_is_named_after() -> None:
 
 
 def test_every_stage_describes_itself_with_a_schema() -> None:
-    for info in stages.describe():
+    for info in describe():
         assert info.summary.endswith("."), info
         assert info.schema["properties"]["type"]["const"] == info.type
 

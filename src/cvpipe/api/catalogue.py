@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from cvpipe import stages
 from cvpipe.api.identity import READ
 from cvpipe.api.problems import responses
 from cvpipe.api.resources import SettingsDep
 from cvpipe.inference.cards import ModelCard, load_cards
 from cvpipe.pipeline import PipelineSpec, list_pipelines
+from cvpipe.pipeline.listing import describe
 from cvpipe.stages import Scope
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
@@ -62,7 +62,7 @@ def get_stages() -> dict[str, Any]:
     return {
         "stages": [
             StageEntry(type=s.type, scope=s.scope, device=s.device, summary=s.summary, options_schema=s.schema)
-            for s in stages.describe()
+            for s in describe()
         ]
     }
 

@@ -18,7 +18,7 @@ app = typer.Typer(name="stages", help="Stages that pipelines are made of.", no_a
 @app.command()
 def ls(as_json: Json = False) -> None:
     """List all stages."""
-    from cvpipe.stages import describe
+    from cvpipe.pipeline.listing import describe
 
     stages = describe()
     if as_json:
@@ -32,8 +32,8 @@ def show(
     kind: Annotated[str, typer.Argument(metavar="TYPE", help="As `stages ls` lists it.")], as_json: Json = False
 ) -> None:
     """Show a stage and its options."""
+    from cvpipe.pipeline.listing import describe
     from cvpipe.pipeline.reference import default_of, kind_of
-    from cvpipe.stages import describe
 
     stages = {stage.type: stage for stage in describe()}
     if kind not in stages:

@@ -516,17 +516,6 @@ def is_true(record: FrameRecord, stage: str, entry: str) -> bool:
     return isinstance(value, Mapping) and value.get(entry) is True
 
 
-@dataclass(frozen=True, slots=True)
-class StageInfo:
-    """What exists under one `type`."""
-
-    type: str
-    scope: Scope
-    device: str
-    summary: str
-    schema: dict[str, Any]
-
-
 #: Further stages of an installation: any folder of this name on Python's path, one file each.
 EXTENSIONS = "cvpipe_stages"
 
@@ -585,17 +574,3 @@ def make(options: StageOptions) -> Stage[Any]:
         return discover()[kind](options)
     except KeyError:
         raise InvalidPipeline(f"there is no stage type {kind!r}") from None
-
-
-def describe() -> list[StageInfo]:
-    """All stages, sorted by type, with the JSON Schema of their options."""
-    return [
-        StageInfo(
-            type=kind,
-            scope=cls.scope,
-            device=cls.device,
-            summary=(cls.__doc__ or "").strip().splitlines()[0],
-            schema=cls.Options.model_json_schema(),
-        )
-        for kind, cls in sorted(discover().items())
-    ]
