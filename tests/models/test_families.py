@@ -88,7 +88,7 @@ def test_what_stays_is_what_the_plain_loop_keeps(
     crowd: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float, together: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suppression, "_TOGETHER", together)  # both ways: all at once, and class by class
+        patch.setattr(suppression, "TOGETHER", together)  # both ways: all at once, and class by class
         assert kept_boxes(*crowd, iou_threshold=threshold).tolist() == plain_suppression(*crowd, threshold)
 
 
