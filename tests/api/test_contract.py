@@ -49,7 +49,7 @@ ALSO_ANSWERED = {
 #: that all of them would take minutes; tests/stages looks at each stage's options.
 STAGES = {"decimate", "crop", "detect", "track", "line_zone"}
 
-#: More than those of the suite: CVPIPE_CONTRACT_EXAMPLES (docs/reliability.md).
+#: CVPIPE_CONTRACT_EXAMPLES asks for more than the suite does (docs/architecture/07-tests.md).
 ASKED = int(os.environ.get("CVPIPE_CONTRACT_EXAMPLES", "25"))
 EXAMPLES = settings(max_examples=ASKED, suppress_health_check=list(HealthCheck))
 

@@ -162,7 +162,7 @@ def test_a_service_that_may_not_run_without_keys_is_a_problem(tmp_path: Path) ->
         "listening on 127.0.0.1: no keys, only this machine is let in"
     )
     assert doctor.check_auth(Settings(data_dir=tmp_path, host="0.0.0.0")).detail == (
-        "listening on 0.0.0.0: requests need a key"
+        "listening on 0.0.0.0: requests need a key; no tokens are taken"
     )
 
 
@@ -195,8 +195,8 @@ def test_it_looks_as_up_with_the_same_options_would_start(
         return [finding["detail"] for finding in cvpipe("doctor", "--json", *words).json["findings"]]
 
     assert details()[0] == "listening on 127.0.0.1: no keys, only this machine is let in"
-    assert details("--auth", "keys")[0] == "listening on 127.0.0.1: requests need a key"
-    assert details("--host", "0.0.0.0")[0] == "listening on 0.0.0.0: requests need a key"
+    assert details("--auth", "keys")[0] == "listening on 127.0.0.1: requests need a key; no tokens are taken"
+    assert details("--host", "0.0.0.0")[0] == "listening on 0.0.0.0: requests need a key; no tokens are taken"
     assert details("--data-dir", tmp_path / "other")[1].startswith(f"{tmp_path / 'other'}, ")
     refused = cvpipe("doctor", "--host", "0.0.0.0", "--auth", "none")
     assert refused.code == 1
