@@ -20,7 +20,7 @@ demo: .venv/.run ## see it work: a drawn clip, understood by the service, compar
 
 test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
 	@sh tests/install-servers.sh
-	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: check-lock check-lint check-types check-layers check-openapi check-stages ## all that CI checks besides the tests; changes nothing
 

@@ -36,7 +36,7 @@ def texture(seed: int, colour: tuple[int, int, int]) -> np.ndarray:
 def test_motion_only_finds_a_car_and_follows_it(assets: Path, tmp_path: Path) -> None:
     video = assets / "videos" / "car-detection.mp4"
     job, records = run("motion-only", video, tmp_path, range=TimeRange(stop=7))
-    assert job["exports"] == ["frames.ndjson", "motion-000000.png"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "motion-000000.png"]
     before = [r for r in records if r["time"] < 4]
     assert [r["values"]["motion"]["learning"] for r in before] == [True] * 25 + [False] * (len(before) - 25)
     assert not any(r["objects"] for r in before)

@@ -74,7 +74,7 @@ def test_nothing_can_be_read_of_plates_that_are_redacted(
     video, truth = street
     part = {"range": TimeRange(start=2, stop=2.5)}
     job = run(video, "redact", tmp_path / "redacted", models, **part)
-    assert job["exports"] == ["frames.ndjson", "redacted.mp4"]
+    assert job["exports"] == ["frames.ndjson", "tracks.ndjson", "redacted.mp4"]
     copy = tmp_path / "redacted" / "redacted.mp4"
     reader = {"name": "r", "stages": [{"type": "decimate", "every": 4}, {"type": "read_text", "max_side": 960}]}
     run(copy, reader, tmp_path / "after", models)

@@ -167,7 +167,8 @@ def test_workers_that_are_restarted_one_by_one_under_load_lose_and_repeat_nothin
         old = pair.pop(0)
         old.send_signal(signal.SIGTERM)
         pair.append(deployment.worker(queues="ingest,cpu,finish"))
-        assert old.wait(10) == 0, deployment.logs()
+        # One that is still starting has taken nothing yet, and simply ends.
+        assert old.wait(10) in (0, -signal.SIGTERM), deployment.logs()
         until_seen(deployment, tmp_path, 40 + 40 * turn)
     done = [client.wait(job, timeout_seconds=60) for job in jobs]
     assert [(job.state, job.progress.frames_done) for job in done] == [("succeeded", 100)] * 3, deployment.logs()

@@ -152,7 +152,8 @@ def run_local(
         processed = time.time()
         until = None if run.stopped is None else run.stopped.frame
         part = part_of(pipeline, index, range, until=until)
-        remove_maps(out, maps_in(out, map_stages(pipeline.make_stages()), behind=-1 if until is None else until))
+        if until is not None:
+            remove_maps(out, maps_in(out, map_stages(pipeline.make_stages()), behind=until))
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
