@@ -152,8 +152,7 @@ def run_local(
         processed = time.time()
         until = None if run.stopped is None else run.stopped.frame
         part = part_of(pipeline, index, range, until=until)
-        if until is not None:
-            remove_maps(out, maps_in(out, map_stages(pipeline.make_stages()), behind=until))
+        _remove_maps_behind(out, pipeline, until)
         if annotate:
             _annotate_local(out, run, part, settings.models_path)
             exports.append("annotated.mp4")
@@ -187,6 +186,12 @@ def run_local(
     }
     (out / "job.json").write_text(json.dumps(job, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return job
+
+
+def _remove_maps_behind(out: Path, pipeline: PipelineSpec, frame: int | None) -> None:
+    """Remove the maps of what lies behind the frame with which a run has stopped; None: it did not."""
+    if frame is not None:
+        remove_maps(out, maps_in(out, map_stages(pipeline.make_stages()), behind=frame))
 
 
 def _write_records(out: Path, records: Iterator[FrameRecord], table: TrackTable | None) -> list[str]:
