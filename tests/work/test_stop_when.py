@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cvpipe.job import JobState, Stopped
-from cvpipe.settings import Settings
 from cvpipe.video import Decoders
 from cvpipe.work import work
-from tests.video.clips import make_clip, x264
-from tests.work.test_finish import EDGES, NORMALISE, Crash, Service, pictures
+from tests.work.test_finish import EDGES, NORMALISE, Crash, Service, decoders, pictures, service, video
+
+__all__ = ["decoders", "service", "video"]  # fixtures
 
 HELD = "edges.density >= 0 and time >= 1.2"
-
-
-@pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders() as decoders:
-        yield decoders
-
-
-@pytest.fixture
-def service(tmp_path: Path, redis_url: str, decoders: Decoders) -> Iterator[Service]:
-    settings = Settings(
-        redis_url=redis_url, data_dir=tmp_path / "data", path_roots=str(tmp_path), device="cpu", lease_seconds=1
-    )
-    service = Service(settings, decoders)
-    yield service
-    service.store.close()
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    """60 frames at 25 a second, in three chunks."""
-    return make_clip(tmp_path / "video.mp4", options=x264(), container_options={"movflags": "+faststart"})
 
 
 def frames(service: Service, job: str) -> list[int]:

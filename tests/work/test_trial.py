@@ -15,8 +15,9 @@ from cvpipe.settings import Settings
 from cvpipe.video import Decoders
 from cvpipe.work import ingest
 from cvpipe.work.trial import trial
-from tests.video.clips import make_clip, x264
-from tests.work.test_finish import Service
+from tests.work.test_finish import Service, decoders, video
+
+__all__ = ["decoders", "video"]  # fixtures
 
 STAGES = (
     {"type": "motion"},
@@ -24,12 +25,6 @@ STAGES = (
     {"type": "crops", "name": "best", "of": "motion", "best": 2},
     {"type": "normalise", "fps": 25},
 )
-
-
-@pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders() as decoders:
-        yield decoders
 
 
 @pytest.fixture
@@ -40,12 +35,6 @@ def service(tmp_path: Path, redis_url: str, decoders: Decoders) -> Iterator[Serv
     service = Service(settings, decoders)
     yield service
     service.store.close()
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    """60 frames at 25 a second."""
-    return make_clip(tmp_path / "video.mp4", options=x264(), container_options={"movflags": "+faststart"})
 
 
 def try_it(service: Service, video: Path, *stages: dict[str, Any], **more: Any) -> Job:
