@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.setup import VIDEO, models_folder, print_table
 from benchmarks.stepped import Stepped, redis_in, resident_mib, submitted, workers
 from cvpipe.settings import Settings
+from cvpipe.tenants import DEFAULT, owned
 from tests.video.clips import make_clip, x264
 
 JOBS = 1000
@@ -37,7 +38,7 @@ def _thousand(settings: Settings, clip: Path, jobs: int) -> None:
     started = time.perf_counter()
     for number in range(1, jobs + 1):
         done = service.run({"path": str(clip), "pipeline": "people", "chunk_seconds": 0.2})
-        service.store.delete_job(done.id)
+        service.store.delete_job(owned(DEFAULT, done.id))
         if number in _STEPS or number == jobs:
             taken[number] = resident_mib()
     rows = [(f"after job {number:,}", f"{mib:.0f}") for number, mib in taken.items()]

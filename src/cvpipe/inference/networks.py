@@ -198,8 +198,8 @@ class OnnxNetwork:
         """The outputs for 1 to `batch` pictures of one shape, in one call."""
         call = self._call or self._loaded()
         size = self._batcher.batch if self._found.free_batch else self._own_batch
-        blanks = [np.zeros_like(images[0])] * (size - len(images))
-        feed = self._feeder.feed([*images, *blanks] if blanks else images)
+        missing = size - len(images)
+        feed = self._feeder.feed([*images, *[np.zeros_like(images[0])] * missing] if missing else images)
         shape = (size, *images[0].shape)
         if shape in self._built:
             outputs = call(feed)
