@@ -1,6 +1,7 @@
 """The doorbell on a real RabbitMQ: what it declares, and an ack that comes too late."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ import dramatiq
 import pika
 import pytest
 from dramatiq import Worker
+from dramatiq.errors import ConnectionClosed
 
-from cvpipe.broker import ACTOR_OF_TASK, Bell, make_broker, queue_name
+from cvpipe.broker import ACTOR_OF_TASK, Bell, check_broker, make_broker, queue_name
 from cvpipe.errors import InvalidRequest
 from cvpipe.store import Ring
 from tests.servers import RabbitMQServer
@@ -185,6 +187,18 @@ def test_ringing_never_waits_for_a_broker_that_is_down(rabbitmq: RabbitMQServer)
     assert time.monotonic() - before < 0.1
     bell.close(0.5)
     assert not bell.healthy
+
+
+def test_a_broker_that_takes_connections_and_says_nothing_is_one_that_is_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://me:secret@127.0.0.1:{silent.getsockname()[1]}/"
+        assert not check_broker(url, ("cpu",))
+        broker = make_broker(broker_url=url, redis_url="")
+        broker.parameters.stack_timeout = 0.2
+        with pytest.raises(ConnectionClosed):
+            broker.consume(queue_name("cpu"))
+        with pytest.raises(ConnectionClosed):
+            broker.consumer_class(broker, queue_name("cpu"), 1, 100)
 
 
 def test_every_kind_of_task_has_an_actor() -> None:

@@ -26,6 +26,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.rabbitmq import RabbitmqBroker, _RabbitmqConsumer
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from cvpipe.errors import Conflict, InvalidRequest
 from cvpipe.log import fields
@@ -79,7 +80,10 @@ class _Consumer(_RabbitmqConsumer):
     """
 
     def __init__(self, broker: _Rabbit, queue_name: str, prefetch: int, timeout: int) -> None:
-        super().__init__(broker, queue_name, prefetch, timeout)
+        try:
+            super().__init__(broker, queue_name, prefetch, timeout)
+        except AMQPConnectorException as error:  # it takes connections and says nothing
+            raise ConnectionClosed(error) from None
         self.iterator = self._readable(self.iterator)
 
     def _readable(self, deliveries: Iterator[Any]) -> Iterator[Any]:
@@ -133,6 +137,18 @@ class _Rabbit(RabbitmqBroker):
         super().__init__(middleware=[], confirm_delivery=True, max_priority=_MAX_PRIORITY)
         self.parameters = parameters
         self.prefetch = prefetch
+
+    @property
+    def connection(self) -> pika.BlockingConnection:
+        """This thread's. Raises: AMQPConnectionError, also where the broker takes connections and says nothing."""
+        try:
+            return super().connection
+        except AMQPConnectorException as error:  # which Dramatiq does not expect
+            raise pika.exceptions.AMQPConnectionError(error) from None
+
+    @connection.deleter
+    def connection(self) -> None:
+        RabbitmqBroker.connection.fdel(self)  # type: ignore[attr-defined] # as Python has it, a property
 
     @property
     def consumer_class(self) -> type[_Consumer]:
@@ -273,7 +289,7 @@ def check_broker(url: str | None, queues: Iterable[str]) -> bool:
     parameters.connection_attempts = 1
     try:
         connection = pika.BlockingConnection(parameters)
-    except (pika.exceptions.AMQPError, OSError):
+    except (pika.exceptions.AMQPError, AMQPConnectorException, OSError):
         return False
     try:
         for name in map(queue_name, queues):
