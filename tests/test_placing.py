@@ -25,11 +25,21 @@ HALF = {"name": "half", "start": [0, -30], "end": [0, 30]}
 
 def walk(places: Sequence[Sequence[float]], *, pan: float = 0) -> list[FrameRecord]:
     """Somebody at these places of the pitch, ten a second, before a camera that turns by so many degrees a second."""
+    return meet([[place] for place in places], pan=pan)
+
+
+def meet(places: Sequence[Sequence[Sequence[float]]], *, pan: float = 0) -> list[FrameRecord]:
+    """The same of several, tracks 1, 2 and so on."""
     records = []
-    for frame, place in enumerate(places):
-        u, v = np.array(pixel_of(*place, pose=turned(pan * frame / 10))) / 3  # SIZE is a third of the camera's
+    for frame, feet in enumerate(places):
+        pose = turned(pan * frame / 10)
+        pixels = [np.array(pixel_of(*place, pose=pose)) / 3 for place in feet]  # SIZE is a third of the camera's
         objects = Objects.make(
-            stage="people", box=[[u - 2, v - 12, u + 2, v]], score=[0.9], label=["person"], track=[1]
+            stage="people",
+            box=[[u - 2, v - 12, u + 2, v] for u, v in pixels],
+            score=[0.9] * len(feet),
+            label=["person"] * len(feet),
+            track=range(1, len(feet) + 1),
         )
         records.append(FrameRecord(frame, frame, frame / 10, objects=objects))
     return records
@@ -63,6 +73,35 @@ def test_a_zone_is_entered_where_it_lies_on_the_ground() -> None:
     counts = [record.values["polygon_zone"]["box"]["count"] for record in found.records]
     assert counts == [int(n in inside) for n in range(len(places))]
     assert [event["kind"] for event in found.told()] == ["zone_entered", "zone_left", "zone_dwell"]
+
+
+def test_a_pair_is_near_where_it_is_near_on_the_ground() -> None:
+    near = {"type": "proximity", "of": "people", "units": "metres", "camera": CAMERA, "distance": 2}
+    # Two come to 1.5 m of each other far away; two more are as many pixels apart, close to the camera.
+    far = [[(-5.0 + n / 2, 30.0), (5.0, 30.0 + 1.5), (-10.0, -25.0), (-10.0, -24.0)] for n in range(21)]
+    found = same_wherever_cut(meet(far), near)
+    assert found.value("proximity", 0) == {"pairs": [[3, 4, 1.0]]}
+    assert found.value("proximity", 18) == {"pairs": [[3, 4, 1.0], [1, 2, 1.8]]}
+    met, still = sorted(found.told("proximity"), key=lambda event: -event["start"])
+    assert (met["tracks"], met["start"], met["evidence_time"]) == ([1, 2], 1.8, 2.0)
+    assert met["values"]["distance"] == pytest.approx(1.5, abs=0.02)  # boxes count in hundredths of a pixel
+    assert (still["tracks"], still["values"]) == ([3, 4], {"distance": 1.0, "seconds": 2.0})
+
+
+def test_who_strays_from_a_path_is_told_in_metres() -> None:
+    path = {"path": [[-20, 0], [20, 0], [20, 30]], "distance": 4.5, "seconds": 0}
+    stray = {"type": "path_deviation", "of": "people", "units": "metres", "camera": CAMERA, **path}
+    places = [(x, max(0.0, 6 - abs(x))) for x in np.arange(-8.0, 9)]
+    found = same_wherever_cut(walk(places), stray)
+    told = found.of_track("path_deviation", 1)
+    assert told == pytest.approx([y for _, y in places], abs=0.011)
+    (event,) = found.told("path_deviation")
+    assert (event["start"], event["end"], event["evidence_time"]) == (0.7, 0.9, 0.8)
+    spec = parse_pipeline(
+        {"name": "p", "stages": [{"type": "detect", "name": "people", "model": "m"}, {"type": "track"}, stray]}
+    )
+    (way,) = shapes_of(spec, SIZE)
+    assert way.points[-1] == pytest.approx(np.array(pixel_of(20, 30)) / 3, abs=0.01)
 
 
 def test_a_zone_stays_where_it_is_while_the_camera_pans() -> None:
@@ -122,6 +161,13 @@ def test_stages_that_need_a_camera_get_it_by_name_and_others_need_none() -> None
         ({"units": "feet"}, "units"),
     ],
 )
-def test_a_camera_in_vain_is_refused(options: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize("stage", [{"type": "polygon_zone", "zones": [BOX]}, {"type": "heat_map"}])
+def test_a_camera_in_vain_is_refused(stage: dict[str, Any], options: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidPipeline, match=words):
-        parse_pipeline({"name": "p", "stages": [{"type": "polygon_zone", "zones": [BOX], **options}]})
+        parse_pipeline({"name": "p", "stages": [{**stage, **options}]})
+
+
+def test_a_box_has_no_edges_on_the_ground() -> None:
+    stages = [{"type": "track"}, {"type": "proximity", "units": "metres", "measure": "boxes", "distance": 2}]
+    with pytest.raises(InvalidPipeline, match="on the ground, from anchor to anchor is measured"):
+        parse_pipeline({"name": "p", "stages": stages})

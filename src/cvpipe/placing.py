@@ -1,4 +1,4 @@
-"""Placing: lines and zones in the picture, or on the ground before a calibrated camera, and who meets them there."""
+"""Placing: lines, zones and paths in the picture or on the ground before a camera, and where objects are there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from cvpipe.errors import InvalidPipeline
 from cvpipe.shapes import Point, check_points, in_pixels
 from cvpipe.sightings import Sighting
 
+WorldUnit = Literal["pixels", "relative", "metres"]
 WorldUnits = Annotated[
-    Literal["pixels", "relative", "metres"],
+    WorldUnit,
     Field(
         description="Of coordinates: pixels of the displayed source frame, shares of it, from 0 to 1, or metres on the "
         "ground before `camera`, x and y as it has them."
@@ -42,7 +43,7 @@ def check_placed(points: Iterable[Point], units: str, camera: Any) -> None:
 
 
 class Placing:
-    """Where a stage's lines and zones lie.
+    """Where a stage's lines, zones and paths lie.
 
     handed: 1 where y counts downwards, as in the picture; -1 where it counts upwards, as on a map.
     """
@@ -61,6 +62,10 @@ class Placing:
             raise InvalidPipeline(f"stage {stage!r} needs a camera: name one in the stage, or with the job")
         self._calibration = calibrate(self._camera.scaled(*self._size) if all(self._size) else self._camera)
 
+    def length(self, distance: float) -> float:
+        """A distance in pixels, or in metres; a share is one of the frame's height."""
+        return distance * self._size[1] if self._units == "relative" else distance
+
     def corners(self, points: Sequence[Point]) -> npt.NDArray[np.float64]:
         """(k, 2) in pixels, or in metres."""
         return np.array(points, np.float64) if self._units == "metres" else in_pixels(points, self._units, self._size)
@@ -69,10 +74,18 @@ class Placing:
         """These with their points as they are compared with corners; what is above the horizon is left out."""
         if self._calibration is None or not some:
             return list(some)
-        ground = self._calibration.ground.at(some[0].moment.time)
-        located = ground.locate(np.array([one.point for one in some]), np.zeros((len(some), 2)))
-        there = zip(some, located.position, located.seen.tolist(), strict=True)
-        return [replace(one, point=point) for one, point, is_seen in there if is_seen]
+        places, is_seen = self.locate(np.array([one.point for one in some]), some[0].moment.time)
+        there = zip(some, places, is_seen.tolist(), strict=True)
+        return [replace(one, point=place) for one, place, seen in there if seen]
+
+    def locate(
+        self, points: npt.NDArray[np.float64], time: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Points (n, 2) in pixels as they are compared with corners, and which of them are not above the horizon."""
+        if self._calibration is None or not len(points):
+            return points, np.ones(len(points), np.bool_)
+        located = self._calibration.ground.at(time).locate(points, np.zeros_like(points))
+        return located.position, located.seen
 
     def outline(self, points: Sequence[Point], *, is_closed: bool) -> tuple[tuple[float, float], ...]:
         """As it is drawn, in pixels; nothing where that is not known, or changes because the camera pans."""

@@ -14,10 +14,6 @@ Coordinate = Annotated[float, Field(ge=-100_000, le=100_000, allow_inf_nan=False
 Point: TypeAlias = tuple[Coordinate, Coordinate]
 """x and y: pixels of the displayed source frame, or with `units: relative` shares of its width and height."""
 
-Units = Annotated[
-    Literal["pixels", "relative"],
-    Field(description="Of coordinates: pixels of the displayed source frame, or shares of it, from 0 to 1."),
-]
 Anchor = Literal["center", "top_center", "bottom_center", "center_left", "center_right"]
 """A point of a box; `bottom_center` is where a person or a car stands."""
 

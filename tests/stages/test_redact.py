@@ -10,8 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
+from cvpipe.engine import SequenceRunner
+from cvpipe.pipeline import load_pipeline, plan_segments
 from cvpipe.results import FrameRecord, Objects
+from cvpipe.settings import Settings
 from cvpipe.stages.redact import Redact, RedactOptions
 
 WIDTH, HEIGHT = 160, 120
@@ -44,9 +48,11 @@ class Footage:
         return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else None
 
 
-def make_record(frame: int, *boxes: list[float], track: int = -1, label: str = "face", **more: Any) -> FrameRecord:
+def make_record(
+    frame: int, *boxes: list[float], track: int = -1, label: str = "face", score: float = 0.9, **more: Any
+) -> FrameRecord:
     objects = Objects.make(
-        stage="faces", box=boxes, score=[0.9] * len(boxes), label=[label] * len(boxes), track=[track] * len(boxes)
+        stage="faces", box=boxes, score=[score] * len(boxes), label=[label] * len(boxes), track=[track] * len(boxes)
     )
     return FrameRecord(frame, frame, frame / 10, objects=objects, **more)
 
@@ -109,3 +115,15 @@ def test_only_the_labels_and_stages_asked_for_are_hidden(tmp_path: Path) -> None
     records = [make_record(n, [20, 30, 60, 70], label="sign") for n in range(10)]
     assert redact(records, tmp_path, labels=["face"]).changed(0) is None
     assert redact(records, tmp_path, of=["plates"]).changed(0) is None
+
+
+def test_the_pipeline_to_start_from_hides_a_doubtful_face_where_it_is_missed_for_a_moment(tmp_path: Path) -> None:
+    spec = load_pipeline("redact", settings=Settings())
+    (segment,) = [segment for segment in plan_segments(spec) if segment.kind == "sequence"]
+    tracker = SequenceRunner(
+        spec, segment, SimpleNamespace(linear_sum_assignment=linear_sum_assignment), size=(WIDTH, HEIGHT)
+    )  # type: ignore[arg-type]
+    seen = [make_record(n, [20 + n, 30, 60 + n, 70], score=0.45) for n in range(10)]
+    seen[4:6] = [make_record(n) for n in (4, 5)]
+    footage = redact(list(tracker.run_whole(seen)), tmp_path, method="fill")
+    assert [footage.changed(n) for n in range(10)] == [[20 + n, 30, 60 + n, 70] for n in range(10)]

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from cvpipe.events import Moment
+from cvpipe.placing import Placing, WorldCamera, WorldUnits, check_placed
 from cvpipe.results import FrameRecord
-from cvpipe.shapes import Anchor, Point, Shape, Units, check_points, distance_to_path, in_pixels
+from cvpipe.shapes import Anchor, Point, Shape, distance_to_path
 from cvpipe.sightings import Followed, sightings
 from cvpipe.spells import Spells
 from cvpipe.stages import FollowingStage, StageOptions, Tools
@@ -26,7 +27,8 @@ class PathDeviationOptions(StageOptions):
     path: tuple[Point, ...] = Field(
         min_length=2, max_length=200, description="Corners of the path, x and y each, in order."
     )
-    units: Units = "pixels"
+    units: WorldUnits = "pixels"
+    camera: WorldCamera = None
     distance: float = Field(
         gt=0,
         le=100_000,
@@ -38,15 +40,20 @@ class PathDeviationOptions(StageOptions):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_points(self.path, self.units)
+        check_placed(self.path, self.units, self.camera)
         return self
+
+    @property
+    def needs_camera(self) -> bool:
+        """For metres."""
+        return self.units == "metres"
 
 
 class PathDeviation(FollowingStage[PathDeviationOptions]):
     """Measure how far tracked objects are from a path, and tell who strays from it.
 
     The value of an object is its distance in pixels. Events: `path_deviation`; the evidence is the frame on which it is
-    farthest away.
+    farthest away. With `units: metres` and a calibrated camera the path lies on the ground, and distances are metres.
     """
 
     Options = PathDeviationOptions
@@ -57,6 +64,8 @@ class PathDeviation(FollowingStage[PathDeviationOptions]):
     - {type: path_deviation, of: cars, path: [[0, 300], [320, 260], [640, 300]], distance: 40}
     """
 
+    _placed: Placing
+
     def __init__(self, options: PathDeviationOptions) -> None:
         super().__init__(options)
         self._path: npt.NDArray[np.float64] = np.zeros((0, 2))
@@ -64,20 +73,21 @@ class PathDeviation(FollowingStage[PathDeviationOptions]):
 
     def shapes(self) -> Sequence[Shape]:
         """The path."""
-        points = in_pixels(self.options.path, self.options.units, self.size).tolist()
-        return [Shape(self.name, self.name, tuple((x, y) for x, y in points), is_closed=False)]
+        return [Shape(self.name, self.name, self._placing().outline(self.options.path, is_closed=False), False)]
 
     def open(self, tools: Tools) -> None:  # noqa: ARG002 - nothing but arithmetic
-        """Place the path in the picture."""
-        self._path = in_pixels(self.options.path, self.options.units, self.size)
+        """Place the path in the picture, or on the ground. Raises: InvalidPipeline, InvalidRequest (camera)."""
+        self._placed = self._placing()
+        self._placed.open(self.name)
+        self._path = self._placed.corners(self.options.path)
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with how far each object is from the path."""
         if not self.looked(record):
             return record
         options, now, told = self.options, Moment.of(record), {}
-        reach = options.distance * (self.size[1] if options.units == "relative" else 1)
-        for seen in sightings(record, options.of, anchor=options.anchor):
+        reach = self._placed.length(options.distance)
+        for seen in self._placed.on_ground(sightings(record, options.of, anchor=options.anchor)):
             away = distance_to_path(seen.point, self._path)
             told[seen.place] = round(away, 2)
             if away > reach:
@@ -99,3 +109,6 @@ class PathDeviation(FollowingStage[PathDeviationOptions]):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` returned."""
         self._strays.restore(state)
+
+    def _placing(self) -> Placing:
+        return Placing(self.options.units, self.options.camera, self.size)

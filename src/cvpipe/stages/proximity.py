@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cvpipe.events import Moment
+from cvpipe.placing import Placing, WorldCamera, WorldUnit, check_placed
 from cvpipe.results import FrameRecord
-from cvpipe.shapes import Anchor, Units, gaps
+from cvpipe.shapes import Anchor, gaps
 from cvpipe.sightings import Followed, Sighting, sightings
 from cvpipe.spells import Spells
-from cvpipe.stages import FollowingStage, StageOptions
+from cvpipe.stages import FollowingStage, StageOptions, Tools
 
 _MOST_TOLD: Final = 50
 
@@ -28,23 +29,41 @@ class ProximityOptions(StageOptions):
     between: tuple[str, str] | None = Field(
         default=None, description="Labels of the one and the other, `[person, car]`. Default: whoever."
     )
-    distance: float = Field(
-        gt=0, le=100_000, description="Near is at most so far; with `relative`, of the frame's height."
+    distance: float = Field(gt=0, le=100_000, description="Near is at most so far.")
+    units: WorldUnit = Field(
+        default="pixels",
+        description="Of `distance`: pixels of the displayed source frame, shares of its height, or metres on the "
+        "ground before `camera`.",
     )
-    units: Units = "pixels"
-    measure: Literal["boxes", "anchors"] = Field(
-        default="boxes", description="From edge to edge of the boxes (0 where they overlap), or from anchor to anchor."
+    camera: WorldCamera = None
+    measure: Literal["boxes", "anchors"] | None = Field(
+        default=None,
+        description="From edge to edge of the boxes (0 where they overlap), or from anchor to anchor. Default: boxes; "
+        "with `metres` anchors, as a box has no edges on the ground.",
     )
     anchor: Anchor = Field(default="bottom_center", description="Point of a box that `anchors` measures from.")
     seconds: float = Field(default=0, ge=0, le=3600, description="Who is near for less is not told of.")
     gap_seconds: float = Field(default=1, ge=0, le=3600, description="Apart, or unseen, for so long ends it.")
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_placed((), self.units, self.camera)
+        if self.units == "metres" and self.measure == "boxes":
+            raise ValueError("`measure: boxes` is for the picture: on the ground, from anchor to anchor is measured")
+        return self
+
+    @property
+    def needs_camera(self) -> bool:
+        """For metres."""
+        return self.units == "metres"
+
 
 class Proximity(FollowingStage[ProximityOptions]):
-    """Find pairs of tracked objects that are near each other in the picture.
+    """Find pairs of tracked objects that are near each other, in the picture or on the ground.
 
-    The value of a frame is `{"pairs": [[track, track, distance], ...]}` in pixels, the nearest first, at most 50.
-    Events: `proximity` of each pair; the evidence is the frame on which they are nearest.
+    The value of a frame is `{"pairs": [[track, track, distance], ...]}` in pixels (or metres), the nearest first, at
+    most 50. Events: `proximity` of each pair; the evidence is the frame on which they are nearest. What is above the
+    horizon is near nobody in metres; how sure such a distance is, `to_world` says.
     """
 
     Options = ProximityOptions
@@ -55,9 +74,16 @@ class Proximity(FollowingStage[ProximityOptions]):
     - {type: proximity, of: things, between: [person, car], distance: 40, seconds: 2}
     """
 
+    _placed: Placing
+
     def __init__(self, options: ProximityOptions) -> None:
         super().__init__(options)
         self._near = Spells(least_seconds=options.seconds, gap_seconds=options.gap_seconds)
+
+    def open(self, tools: Tools) -> None:  # noqa: ARG002 - nothing but arithmetic
+        """Calibrate the camera, for metres. Raises: InvalidPipeline, InvalidRequest."""
+        self._placed = Placing(self.options.units, self.options.camera, self.size)
+        self._placed.open(self.name)
 
     def update(self, record: FrameRecord) -> FrameRecord:
         """The record with the pairs that are near."""
@@ -65,9 +91,9 @@ class Proximity(FollowingStage[ProximityOptions]):
             return record
         options, now = self.options, Moment.of(record)
         seen = sorted(
-            sightings(record, options.of, anchor=options.anchor), key=lambda one: one.track
+            self._placed.on_ground(sightings(record, options.of, anchor=options.anchor)), key=lambda one: one.track
         )  # so that a pair is the same whatever the order of the objects
-        reach = options.distance * (self.size[1] if options.units == "relative" else 1)
+        reach = self._placed.length(options.distance)
         pairs: list[tuple[float, int, int]] = []
         for (i, one), (j, other) in combinations(enumerate(seen), 2):
             if not self._is_pair(one, other):
@@ -100,6 +126,6 @@ class Proximity(FollowingStage[ProximityOptions]):
         return wanted is None or wanted in ((one.label, other.label), (other.label, one.label))
 
     def _apart(self, one: Sighting, other: Sighting) -> float:
-        if self.options.measure == "boxes":
+        if self.options.measure != "anchors" and self.options.units != "metres":
             return float(gaps(one.box[None], other.box[None])[0, 0])
         return float(np.hypot(*(one.point - other.point)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,24 +15,12 @@ from cvpipe.camera import CameraSpec
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Image
 from cvpipe.geometry.pitches import Pitch, pitch
-from cvpipe.plots import Colour, Plot, Points, colour_of
+from cvpipe.plans import CHALK, MARGIN, PLAIN, Plan
+from cvpipe.plots import Plot, Points, colour_of
 from cvpipe.results import FrameRecord
 from cvpipe.stages import Footage, JobStage, Stage, StageOptions
 
-_TURF: Colour = (44, 104, 60)
-_WOOD: Colour = (150, 98, 58)
-_CLAY: Colour = (40, 86, 130)
-_ICE: Colour = (60, 84, 108)
-_PLAIN: Colour = (40, 44, 52)
-_CHALK: Colour = (235, 235, 235)
-_GRID: Colour = (90, 96, 108)
-_BACKGROUNDS: dict[str, Colour] = {
-    "football": _TURF, "basketball": _WOOD, "basketball-nba": _WOOD, "tennis": _CLAY, "ice-hockey": _ICE,
-    "ice-hockey-nhl": _ICE,
-}  # fmt: skip
 _STEP_PIXELS = 1.5
-_MARGIN = 0.05
-_LEAST_METRES = 2.0
 _UNSEEN_SECONDS = 1.0
 
 
@@ -149,25 +137,24 @@ def draw(
     records: Iterable[FrameRecord], stage: str, *, field: Pitch | None, width: int, trail_seconds: float | None = None
 ) -> Plot:
     """The picture. stage: name of the stage `to_world`. field: the pitch below, if there is one. width: in pixels."""
-    step = _STEP_PIXELS * (0.01 if field is None else field.length * (1 + 2 * _MARGIN) / width)
+    step = _STEP_PIXELS * (0.01 if field is None else field.length * (1 + 2 * MARGIN) / width)
     ways: dict[int, _Way] = {}
     for record in records:
         for track, value in _placed(record, stage):
             ways.setdefault(track, _Way()).add(value, record.time, step=step)
-    low, high = _bounds(field, [place for way in ways.values() for place in way.places])
-    scale, origin, height = _frame(low, high, width)
-    plot, at = _ground(field, scale, origin, (width, height))
+    plan = Plan.around([place[:2] for way in ways.values() for place in way.places], field=field, width=width)
+    plot = plan.plot()
     for track, way in sorted(ways.items()):
         end = way.places[-1][2]
         shown = [place for place in way.places if trail_seconds is None or place[2] >= end - trail_seconds]
-        plot.line(at(shown), colour_of(track), width=2.5, opacity=0.85)
+        plot.line(plan.pixels([place[:2] for place in shown]), colour_of(track), width=2.5, opacity=0.85)
     for track, way in sorted(ways.items()):
-        x, y = at(way.places[-1]).tolist()
-        across, up = way.deviation[0] * scale, way.deviation[1] * scale
+        x, y = plan.pixels([way.places[-1][:2]])[0].tolist()
+        across, up = way.deviation[0] * plan.scale, way.deviation[1] * plan.scale
         shared = -way.correlation * across * up  # the picture's y goes down
-        plot.ellipse(x, y, np.array([[across**2, shared], [shared, up**2]]), _CHALK)
+        plot.ellipse(x, y, np.array([[across**2, shared], [shared, up**2]]), CHALK)
         plot.dot(x, y, colour_of(track), radius=width / 170)
-        plot.number(track, x, y - width / 70, _CHALK, height=width / 90)
+        plot.number(track, x, y - width / 70, CHALK, height=width / 90)
     return plot
 
 
@@ -175,14 +162,11 @@ def draw(
 class Film:
     """The ways of tracks as they come about.
 
-    ways: of each track, places (n, 3): x and y in metres, and the time. ground: what lies below, (height, width, 3)
-    RGB. scale: pixels a metre. origin: the place of the upper left corner, in metres.
+    ways: of each track, (n, 3): x and y in pixels, and the time. ground: what lies below, (height, width, 3) RGB.
     """
 
     ways: Mapping[int, Points]
     ground: npt.NDArray[np.uint8]
-    scale: float
-    origin: Points
     trail_seconds: float | None
 
     @classmethod
@@ -200,34 +184,30 @@ class Film:
         for record in records:
             for track, value in _placed(record, stage):
                 places.setdefault(track, []).append((*value["position"], record.time))
-        low, high = _bounds(field, [place for way in places.values() for place in way])
-        scale, origin, height = _frame(low, high, size[0])
-        if height > size[1]:  # as high as it may be, and in the middle
-            narrow = scale * size[1] / height
-            origin = origin - np.array([(size[0] / narrow - size[0] / scale) / 2, 0])
-            scale = narrow
-        else:
-            origin = origin + np.array([0, (size[1] - height) / scale / 2])
-        plot, _ = _ground(field, scale, origin, size)
-        ways = {track: np.array(way, np.float64) for track, way in sorted(places.items())}
-        return cls(ways, plot.to_image(), scale, origin, trail_seconds)
+        plan = Plan.around(
+            [place[:2] for way in places.values() for place in way], field=field, width=size[0], height=size[1]
+        )
+        ways = {
+            track: np.column_stack([plan.pixels([place[:2] for place in way]), [place[2] for place in way]])
+            for track, way in sorted(places.items())
+        }
+        return cls(ways, plan.plot().to_image(), trail_seconds)
 
     def at(self, time: float) -> npt.NDArray[np.uint8]:
         """The picture at a time, (height, width, 3) RGB."""
         height, width = self.ground.shape[:2]
-        plot = Plot(width, height, _PLAIN)
+        plot = Plot(width, height, PLAIN)
         shown = []
         for track, way in self.ways.items():
             stop = int(np.searchsorted(way[:, 2], time, side="right"))
             if stop == 0 or time - way[stop - 1, 2] > _UNSEEN_SECONDS:
                 continue
             start = 0 if self.trail_seconds is None else np.searchsorted(way[:stop, 2], time - self.trail_seconds)
-            pixels = (way[start:stop, :2] - self.origin) * (self.scale, -self.scale)
-            plot.line(pixels, colour_of(track), width=2.5, opacity=0.85)
-            shown.append((track, ((way[stop - 1, :2] - self.origin) * (self.scale, -self.scale)).tolist()))
+            plot.line(way[start:stop, :2], colour_of(track), width=2.5, opacity=0.85)
+            shown.append((track, way[stop - 1, :2].tolist()))
         for track, (x, y) in shown:
             plot.dot(x, y, colour_of(track), radius=max(3, width / 170))
-            plot.number(track, x, y - max(11, width / 70), _CHALK, height=max(8, width / 90))
+            plot.number(track, x, y - max(11, width / 70), CHALK, height=max(8, width / 90))
         return plot.to_image(self.ground)
 
 
@@ -237,69 +217,3 @@ def _placed(record: FrameRecord, stage: str) -> Iterator[tuple[int, Mapping[str,
         value = (values or {}).get(stage)
         if track >= 0 and value is not None:
             yield track, value
-
-
-def _bounds(field: Pitch | None, places: Sequence[tuple[float, float, float]]) -> tuple[Points, Points]:
-    """The least and the greatest x and y that are shown, in metres."""
-    if field is None:
-        ground = np.array([place[:2] for place in places] or [(0.0, 0.0)])
-        return ground.min(axis=0), ground.max(axis=0)
-    high = np.array([field.length, field.width]) / 2
-    return -high, high
-
-
-def _frame(low: Points, high: Points, width: int) -> tuple[float, Points, int]:
-    """Pixels a metre, the place of the upper left corner in metres, and the height in pixels."""
-    size = np.maximum(high - low, _LEAST_METRES)
-    middle = (low + high) / 2
-    margin = _MARGIN * size.max()
-    scale = width / float(size[0] + 2 * margin)
-    height = min(4 * width, max(1, round(float(size[1] + 2 * margin) * scale)))
-    return scale, middle + np.array([-(size[0] / 2 + margin), height / scale / 2]), height
-
-
-def _ground(
-    field: Pitch | None, scale: float, origin: Points, size: tuple[int, int]
-) -> tuple[Plot, Callable[[Any], Points]]:
-    """A picture of the ground, and what makes pixels of places in metres: y goes up."""
-
-    def at(places: Any) -> Points:
-        return (np.asarray(places, np.float64)[..., :2] - origin) * (scale, -scale)
-
-    plot = Plot(*size, _PLAIN if field is None else _BACKGROUNDS[field.kind])
-    if field is None:
-        _draw_grid(plot, origin, scale)
-        _draw_scale(plot, scale)
-        return plot, at
-    for segment in (*field.lines.values(), *field.edges):
-        plot.line(at(segment), _CHALK)
-    for arc in field.arcs:
-        plot.line(at(arc.points()), _CHALK)
-    return plot, at
-
-
-def _draw_grid(plot: Plot, origin: Points, scale: float) -> None:
-    """Lines a round number of metres apart."""
-    apart = _round_metres(plot, scale)
-    for x in np.arange(np.ceil(origin[0] / apart), origin[0] / apart + plot.width / scale / apart) * apart:
-        across = (x - origin[0]) * scale
-        plot.line([[across, 0], [across, plot.height]], _GRID, width=1)
-    for y in np.arange(np.floor(origin[1] / apart), origin[1] / apart - plot.height / scale / apart, -1) * apart:
-        down = (origin[1] - y) * scale
-        plot.line([[0, down], [plot.width, down]], _GRID, width=1)
-
-
-def _round_metres(plot: Plot, scale: float) -> float:
-    """An eighth of the picture's width or a little more, in metres: 1, 2 or 5, times a power of ten."""
-    metres = plot.width / scale / 8
-    magnitude = 10.0 ** np.floor(np.log10(metres))
-    return float(magnitude * next(round_one for round_one in (1, 2, 5, 10) if round_one * magnitude >= metres))
-
-
-def _draw_scale(plot: Plot, scale: float) -> None:
-    """A bar in the lower left corner, as long as the grid's lines are apart, and how long that is."""
-    metres = max(1, round(_round_metres(plot, scale)))
-    unit = plot.width / 100
-    left, right, low = 2 * unit, 2 * unit + metres * scale, plot.height - 2 * unit
-    plot.line([[left, low - unit], [left, low], [right, low], [right, low - unit]], _CHALK)
-    plot.metres(metres, (left + right) / 2, low - 1.2 * unit, _CHALK, height=1.3 * unit)
