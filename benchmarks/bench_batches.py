@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import threading
 import time
@@ -18,17 +19,19 @@ from cvpipe.inference.batching import with_free_batch
 from cvpipe.inference.graphs import read_graph
 from cvpipe.inference.meters import Meters, Use
 from cvpipe.inference.networks import OnnxNetwork
+from cvpipe.job import TimeRange
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.settings import Settings
 from tests.people import write_cards
 
 BATCH = 8
 _FRAMES = 160
+_THREADS = len(os.sched_getaffinity(0))
 _CROPS = 3  # on each frame
 
 
 def main(assets: Path, pairs: int) -> None:
-    """Two tables: batches on one queue, and a pipeline of two networks."""
+    """Two tables: batches on one queue, and pipelines of several networks."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         models = write_cards(folder / "models", assets)
@@ -103,31 +106,26 @@ def _ask(models: Path, crops: Sequence[list[np.ndarray]], *, batch: int, threads
 
 
 def _pipeline(folder: Path, models: Path, video: Path, pairs: int) -> None:
-    """Detection on every frame and a vector for every person, against the time that the two networks took."""
+    """Networks on every frame and a vector for every person, against the time that the networks took."""
     settings = Settings(data_dir=folder / "data", models_dir=models, device="cpu")
-    spec = parse_pipeline(
-        {
-            "name": "two",
-            "stages": [
-                {"type": "detect", "model": "yolox-nano", "classes": ["person"]},
-                {"type": "embed", "model": "person-reid", "of": "detect"},
-            ],
-        }
+    detect = {"type": "detect", "model": "yolox-nano", "classes": ["person"]}
+    segment = {"type": "segment", "model": "deeplab-voc"}
+    embed = {"type": "embed", "model": "person-reid", "of": "detect"}
+    part = TimeRange.model_validate({"from": 20, "to": 100})
+    rows = []
+    for stages in ([detect, embed], [detect, segment, embed]):
+        spec = parse_pipeline({"name": "several", "stages": stages})
+        run_local(video, spec, folder / "out", settings=settings, range=part)  # what is measured of models is so here
+        ratios, rates = [], []
+        for _ in range(pairs):
+            job = run_local(video, spec, folder / "out", settings=settings, range=part)
+            device = sum(use["device_seconds"] for use in job["usage"].values())
+            ratios.append(job["seconds"] * min(_THREADS, job["chunks"]) / device)
+            rates.append(job["frames"]["total"] / job["seconds"])
+        names = ", ".join(str(stage["model"]) for stage in stages)
+        rows.append((names, spread(rates), spread(ratios, "{:.2f}")))
+    print_table(
+        f"{VIDEO}, 20 to 100 s: networks on frames, person-reid on each person, {_THREADS} threads",
+        ("networks", "frames/s", "all threads' time, of the networks'"),
+        rows,
     )
-    detect = parse_pipeline({"name": "one", "stages": [{"type": "detect", "model": "yolox-nano"}]})
-    run_local(video, spec, folder / "out", settings=settings)  # what is measured of models is measured here
-    threads, ratios, added, rates = 0, [], [], []
-    for _ in range(pairs):
-        one = run_local(video, detect, folder / "out", settings=settings)
-        two = run_local(video, spec, folder / "out", settings=settings)
-        threads = min(2, two["chunks"])
-        device = {model: use["device_seconds"] for model, use in two["usage"].items()}
-        ratios.append(two["seconds"] * threads / sum(device.values()))
-        added.append((two["seconds"] - one["seconds"]) * threads / device["person-reid@1"])
-        rates.append(two["frames"]["total"] / two["seconds"])
-    rows = [
-        ("frames/s", spread(rates)),
-        ("all threads' time, of the time in the two networks", spread(ratios, "{:.2f}")),
-        ("what the crop stage adds, of its network's time", spread(added, "{:.2f}")),
-    ]
-    print_table(f"{VIDEO}: yolox-nano, then person-reid on each person, {threads} threads", ("what", "value"), rows)

@@ -130,6 +130,7 @@ def check(case: Any, service: Service, key: str) -> Any:
         base_url=service.url,
         headers={"Authorization": f"Bearer {key}"},
         excluded_checks=[positive_data_acceptance] if beyond else [],
+        timeout=60,  # by itself 10 s, which a busy machine may take
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvpipe.calls import CallRecord, tally
+from cvpipe.engine.digest import sha256_of
 from cvpipe.engine.external import OutsideRunner
 from cvpipe.events import Event
 from cvpipe.exports.ndjson import write_ndjson
-from cvpipe.outside import Outside, Secrets, with_cassette
+from cvpipe.outside import Caller, Outside, Secrets, with_cassette
 from cvpipe.pipeline import PipelineSpec, Policy, check_calls, plan_segments
 from cvpipe.results import FrameRecord
 from cvpipe.stages import Tools
@@ -50,13 +51,13 @@ class MemoryLedger:
 class Calling:
     """The external segment of a run: fed while records pass by, run once all have."""
 
-    def __init__(self, runner: OutsideRunner, settings: Settings) -> None:
-        self._runner, self._settings = runner, settings
+    def __init__(self, runner: OutsideRunner, way: Caller, secrets: Secrets) -> None:
+        self._runner, self._way, self._secrets = runner, way, secrets
         self._ledger = MemoryLedger()
 
     @classmethod
-    def of(cls, spec: PipelineSpec, tools: Tools, settings: Settings, *, job: str) -> Calling | None:
-        """None where the pipeline asks nobody.
+    def of(cls, spec: PipelineSpec, tools: Tools, settings: Settings, *, video: Path) -> Calling | None:
+        """None where the pipeline asks nobody. A run goes by its video's digest.
 
         Raises: InvalidPipeline where it would send what may not be sent; AddressRefused, InvalidRequest (secret).
         """
@@ -67,7 +68,7 @@ class Calling:
         way = with_cassette(Outside.of(settings), settings.outside_cassette)
         secrets = Secrets.read(settings.outside_secrets)
         check_calls(spec, way.check, secrets.headers)  # before hours of work, not after
-        return cls(OutsideRunner(spec, segment, tools, job=job, policy=policy), settings)
+        return cls(OutsideRunner(spec, segment, tools, job=sha256_of(video), policy=policy), way, secrets)
 
     def add(self, record: FrameRecord) -> None:
         """Take the next record."""
@@ -86,10 +87,8 @@ class Calling:
             with events.open(encoding="utf-8") as lines:
                 for line in lines:
                     self._runner.add_event(Event.from_dict(json.loads(line)))
-        way = with_cassette(Outside.of(self._settings), self._settings.outside_cassette)
-        secrets = Secrets.read(self._settings.outside_secrets)
         try:
-            self._runner.run(way, secrets, self._ledger, decoders=decoders, path=video, index=index)
+            self._runner.run(self._way, self._secrets, self._ledger, decoders=decoders, path=video, index=index)
         finally:
             write_ndjson(out / FILE, self._ledger.in_order())
         return tally(self._ledger.in_order())

@@ -120,7 +120,7 @@ def run_local(
             pipeline, tools, decoders, video, index, selection, on_progress, [runners], log=log, out=out,
             stop_when=StopCondition.of(stop_when),
         )  # fmt: skip
-        calling = Calling.of(pipeline, tools, settings, job=sha256_of(video))
+        calling = Calling.of(pipeline, tools, settings, video=video)
         closely = Closely.of(pipeline, tools, decoders, video, index)
         table = TrackTable() if closely is None and pipeline.gives_tracks() else None
 
