@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
+import httpx
 import hypothesis
 import pytest
 
@@ -20,6 +22,9 @@ KEPT_SETTINGS = ("CVPIPE_ASSETS", "CVPIPE_CHAOS_SECONDS", "CVPIPE_REQUIRE_GPU")
 # In CI the same examples each time; no deadline, because a busy machine is not a defect.
 hypothesis.settings.register_profile("cvpipe", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 hypothesis.settings.load_profile("cvpipe")
+
+# Nearly every test makes clients, and each would read all certificate authorities anew, which takes 30 ms.
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
 
 
 def missing(what: str, *, promised: bool) -> NoReturn:
@@ -111,6 +116,11 @@ def no_gpu() -> str | None:
 def device(request: pytest.FixtureRequest) -> str:
     """Each device that a stage must run on."""
     return str(request.param)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays. Each model that is loaded has all objects looked through twice."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -61,7 +61,7 @@ def run_without(packages: tuple[str, ...], code: str) -> subprocess.CompletedPro
         pytest.param("from cvpipe import models; assert models.discover()", id="every family of models"),
         pytest.param("from cvpipe.api import create_app", id="the API"),
         pytest.param("import cvpipe.work, cvpipe.lifecycle", id="sweeper and notifier"),
-        pytest.param("import actors", id="actors"),
+        pytest.param("import sys, actors; assert 'httpx' not in sys.modules", id="actors, which start without httpx"),
     ],
 )
 def test_the_api_image_needs_no_package_of_the_workers(code: str) -> None:

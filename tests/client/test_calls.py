@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import os
+import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 import cvpipe
+from cvpipe.client.connection import httpx_options
 from cvpipe.embeddings import Match, Place
 from cvpipe.errors import ApiError, InvalidRequest, Unavailable
 from cvpipe.events import Event, Moment
@@ -309,6 +311,13 @@ def test_an_id_can_not_lead_to_another_address(connect: Connect) -> None:
     script = Script(ok(make_job()))
     connect(script).job("../videos/x?y#z")
     assert script.asked[0].url.raw_path == b"/v1/jobs/..%2Fvideos%2Fx%3Fy%23z"
+
+
+@pytest.mark.parametrize("url", ["http://lab.example", "https://lab.example", "https://127.0.0.1", "http://127.0.0.1"])
+def test_certificates_are_checked_and_authorities_read_unless_there_is_no_tls(url: str) -> None:
+    context = httpx.create_ssl_context(httpx_options(url, None, 5, None).get("verify", True))
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert (context.cert_store_stats()["x509_ca"] > 0) == (url != "http://127.0.0.1")
 
 
 def test_a_path_in_the_base_url_is_kept_and_headers_are_sent() -> None:

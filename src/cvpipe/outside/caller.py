@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 import httpcore
-import httpx
 
 from cvpipe.errors import AddressRefused, CvpipeError, OutsideUnavailable
 from cvpipe.outside.answers import Answer, Reading
@@ -169,6 +168,8 @@ class Outside:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         """Checks certificates against certifi's list, or the file that SSL_CERT_FILE names."""
+        import httpx  # slow to import, and most processes call nobody
+
         return httpx.create_ssl_context()
 
 
