@@ -52,7 +52,8 @@ def test_the_picture_shows_what_a_model_finds(cvpipe: Cvpipe, models: Path, net:
     picture = clip.with_name("seen.png")
     done = cvpipe("models", "add", net, "--video", f"{clip}:7", "--out", picture, "--score", "0", "--json")
     assert done.code == 0
-    assert done.json["seen"]["record"]["frame"] == 7
+    record = done.json["seen"]["record"]
+    assert (record["frame"], record["time"]) == (7, pytest.approx(7 / 10))
     assert (done.json["new"], done.json["seen"]["picture"]) == (True, str(picture))
     assert cv2.imread(str(picture)).shape[1] >= 96
     again = cvpipe("models", "add", net, "--image", picture, "--out", picture, "--score", "0", "--json")

@@ -171,5 +171,6 @@ def _summary(record: FrameRecord) -> str:
     objects = record.objects
     if len(objects):
         best = [f"{label} {score:.2f}" for label, score in zip(objects.label, objects.score, strict=True)][:_BEST]
-        return f"{len(objects)} objects ({', '.join(best)}{', ...' if len(objects) > _BEST else ''})"
+        number = "1 object" if len(objects) == 1 else f"{len(objects)} objects"
+        return f"{number} ({', '.join(best)}{', ...' if len(objects) > _BEST else ''})"
     return ", ".join(f"values of {name}" for name in record.values) or "nothing"

@@ -30,7 +30,8 @@ def preview_image(card: ModelCard, tools: Tools, path: Path) -> tuple[FrameRecor
     image = cv2.imdecode(raw, cv2.IMREAD_COLOR) if len(raw) else None
     if image is None or image.shape[0] * image.shape[1] > _MAX_PIXELS:
         raise InvalidRequest(f"{path} is no picture that can be read", field="image")
-    return _preview(card, tools, View.of(image.shape[1], image.shape[0]), lambda view: _seen(cv2, image, view))
+    whole = View.of(image.shape[1], image.shape[0])
+    return _preview(card, tools, whole, lambda view: _seen(cv2, image, view), FrameRecord(0, 0, 0.0))
 
 
 def preview_frame(card: ModelCard, tools: Tools, path: Path, number: int) -> tuple[FrameRecord, bytes]:
@@ -39,10 +40,12 @@ def preview_frame(card: ModelCard, tools: Tools, path: Path, number: int) -> tup
 
     with Video(path) as video:
         whole = View.of(video.facts.display_width, video.facts.display_height)
-        return _preview(card, tools, whole, lambda view: video.get_frame_at(number, view=view).image, number=number)
+        shown = video.get_frame_at(number, view=whole)
+        record = FrameRecord(number, shown.pts, shown.time)
+        return _preview(card, tools, whole, lambda view: video.get_frame_at(number, view=view).image, record)
 
 
-def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, *, number: int = 0) -> tuple[FrameRecord, bytes]:
+def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, record: FrameRecord) -> tuple[FrameRecord, bytes]:
     kind = STAGE_OF_TASK[card.task]
     if "model" not in stages.discover()[kind].Options.model_fields:  # text is read by several networks together
         raise InvalidRequest(f"no stage shows models for {card.task} on a picture", field="image")
@@ -51,11 +54,12 @@ def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, *, number: 
     assert isinstance(stage, FrameStage)
     stage.open(tools)
     view = stage.view(whole)
-    record = FrameRecord(number, 0, 0.0)
-    (found,) = stage.process([Frame(number, 0, 0.0, view, look(view))], [record.objects])
+    frame = Frame(record.frame, record.pts, record.time, view, look(view))
+    (found,) = stage.process([frame], [record.objects])
     record = record.with_found(found)
     drawn = np.array(look(whole))
-    Annotator(tools.cv2, whole, skeletons={stage.name: card.skeleton}).draw(drawn, record, frame=number, time=0.0)
+    annotator = Annotator(tools.cv2, whole, skeletons={stage.name: card.skeleton})
+    annotator.draw(drawn, record, frame=record.frame, time=record.time)
     _, png = tools.cv2.imencode(".png", drawn)
     return record, png.tobytes()
 
