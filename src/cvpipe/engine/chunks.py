@@ -12,9 +12,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from cvpipe.video import VideoIndex
 
-_CUTS: Final = 2
-_LEAST_FRAMES: Final = 16
-"""A chunk needs a decoder of its own, which takes as long to start as a few frames."""
+_CUTS: Final = 3
+_LEAST_FRAMES: Final = 8
+"""A chunk needs a decoder of its own, which takes as long to start as one or two frames of a small network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def with_short_end(
 ) -> list[Chunk]:
     """The same frames in chunks of which the last are shorter, so that no thread works long after the others.
 
-    The last chunks, as many as there are threads, are cut in halves, and the last ones then once more, where there are
-    keyframes and enough of the frames `numbers`.
+    The last chunks, as many as there are threads, are cut in halves, and the last ones then twice more, where there
+    are keyframes and enough of the frames `numbers`.
     """
     spans = [(chunk.first, chunk.stop) for chunk in chunks]
     for _ in range(_CUTS if threads > 1 else 0):
