@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,16 @@ class Boxes(FrameStage[BoxesOptions]):
             )))
         return results
 '''
-#: The mean grey of each crop. Of the file `poison` it ends its process, once; while there is `broken` it raises.
+#: The mean grey of each crop. Of the file `poison` it ends its process, once; while there is `broken` it raises; while
+#: there is `slow` it takes half a second for each picture, and notes it there.
 TONE = '''
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
 from cvpipe.results import Found
 from cvpipe.stages import FrameStage, StageOptions
-
 
 class ToneOptions(StageOptions):
     """Options of `tone`."""
@@ -71,12 +73,18 @@ class Tone(FrameStage[ToneOptions]):
     """Tell the mean grey of crops."""
 
     Options = ToneOptions
+    batch = 1
 
     def references(self):
         return (self.options.of,)
 
     def process(self, frames, found):
         folder = Path(self.options.folder)
+        for frame in frames:
+            if (folder / "slow").exists():
+                time.sleep(0.5)
+                with (folder / "slow").open("a") as slow:
+                    slow.write(f"{frame.number}\\n")
         if frames and frames[0].number > 20:
             if (folder / "poison").exists():
                 (folder / "poison").unlink()
@@ -228,6 +236,25 @@ def test_crops_that_can_not_be_made_leave_the_records_whole_and_are_made_by_a_re
         mended = client.wait(job, timeout_seconds=60)
         assert (mended.state, mended.error) == ("succeeded", None), deployment.logs()
         check_results(deployment, client, mended, expected)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_cancel_stops_the_work_on_crops_within_two_seconds(
+    deployment: Deployment, tmp_path: Path, assets: Path
+) -> None:
+    slow = tmp_path / "slow"
+    slow.touch()
+    pipeline = make_pipeline(tmp_path)
+    pipeline["stages"][2] = {"type": "crops", "name": "best", "of": "boxes", "every": 1}
+    with deployment.client() as client:
+        job = client.submit(pipeline, path=str(assets / "videos" / VIDEO), range=(0, 6), chunk_seconds=6)
+        deployment.until(lambda: slow.stat().st_size > 0, "a crop is looked at")
+        assert client.cancel(job).state in ("canceling", "canceled")
+        deployment.until(lambda: client.job(job).state == "canceled", "it is canceled", seconds=2)
+        worked_on = slow.read_text()
+        time.sleep(1.2)
+        assert len(slow.read_text().split()) <= len(worked_on.split()) + 1 < 86  # as many as there are crops
+        assert (len(list(client.frames(job))), list(client.tracks(job))) == (60, [])
 
 
 def test_a_job_that_is_canceled_among_the_crops_ends_at_once(

@@ -116,6 +116,19 @@ def test_a_cancel_stops_the_work_in_the_middle_of_a_chunk_within_two_seconds(
     assert [record.frame for record in client.frames(job)] == list(range(done.frames_done))
 
 
+def test_a_cancel_stops_a_trial_within_two_seconds(
+    deployment: Deployment, client: Client, submit: Callable[..., Job], tmp_path: Path
+) -> None:
+    job = submit(1000, 0.5, dry_run=True, chunk_seconds=1)
+    until_seen(deployment, tmp_path, 2)  # of the first and one more at each of four places, or more
+    assert client.cancel(job).state in ("canceling", "canceled")
+    deployment.until(lambda: client.job(job).state == "canceled", "it is canceled", seconds=2)
+    worked_on = len(seen(tmp_path))
+    time.sleep(1.2)
+    assert len(seen(tmp_path)) <= worked_on + 1 < 9  # one that the sweeper did not wait for
+    assert client.job(job).prediction is None
+
+
 def test_a_paused_job_leaves_its_worker_to_others_and_goes_on_behind_its_last_record(
     deployment: Deployment, client: Client, submit: Callable[..., Job], tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -51,24 +51,31 @@ class CropsRunner:
         self._group = -(-_GROUP // largest) * largest
 
     def run(
-        self, decoders: Decoders, path: Path, index: VideoIndex, picks: Sequence[Pick]
+        self,
+        decoders: Decoders,
+        path: Path,
+        index: VideoIndex,
+        picks: Sequence[Pick],
+        *,
+        check: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[int, CropRecord, bytes]]:
         """The crops of these picks: the pick's place, the record, and the picture as JPEG, in order.
 
         picks: in the order of `Pick.order`. One of which no frame can be decoded, or nothing is on the frame, is left
-        out. Memory: the shots of the picks that wait for their last frame, and 64 crops, or a batch.
+        out. check: called before each frame and each batch; what it raises ends the run. Memory: the shots of the picks
+        that wait for their last frame, and 64 crops, or a batch.
         Raises: VideoError, DecoderUnavailable, StageFailed.
         """
         group: list[tuple[int, _Taken]] = []
-        for place, taken in self._taken(decoders, path, index, picks):
+        for place, taken in self._taken(decoders, path, index, picks, check):
             group.append((place, taken))
             if len(group) == self._group:
-                yield from self._looked_at(group, picks)
+                yield from self._looked_at(group, picks, check)
                 group = []
-        yield from self._looked_at(group, picks)
+        yield from self._looked_at(group, picks, check)
 
     def _taken(
-        self, decoders: Decoders, path: Path, index: VideoIndex, picks: Sequence[Pick]
+        self, decoders: Decoders, path: Path, index: VideoIndex, picks: Sequence[Pick], check: Callable[[], None]
     ) -> Iterator[tuple[int, _Taken]]:
         wanted: dict[int, list[tuple[int, Shot]]] = {}
         for place, pick in enumerate(picks):
@@ -82,6 +89,7 @@ class CropsRunner:
         with decoders.read(path, index, np.array(sorted(wanted), np.int64), [view], hold=1) as frames:
             for frame in frames:
                 try:
+                    check()
                     if frame.images is not None:
                         for place, shot in wanted[frame.number]:
                             self._try(best, place, self._choosing[picks[place].stage], shot, frame.images[0])
@@ -104,14 +112,14 @@ class CropsRunner:
             best[place] = _Taken(shot, replace(cutting, image=np.array(cutting.image)), quality)
 
     def _looked_at(
-        self, group: Sequence[tuple[int, _Taken]], picks: Sequence[Pick]
+        self, group: Sequence[tuple[int, _Taken]], picks: Sequence[Pick], check: Callable[[], None]
     ) -> Iterator[tuple[int, CropRecord, bytes]]:
         frames, objects = [], []
         for place, taken in group:
             frames.append(_frame_of(taken))
             objects.append(_shown(picks[place].stage, taken))
         for stage in self._looking:
-            self._show(stage, frames, objects, [taken.shot for _, taken in group])
+            self._show(stage, frames, objects, [taken.shot for _, taken in group], check)
         for (place, taken), found in zip(group, objects, strict=True):
             cutting = taken.cutting
             record = CropRecord(
@@ -126,7 +134,13 @@ class CropsRunner:
             yield place, record, self._jpeg(cutting.image)
 
     @staticmethod
-    def _show(stage: FrameStage[Any], frames: list[Frame], objects: list[Objects], shots: Sequence[Shot]) -> None:
+    def _show(
+        stage: FrameStage[Any],
+        frames: list[Frame],
+        objects: list[Objects],
+        shots: Sequence[Shot],
+        check: Callable[[], None],
+    ) -> None:
         """Show a stage those crops that it refers to, and for which its `when` holds; keep what it finds."""
         places = [
             place
@@ -135,6 +149,7 @@ class CropsRunner:
             and (stage.when is None or stage.when.holds_for(shots[place].record, 0))
         ]
         for start in range(0, len(places), stage.batch):
+            check()
             part = places[start : start + stage.batch]
             with blaming(stage):
                 seen = [frames[place] for place in part]

@@ -174,8 +174,8 @@ def _one_crop(
     with bench.holding(job.spec, segment):
         runner = CropsRunner(job.spec, segment, bench.tools)
         began = time.monotonic()
-        for _, crop, jpeg in runner.run(bench.decoders, job.file(bench, lease), job.index, picks):
-            lease.check()
+        path = job.file(bench, lease)
+        for _, crop, jpeg in runner.run(bench.decoders, path, job.index, picks, check=lease.check):
             sizes.append(len(jpeg) + len(crop.to_json()) + 1)
     return (time.monotonic() - began) / max(1, len(picks)), sum(sizes) / max(1, len(sizes))
 

@@ -50,7 +50,7 @@ def run_crops(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: 
 
     with bench.working_for(part.job, priority=job.doc["priority"], lease=lease), bench.holding(job.spec, segment):
         runner = CropsRunner(job.spec, segment, bench.tools)
-        found = runner.run(bench.decoders, job.file(bench, lease), job.index, picks[done:])
+        found = runner.run(bench.decoders, job.file(bench, lease), job.index, picks[done:], check=lease.check)
         for place, crop, jpeg in found:
             lease.check()
             keep_picture(folder, crop, jpeg)
