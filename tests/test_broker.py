@@ -62,6 +62,33 @@ def test_a_ring_lies_in_the_durable_queue_of_its_task(rabbitmq_url: str, broker:
     assert messages_in(rabbitmq_url, "cvpipe.v1.gpu-b") == 2
 
 
+def make_rings() -> list[Ring]:
+    return [Ring(f"chunk:j:0:{number}", "cpu" if number % 3 else "gpu", number % 10) for number in range(60)]
+
+
+def test_rings_together_all_lie_in_their_queues(rabbitmq_url: str, broker: Any) -> None:
+    for _ in range(2):  # with no queue yet, then with both
+        broker.ring_all(make_rings())
+    assert (messages_in(rabbitmq_url, "cvpipe.v1.gpu"), messages_in(rabbitmq_url, "cvpipe.v1.cpu")) == (40, 80)
+    assert set(take_all(broker)) == {ring.task for ring in make_rings() if ring.queue == "cpu"}
+
+
+def test_rings_together_find_a_queue_that_was_removed_meanwhile(rabbitmq_url: str, broker: Any) -> None:
+    broker.ring_all(make_rings())
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))
+    connection.channel().queue_delete("cvpipe.v1.cpu")
+    connection.close()
+    broker.ring_all(make_rings())
+    assert set(take_all(broker)) == {ring.task for ring in make_rings() if ring.queue == "cpu"}
+
+
+def test_rings_together_are_heard_though_the_connection_broke_meanwhile(rabbitmq: RabbitMQServer, broker: Any) -> None:
+    broker.ring_all(make_rings())
+    rabbitmq.ctl("eval", 'rabbit_networking:close_all_connections("test").')
+    broker.ring_all(make_rings())
+    assert messages_in(rabbitmq.url, "cvpipe.v1.cpu") >= 80
+
+
 def test_the_message_with_the_higher_priority_comes_first(broker: dramatiq.Broker) -> None:
     bell = Bell(broker)
     bell.ring([Ring(f"chunk:j:0:{n}", "cpu", n) for n in (0, 4, 9)])

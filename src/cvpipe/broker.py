@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -55,6 +55,12 @@ _MAX_PRIORITY: Final = 10
 _PRECONDITION_FAILED: Final = 406
 _BELL: Final = "cvpipe:bell:"
 _PAUSE_SECONDS: Final = 1.0
+_ATTEMPTS: Final = 3
+"""A connection on which nothing was said for a while is found broken at the first."""
+_REST_SECONDS: Final = 0.005
+"""Between two tellings of the broker: where many ring, more of them are told together."""
+_TOGETHER: Final = 256
+"""Rings that the broker is told of at once, at most."""
 
 
 def queue_name(logical: str) -> str:
@@ -126,7 +132,7 @@ class _Consumer(_RabbitmqConsumer):
 
 
 class _Rabbit(RabbitmqBroker):
-    """RabbitMQ with durable classic queues, publisher confirms and real priorities; no delay or dead-letter queues."""
+    """RabbitMQ with durable classic queues and real priorities; no delay or dead-letter queues."""
 
     def __init__(self, url: str, *, prefetch: int | None = None) -> None:
         parameters = pika.URLParameters(url)
@@ -134,7 +140,7 @@ class _Rabbit(RabbitmqBroker):
         parameters.blocked_connection_timeout = 5
         parameters.socket_timeout = 5
         parameters.stack_timeout = 10
-        super().__init__(middleware=[], confirm_delivery=True, max_priority=_MAX_PRIORITY)
+        super().__init__(middleware=[], max_priority=_MAX_PRIORITY)
         self.parameters = parameters
         self.prefetch = prefetch
 
@@ -175,6 +181,42 @@ class _Rabbit(RabbitmqBroker):
     def _declare_xq_queue(self, queue_name: str) -> None:
         """A message is a doorbell: there is nothing to keep of one that failed."""
 
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        if delay is not None:
+            raise ValueError("delays are the due set's work")
+        self._enqueue_all([message])
+        return message
+
+    def ring_all(self, rings: Sequence[Ring]) -> None:
+        """Ring together. Raises: ConnectionClosed."""
+        self._enqueue_all(list(map(_message, rings)))
+
+    def _enqueue_all(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
+        """Enqueue messages; comes back when they are in their queues.
+
+        Nothing is confirmed one by one: behind them each queue is asked for, which it answers once it has them. So one
+        round trip is for all, and tells that RabbitMQ is away, takes nothing more, or has lost a queue.
+        """
+        queues = {message.queue_name for message in messages}
+        for attempt in range(_ATTEMPTS):
+            try:
+                for name in queues:
+                    self.declare_queue(name, ensure=True)
+                for message in messages:
+                    priority = message.options.get("broker_priority")
+                    properties = pika.BasicProperties(delivery_mode=2, priority=priority)
+                    # Its own `basic_publish` comes back when each is sent.
+                    self.channel._impl.basic_publish("", message.queue_name, message.encode(), properties)
+                for name in queues:
+                    self.channel.queue_declare(name, passive=True)
+            except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError) as error:
+                del self.connection
+                self.queues_pending |= queues
+                if attempt == _ATTEMPTS - 1:
+                    raise ConnectionClosed(error) from None
+            else:
+                return
+
 
 class _Embedded(dramatiq.Broker):
     """The bell on the embedded store: a sorted set for each queue, its tasks in order of priority, then of time.
@@ -206,6 +248,13 @@ class _Embedded(dramatiq.Broker):
             raise ValueError("delays are the due set's work")
         self.client.zadd(_BELL + message.queue_name, {message.args[0]: _rank(message)})
         return message
+
+    def ring_all(self, rings: Sequence[Ring]) -> None:
+        """Ring together, in one round trip."""
+        pipe = self.client.pipeline(transaction=False)
+        for message in map(_message, rings):
+            pipe.zadd(_BELL + message.queue_name, {message.args[0]: _rank(message)})
+        pipe.execute()
 
     def close(self) -> None:
         self.client.close()
@@ -253,14 +302,14 @@ def _rank(message: Any) -> float:
 
 def make_broker(
     *, broker_url: str | None, redis_url: str, middleware: Iterable[Middleware] = (), prefetch: int | None = None
-) -> dramatiq.Broker:
+) -> _Rabbit | _Embedded:
     """The broker for `amqp://...`, or the one on the embedded store.
 
     prefetch: messages a process takes from a queue before it has finished them; default: Dramatiq's.
     """
     scheme = urlsplit(broker_url).scheme if broker_url else "redis"
     if scheme in ("amqp", "amqps"):
-        broker: dramatiq.Broker = _Rabbit(str(broker_url), prefetch=prefetch)
+        broker: _Rabbit | _Embedded = _Rabbit(str(broker_url), prefetch=prefetch)
     elif scheme in ("redis", "rediss", "unix"):
         broker = _Embedded(broker_url or redis_url, prefetch=prefetch)
     else:
@@ -313,11 +362,12 @@ def check_broker(url: str | None, queues: Iterable[str]) -> bool:
 class Bell:
     """Rings for tasks: publishes from one thread of its own, so that no caller ever waits for the broker.
 
-    A ring that fails is dropped: the task is in the due set, and the sweeper rings again.
+    What is rung for while the broker is told is told together. A ring that fails is dropped: the task is in the due
+    set, and the sweeper rings again.
     Memory: at most `limit` pending rings; more are dropped the same way.
     """
 
-    def __init__(self, broker: dramatiq.Broker, *, limit: int = 100_000) -> None:
+    def __init__(self, broker: _Rabbit | _Embedded, *, limit: int = 100_000) -> None:
         self._broker = broker
         self._pending: queue.Queue[Ring | None] = queue.Queue(maxsize=limit)
         self.healthy = True
@@ -338,15 +388,24 @@ class Bell:
         self._thread.join(timeout_seconds)
 
     def _publish(self) -> None:
-        while (item := self._pending.get()) is not None:
+        is_last = False
+        while not is_last and (first := self._pending.get()) is not None:
+            rings = [first]
+            with suppress(queue.Empty):
+                while len(rings) < _TOGETHER:
+                    if (following := self._pending.get_nowait()) is None:
+                        is_last = True
+                        break
+                    rings.append(following)
             try:
-                self._broker.enqueue(_message(item))
+                self._broker.ring_all(rings)
                 self.healthy = True
+                time.sleep(_REST_SECONDS)
             except Exception as error:  # noqa: BLE001
                 if self.healthy:
                     log.warning("the broker does not answer (%s); the sweeper will ring again", error)
                 self.healthy = False
-                if not self._drop_pending():
+                if not is_last and not self._drop_pending():
                     return
 
     def _drop_pending(self) -> bool:
@@ -375,6 +434,7 @@ def _message(ring: Ring) -> dramatiq.Message[Any]:
         queue_name=queue_name(ring.queue),
         actor_name=ACTOR_OF_TASK[ring.task.partition(":")[0]],
         args=(ring.task, ring.queue.removeprefix(QUEUE_PREFIX)),
+        message_id=ring.task,
         kwargs={},
         options={"broker_priority": ring.priority},
     )

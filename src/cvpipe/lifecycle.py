@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from cvpipe.camera import CameraSpec
 from cvpipe.errors import (
     AddressRefused,
     Conflict,
+    InvalidModel,
     InvalidPipeline,
     InvalidRequest,
     NotFound,
     QuotaExceeded,
     StoreUnavailable,
 )
-from cvpipe.inference.cards import find_card
+from cvpipe.inference.cards import ModelCard, find_card
 from cvpipe.job import Job, JobRequest, JobState, Message, WebhookTarget, seconds_of
 from cvpipe.keys import Identity
 from cvpipe.library import Library
@@ -43,6 +45,15 @@ _JOB_AGAIN_SECONDS = 10  # some job of a key that has as many as it may is over 
 _NO_MODELS = frozenset({"name", "type", "queue", "of"})  # options that may be the same word as a model
 
 
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A pipeline that was checked: with which cards, by its own names for them, and how a job has it."""
+
+    spec: PipelineSpec
+    cards: dict[str, ModelCard]
+    written: dict[str, Any]
+
+
 class Lifecycle(Library):
     """Submit, cancel and delete jobs, beside all of a library. Synchronous; thread-safe.
 
@@ -52,6 +63,7 @@ class Lifecycle(Library):
     def __init__(self, store: Store, bell: Bell, settings: Settings) -> None:
         super().__init__(store, bell, settings)
         self._outside = Outside.of(settings)
+        self._good: dict[str, _Good] = {}
 
     def submit(self, request: JobRequest, *, by: Identity, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Commit a job of `by` to the store, then ring. Returns it, and whether it is new (not known by its key).
@@ -75,10 +87,14 @@ class Lifecycle(Library):
         request = self._completed(request, tenant)
         assert request.pipeline is not None
         spec = load_pipeline(_changed(request), settings=self._settings, field="pipeline")
-        check_cards(spec, self._settings.models_path, field="pipeline")
-        self._check_queues(spec)
+        good = self._known_good(spec)
+        cards: dict[str, ModelCard] = {}
+        if good is None:
+            cards = check_cards(spec, self._settings.models_path, field="pipeline")
+            self._check_queues(spec)
         self._check_minutes(request, by)
-        self._check_outside(spec)
+        if good is None:
+            self._check_outside(spec)
         check_stop(spec, request.stop_when, field="stop_when")
         video = None
         if request.video is not None:
@@ -122,13 +138,17 @@ class Lifecycle(Library):
             asked = doc | {"pipeline": spec.model_dump(mode="json")}
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         # Behind the digest: the same request may find a newer model or camera, and is the same request.
-        spec = with_cameras(
-            self._with_versions(spec),
-            lambda name: self._find_camera(tenant, name),
-            default=request.camera,
-            field="pipeline",
-        )
-        doc["pipeline"] = spec.model_dump(mode="json")
+        if good is None:
+            written = with_cameras(
+                self._with_versions(spec),
+                lambda name: self._find_camera(tenant, name),
+                default=request.camera,
+                field="pipeline",
+            ).model_dump(mode="json")
+            good = _Good(spec, cards, written)
+            if isinstance(request.pipeline, str) and _says_all(spec):
+                self._good[spec.name] = good
+        doc["pipeline"] = good.written
         return Submission(
             name=owned(tenant, new_id()),
             doc=doc,
@@ -201,6 +221,17 @@ class Lifecycle(Library):
             "range": job.range, "starts_at": began, "stop_when": job.stop_when, "chunk_seconds": job.chunk_seconds,
         }  # fmt: skip
         return request.model_copy(update=update | {name: kept[name] for name in kept.keys() - given})
+
+    def _known_good(self, spec: PipelineSpec) -> _Good | None:
+        """What was found when this pipeline was checked, where all that it depends on is as it was then."""
+        good = self._good.get(spec.name)
+        if good is None or good.spec is not spec:
+            return None
+        try:
+            is_same = all(find_card(self._settings.models_path, ref) is card for ref, card in good.cards.items())
+        except (NotFound, InvalidModel):  # told by the check
+            return None
+        return good if is_same else None
 
     def _prediction_of(self, request: JobRequest, tenant: str) -> dict[str, Any] | None:
         """What was said of the job by the dry run that it is from."""
@@ -324,6 +355,11 @@ class Lifecycle(Library):
         """Remove a job that is over, its records and its files. Raises: NotFound, Conflict."""
         self._store.delete_job(job_id)
         shutil.rmtree(job_folder(self._settings, job_id), ignore_errors=True)
+
+
+def _says_all(spec: PipelineSpec) -> bool:
+    """Whether a check of a pipeline depends on nothing but itself, the cards of its models and the settings."""
+    return not any(stage.options.needs_camera or stage.scope == "outside" for stage in spec.make_stages())
 
 
 def _document(camera: str | CameraSpec | None) -> str | dict[str, Any] | None:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 
 from cvpipe.api.groupcommit import GroupCommit
 from cvpipe.broker import Bell, make_broker
-from cvpipe.errors import CvpipeError, NotFound
+from cvpipe.errors import CvpipeError, InvalidPipeline, NotFound
 from cvpipe.job import Job, JobRequest
 from cvpipe.keys import ANYBODY
 from cvpipe.lifecycle import Lifecycle
 from cvpipe.settings import Settings
 from cvpipe.store import Store, Submission
+from tests.modelcards import make_card
 
 
 class Slow(Lifecycle):
@@ -106,3 +108,38 @@ def test_jobs_are_committed_though_redis_has_forgotten_the_script(
     again = lifecycle.commit(submissions)  # as if the answer had got lost
     assert [answer[1] for answer in cast("list[tuple[Job, bool]]", again)] == [True] * 3
     assert len(store.jobs("default")[0]) == 3
+
+
+def test_a_named_pipeline_is_checked_again_once_its_file_or_a_model_has_changed(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"a video")
+    card, pipeline = tmp_path / "models" / "tiny" / "model.yaml", tmp_path / "pipelines" / "seen.yaml"
+    for folder in (card.parent, pipeline.parent):
+        folder.mkdir(parents=True)
+    card.write_text(yaml.safe_dump(make_card(version="1")))
+    pipeline.write_text("name: seen\nstages: [{type: detect, model: tiny, classes: [bird]}]\n")
+    settings = Settings(
+        redis_url=redis_url, data_dir=tmp_path / "data", path_roots=str(tmp_path), models_dir=card.parents[1],
+        pipelines_dir=pipeline.parent,
+    )  # fmt: skip
+    bell = Bell(make_broker(broker_url=None, redis_url=redis_url))
+    lifecycle, request = Lifecycle(store, bell, settings), make_request(tmp_path, "seen")
+
+    def model() -> str:
+        return str(lifecycle.prepare(request, by=ANYBODY).doc["pipeline"]["stages"][0]["model"])
+
+    assert [model(), model()] == ["tiny@1", "tiny@1"]
+    card.write_text(yaml.safe_dump(make_card(version="2")))
+    assert [model(), model()] == ["tiny@2", "tiny@2"]
+    card.write_text(yaml.safe_dump(make_card(version="2", labels=["cat"])))
+    for _ in range(2):
+        with pytest.raises(InvalidPipeline, match="no class 'bird'"):
+            model()
+    pipeline.write_text("name: seen\nstages: [{type: detect, model: tiny, queue: nowhere}]\n")
+    with pytest.raises(InvalidPipeline, match="no queue"):
+        model()
+    card.unlink()
+    with pytest.raises(NotFound, match="tiny"):
+        model()
+    bell.close()

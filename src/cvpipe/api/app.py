@@ -97,6 +97,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirected upload would be sent twice
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # else looked for with each request
         lifespan=lifespan,
     )
     app.state.settings = settings

@@ -9,6 +9,7 @@ lead here.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ CHALLENGE: Final = 'Bearer realm="cvpipe"'
 _KNOWN_SECONDS: Final = 1.0
 """A key is looked up again after so long: revoked, it is good for a second at most."""
 _KNOWN_KEYS: Final = 10_000
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_FORWARDED: Final = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 _FAR: Final = (
     "this service runs without keys, for its own machine alone, and the request {how}; "
     "have the operator set CVPIPE_AUTH=keys"
@@ -54,11 +55,12 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        identity: Identity | None = ANYBODY
         try:
-            identity = await self._holder(headers, scope["app"].state.resources.store) if self._needs_keys else ANYBODY
-            if not self._needs_keys:
-                check_near(headers)
+            if self._needs_keys:
+                identity = await self._holder(Headers(scope=scope), scope["app"].state.resources.store)
+            else:
+                check_near(scope["headers"])
         except CvpipeError as error:
             if is_guarded(scope["path"]) or not self._needs_keys:
                 await _refuse(error, scope, receive, send)
@@ -115,15 +117,18 @@ def is_guarded(path: str) -> bool:
     return path == "/v1" or path.startswith("/v1/") or path == "/metrics"
 
 
-def check_near(headers: Headers) -> None:
+def check_near(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raises: Forbidden where a request to a service without keys did not begin on its own machine."""
-    if any(name in headers for name in _FORWARDED):
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found.setdefault(name, value)
+    if not _FORWARDED.isdisjoint(found):
         raise Forbidden(_FAR.format(how="came through a proxy"))
-    host = headers.get("host", "")
-    if not _is_here(host):
+    if not _is_here(found.get(b"host", b"").decode("latin-1")):
         raise Forbidden(_FAR.format(how="is for another host"))
-    origin = headers.get("origin")
-    if (origin is not None and not is_loopback(origin)) or headers.get("sec-fetch-site") == "cross-site":
+    origin = found.get(b"origin")
+    is_elsewhere = origin is not None and not is_loopback(origin.decode("latin-1"))
+    if is_elsewhere or found.get(b"sec-fetch-site") == b"cross-site":
         raise Forbidden(_FAR.format(how="came from a page of another site"))
 
 

@@ -20,7 +20,7 @@ from cvpipe.lifecycle import Lifecycle
 from cvpipe.store import Submission
 
 _GROUP: Final = 64
-"""Jobs in a group, at most."""
+"""A group of so many jobs takes no more in."""
 _THREADS: Final = 2
 """While one group is on its way, another is checked."""
 
@@ -46,7 +46,7 @@ class GroupCommit:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._gathered: list[_Waiting] = []
-        self._handed_over: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._handed_over: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"commit-{number}", daemon=True) for number in range(_THREADS)
         ]
@@ -71,22 +71,22 @@ class GroupCommit:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for waiting in gathered:
-            self._handed_over.put(waiting)
+        for start in range(0, len(gathered), _GROUP):
+            self._handed_over.put(gathered[start : start + _GROUP])
 
     def _work(self) -> None:
-        while (first := self._handed_over.get()) is not None:
-            group, is_last = [first], False
+        while (group := self._handed_over.get()) is not None:
+            is_last = False
             with suppress(queue.Empty):
                 while len(group) < _GROUP:
                     following = self._handed_over.get_nowait()
                     if following is None:
                         is_last = True
                         break
-                    group.append(following)
+                    group += following
             answers = self._committed(group)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                first.answer.get_loop().call_soon_threadsafe(_tell, group, answers)
+                group[0].answer.get_loop().call_soon_threadsafe(_tell, group, answers)
             if is_last:
                 return
 

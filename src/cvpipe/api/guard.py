@@ -11,7 +11,6 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -102,8 +101,8 @@ class BodyLimit:
         if scope["type"] != "http" or self._is_exempt(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._limit:
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if declared.isdigit() and int(declared) > self._limit:
             response = problems.respond("too_large", self._detail, instance=scope["path"])
             await response(scope, receive, send)
             return

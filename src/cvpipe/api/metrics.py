@@ -57,6 +57,16 @@ class HttpMetrics:
         self.open = Gauge(
             "cvpipe_http_requests_open", "Requests being answered, streams included.", registry=self.registry
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        series = self._series.get((method, route, status))
+        if series is None:  # bounded, as they are
+            series = self.requests.labels(method, route, str(status)), self.seconds.labels(method, route)
+            self._series[method, route, status] = series
+        series[0].inc()
+        series[1].observe(seconds)
 
 
 class CountRequests:
@@ -79,8 +89,7 @@ class CountRequests:
             counted = True
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            self._metrics.count(method, route, status, time.perf_counter() - began)
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start" and not counted:

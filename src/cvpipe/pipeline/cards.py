@@ -11,15 +11,16 @@ from cvpipe.pipeline.labels import check_labels
 from cvpipe.pipeline.spec import PipelineSpec, place
 
 
-def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> list[str]:
-    """The models of a pipeline as `name@version`, each once.
+def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> dict[str, ModelCard]:
+    """The cards of a pipeline's models, by the names that it has for them.
 
     field: path of the pipeline in what the caller sent. Raises: NotFound; InvalidModel where a card names no family, or
     one that is not for its task; InvalidPipeline where a stage keeps classes that are not among its model's labels, or
     asks for labels that nothing can have.
     """
     found: dict[str, ModelCard] = {}
-    for number, stage in enumerate(spec.make_stages()):
+    stages = spec.make_stages()
+    for number, stage in enumerate(stages):
         where = ".".join(part for part in (field, f"stages.{number}") if part)
         for model in stage.models():
             try:
@@ -35,5 +36,5 @@ def check_cards(spec: PipelineSpec, models_path: Path, *, field: str = "") -> li
                         f"{nearest(name, card.labels)}",
                         field=f"{where}.classes",
                     )
-    check_labels(spec, found, field=field)
-    return list(dict.fromkeys(card.ref for card in found.values()))
+    check_labels(stages, found, field=field)
+    return found

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cvpipe.errors import InvalidPipeline
 from cvpipe.expressions.rules import WITH, WITHOUT
 from cvpipe.expressions.syntax import Compare, Constant, Name, Node, Within
 from cvpipe.inference.cards import ModelCard, nearest
-from cvpipe.pipeline.spec import PipelineSpec, place
+from cvpipe.pipeline.spec import place
 from cvpipe.stages import CropStage, FrameStage, Stage
 
 _OF_OBJECTS: Final = ("labels", "owners")  # options that are labels of the objects that a stage looks at
@@ -18,14 +18,15 @@ Labels = frozenset[str] | None
 """Those that objects of a stage may have; None: nobody knows before they are found."""
 
 
-def check_labels(spec: PipelineSpec, cards: Mapping[str, ModelCard], *, field: str = "") -> None:
+def check_labels(stages: Sequence[Stage[Any]], cards: Mapping[str, ModelCard], *, field: str = "") -> None:
     """See whether conditions, rules and options ask for labels that there can be.
 
-    cards: of the pipeline's models, by the names it has for them. field: path of the pipeline in what the caller sent.
+    stages: of a pipeline. cards: of its models, by the names it has for them. field: path of the pipeline in what the
+    caller sent.
     Raises: InvalidPipeline with the nearest label that there is.
     """
     found: dict[str, Labels] = {}
-    for number, stage in enumerate(spec.make_stages()):
+    for number, stage in enumerate(stages):
         every = _together(found, found)
         looked_at = _together(found, _referred(stage) or found)
         for option, label, is_of_any in _asked(stage):

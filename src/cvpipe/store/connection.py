@@ -145,47 +145,31 @@ class Connection:
                 "yes`, and the same in its configuration"
             )
 
-    def _commit(self, script: str, args: list[Any]) -> Any:
+    def _commit(self, script: str, args: Sequence[Any]) -> Any:
         """Run a script whose effect will be told to the outside: come back only when it is on disk."""
-        result = self._commit_all(script, [args])[0]
+        try:
+            return self._run(script, args)
+        except _UNKNOWN:  # Redis was started again, and has forgotten it
+            self._redis.script_load(self._scripts[script].script)
+            return self._run(script, args)
+
+    def _run(self, script: str, args: Sequence[Any]) -> Any:
+        if not self._settle:
+            return self._redis.evalsha(self._scripts[script].sha, 0, *args)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.evalsha(self._scripts[script].sha, 0, *args)
+        pipe.execute_command("WAITAOF", 1, 0, 2000)  # which waits for the writes of its own connection
+        result, waited = pipe.execute(raise_on_error=False)
         if isinstance(result, Exception):
             raise result
+        if isinstance(waited, redis.ResponseError):
+            self._settle = False
+            log.warning("this Redis has no WAITAOF: set `appendfsync always`, or a crash may lose acknowledged jobs")
+        elif isinstance(waited, Exception):
+            raise waited
+        elif waited[0] < 1:
+            raise StoreUnavailable("Redis did not write to disk within 2 s")
         return result
-
-    def _commit_all(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run a script once for each of these arguments, in order, in one round trip and for one sync of the disk.
-
-        Comes back only when all is on disk. What one of them raised is its result.
-        """
-        results = self._run_all(script, calls)
-        unknown = [number for number, result in enumerate(results) if isinstance(result, _UNKNOWN)]
-        if unknown:  # Redis was started again, and has forgotten it
-            self._redis.script_load(self._scripts[script].script)
-            again = self._run_all(script, [calls[number] for number in unknown])
-            for number, result in zip(unknown, again, strict=True):
-                results[number] = result
-        return results
-
-    def _run_all(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for args in calls:
-            pipe.evalsha(self._scripts[script].sha, 0, *args)
-        settle = self._settle
-        if settle:  # WAITAOF waits for the writes of its own connection
-            pipe.execute_command("WAITAOF", 1, 0, 2000)
-        results: list[Any] = pipe.execute(raise_on_error=False)
-        if settle:
-            waited = results.pop()
-            if isinstance(waited, redis.ResponseError):
-                self._settle = False
-                log.warning(
-                    "this Redis has no WAITAOF: set `appendfsync always`, or a crash may lose acknowledged jobs"
-                )
-            elif isinstance(waited, Exception):
-                raise waited
-            elif waited[0] < 1:
-                raise StoreUnavailable("Redis did not write to disk within 2 s")
-        return results
 
 
 def _tables() -> str:

@@ -40,10 +40,13 @@ _NO_REPAIR = {
 }
 
 _DECODED = "use||"
+_LATELY_SECONDS = 0.2
 
 
 class Jobs(Workers):
     """What the API asks about jobs."""
+
+    _known_served: tuple[float, frozenset[str]] = (-1.0, frozenset())
 
     @guarded
     def job(self, job_id: str) -> Job:
@@ -124,10 +127,16 @@ class Jobs(Workers):
         raw = self._scripts["waits"](args=list(job_ids))
         return self._waits_in_words(dict(zip(job_ids, raw, strict=True)))
 
-    def _waits_in_words(self, waits: Mapping[str, Sequence[Any]]) -> dict[str, str]:
-        """What jobs wait for, of those that wait for something. waits: as `wait.lua` says it."""
+    def _waits_in_words(self, waits: Mapping[str, Sequence[Any]], *, lately: bool = False) -> dict[str, str]:
+        """What jobs wait for, of those that wait for something. waits: as `wait.lua` says it.
+
+        lately: what was known of the workers _LATELY_SECONDS ago will do.
+        """
         waits = {job_id: wait for job_id, wait in waits.items() if wait[0]}
-        served = {queue for worker in self.workers() for queue in worker.queues} if waits else set()
+        asked_at, served = self._known_served
+        if waits and not (lately and time.monotonic() - asked_at < _LATELY_SECONDS):
+            served = frozenset(queue for worker in self.workers() for queue in worker.queues)
+            self._known_served = time.monotonic(), served
         return {
             job_id: _wait_in_words(kind.decode(), queue.decode(), int(number), served)
             for job_id, (kind, queue, number) in waits.items()

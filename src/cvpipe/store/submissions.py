@@ -62,9 +62,10 @@ class Submissions(Jobs):
 
         One round trip and one sync of the disk for all of them. Raises: StoreUnavailable, where none was answered.
         """
-        results = self._commit_all("submit", [_arguments(submission) for submission in submissions])
+        args = [part for submission in submissions for part in _arguments(submission)]
+        results = self._commit("submit", [_IDEMPOTENCY_TTL_MS, GRACE_MS, *args])
         answered = [result for result in results if not isinstance(result, Exception)]
-        words = self._waits_in_words({name.decode(): rest[1] for name, _, _, *rest in answered if rest})
+        words = self._waits_in_words({name.decode(): rest[1] for name, _, _, *rest in answered if rest}, lately=True)
         return [as_ours(result) if isinstance(result, Exception) else _submitted(result, words) for result in results]
 
     def submit(
@@ -103,10 +104,11 @@ def new_job(submission: Submission, done: Submitted) -> Job:
 
 
 def _arguments(submission: Submission) -> list[Any]:
+    timeout = submission.doc.get("timeout_seconds")
     return [
         submission.name, json.dumps(submission.doc), submission.priority, " ".join(submission.webhook),
-        submission.progress_percent, submission.idempotency_key or "", submission.digest, _IDEMPOTENCY_TTL_MS, GRACE_MS,
-        submission.key or "", submission.open_jobs or 0,
+        submission.progress_percent, submission.idempotency_key or "", submission.digest, submission.key or "",
+        submission.open_jobs or 0, "" if timeout is None else int(timeout * 1000),
     ]  # fmt: skip
 
 
