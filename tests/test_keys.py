@@ -73,7 +73,8 @@ def test_a_key_that_is_asked_for_without_more_may_submit_and_read_as_the_default
 @pytest.mark.parametrize(
     "wrong",
     [{"name": ""}, {"tenant": "../x"}, {"tenant": "A"}, {"scopes": []}, {"scopes": ["root"]}, {"expires_in_seconds": 0},
-     {"expires_in_seconds": float("inf")}, {"secret": "mine"}],
+     {"expires_in_seconds": float("inf")}, {"secret": "mine"}, {"expires_in_seconds": True},
+     {"quotas": {"open_jobs": True}}, {"quotas": {"stored_bytes": "1"}}],
     ids=str,
 )  # fmt: skip
 def test_a_key_that_can_not_be_is_refused(wrong: dict[str, Any]) -> None:

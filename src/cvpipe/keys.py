@@ -40,7 +40,11 @@ class KeyRequest(BaseModel):
     )
     quotas: Quotas = Field(default=Quotas(), description="How much it may take.")
     expires_in_seconds: float | None = Field(
-        default=None, gt=0, le=100 * 366 * 24 * 3600, description="Good for so long. Default: until it is revoked."
+        default=None,
+        strict=True,
+        gt=0,
+        le=100 * 366 * 24 * 3600,
+        description="Good for so long. Default: until it is revoked.",
     )
 
     @field_validator("scopes", mode="before")

@@ -16,17 +16,26 @@ class Quotas(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    upload_bytes: int | None = Field(default=None, gt=0, description="Largest video or model it may send; else 413.")
+    upload_bytes: int | None = Field(
+        default=None, strict=True, gt=0, description="Largest video or model it may send; else 413."
+    )
     stored_bytes: int | None = Field(
-        default=None, gt=0, description="All videos that it has sent and that are still there; else 507."
+        default=None, strict=True, gt=0, description="All videos that it has sent and that are still there; else 507."
     )
     video_minutes_per_day: float | None = Field(
-        default=None, gt=0, description="Video that its jobs look at from one midnight (UTC) to the next; else 429."
+        default=None,
+        strict=True,
+        gt=0,
+        description="Video that its jobs look at from one midnight (UTC) to the next; else 429.",
     )
-    open_jobs: int | None = Field(default=None, gt=0, description="Jobs that are not over; else 429.")
-    streams: int | None = Field(default=None, gt=0, description="Event streams at a time; else 429.")
+    open_jobs: int | None = Field(default=None, strict=True, gt=0, description="Jobs that are not over; else 429.")
+    streams: int | None = Field(default=None, strict=True, gt=0, description="Event streams at a time; else 429.")
     requests_per_minute: int | None = Field(
-        default=None, gt=0, le=60_000, description="Requests, of which so many may also come at once; else 429."
+        default=None,
+        strict=True,
+        gt=0,
+        le=60_000,
+        description="Requests, of which so many may also come at once; else 429.",
     )
 
 
@@ -44,6 +53,6 @@ def read_quotas(text: str) -> Quotas:
             raise ValueError(f"there is no quota {name!r}; there is: {', '.join(Quotas.model_fields)}")
         pairs[name] = number
     try:
-        return Quotas.model_validate(pairs)
+        return Quotas.model_validate_strings(pairs)
     except ValidationError as error:
         raise ValueError(explain(error.errors(include_url=False)[0], name=str(error.errors()[0]["loc"][0]))) from None

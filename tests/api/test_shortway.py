@@ -48,6 +48,7 @@ def test_a_job_is_answered_the_same_by_both_ways(api: httpx.Client) -> None:
         pytest.param(b"", 422, id="nothing"),
         pytest.param(b"{", 400, id="no JSON"),
         pytest.param(b'{"path": "/x", "pipeline": "edges", "chunk_seconds": NaN}', 400, id="no number"),
+        pytest.param(b'{"path": "/x", "pipeline": "edges", "priority": true}', 422, id="true is no number"),
         pytest.param(b'{"path": "/x", "pipelin": "edges"}', 422, id="a word misspelt"),
         pytest.param(b'{"path": "/x", "pipeline": "edge"}', 404, id="no such pipeline"),
         pytest.param(b'{"path": "/etc/passwd", "pipeline": "edges"}', 422, id="a path outside"),

@@ -12,6 +12,7 @@ from cvpipe import stages
 from cvpipe.api.events import JobProgress
 from cvpipe.api.frames import FrameRecord
 from cvpipe.api.problems import Problem, problem_examples, responses
+from cvpipe.api.uploads import VERSION as TUS_VERSION
 from cvpipe.pipeline import PipelineSpec
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ def _describe_headers(paths: dict[str, Any]) -> None:
     }
     retry = {"description": "Seconds.", "schema": {"type": "integer"}}
     for operation in _operations(paths):
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] == "Tus-Resumable":  # without it a 412, as with another version
+                parameter |= {"required": True, "schema": {"type": "string", "const": TUS_VERSION}}
         if "503" in operation["responses"]:
             operation["responses"]["503"]["headers"] = {"Retry-After": retry}
 
