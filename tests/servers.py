@@ -29,7 +29,7 @@ def find_redis() -> str | None:
 def find_rabbitmq() -> Path | None:
     """Folder of RabbitMQ's scripts, or None."""
     found = shutil.which("rabbitmq-server", path=os.pathsep.join((*RABBITMQ_FOLDERS, os.environ.get("PATH", ""))))
-    return Path(found).parent if found and shutil.which("erl") else None
+    return Path(found).parent if found and shutil.which("erl_call") else None
 
 
 def free_port() -> int:
@@ -216,15 +216,14 @@ class RabbitMQServer(Server):
         self.vhost = f"test-{secrets.token_hex(4)}"
         name = f'<<"{self.vhost}">>'
         everything = '<<".*">>'
-        self.ctl(
-            "eval",
+        self._evaluate(
             f'rabbit_vhost:add({name}, <<"tests">>), rabbit_auth_backend_internal:set_permissions('
-            f'<<"guest">>, {name}, {everything}, {everything}, {everything}, <<"tests">>).',
+            f'<<"guest">>, {name}, {everything}, {everything}, {everything}, <<"tests">>).'
         )
 
     def drop_vhost(self) -> None:
         """Remove the virtual host made last, with its queues."""
-        self.ctl("eval", f'rabbit_vhost:delete(<<"{self.vhost}">>, <<"tests">>).')
+        self._evaluate(f'rabbit_vhost:delete(<<"{self.vhost}">>, <<"tests">>).')
         self.vhost = "/"
 
     def ctl(self, *words: str) -> str:
@@ -236,6 +235,15 @@ class RabbitMQServer(Server):
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(words)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def _evaluate(self, code: str) -> None:
+        """Have the node run Erlang: in 10 ms, where `rabbitmqctl eval` takes a second of a core."""
+        command = ["erl_call", "-sname", self._env["RABBITMQ_NODENAME"], "-e"]
+        done = subprocess.run(
+            command, env=self._env, input=f"{code}\n", capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.stdout != "{ok, ok}":
+            raise RuntimeError(f"erl_call: {code}: {done.stdout}{done.stderr}")
 
     def _answers(self) -> bool:
         return answers(self.port, say=b"AMQP\x00\x00\x09\x01", hear=b"\x01")  # a method frame: Connection.Start

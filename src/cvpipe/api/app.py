@@ -38,7 +38,6 @@ from cvpipe.api import (
     videos,
 )
 from cvpipe.api.resources import open_resources
-from cvpipe.api.tokens import Tokens
 from cvpipe.broker import Bell
 from cvpipe.keys import keys_are_needed
 from cvpipe.log import fields
@@ -136,6 +135,11 @@ def create_app(
         limit=settings.max_body_bytes,
         exempt=[("PUT", "/v1/videos"), ("PATCH", "/v1/uploads/"), ("POST", "/v1/models")],
     )
-    app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings), tokens=Tokens.of(settings))
+    tokens = None
+    if settings.oidc_issuer is not None:
+        from cvpipe.api.tokens import Tokens  # with the cryptography that only tokens need
+
+        tokens = Tokens.of(settings)
+    app.add_middleware(gate.Gate, needs_keys=keys_are_needed(settings), tokens=tokens)
     app.add_middleware(metrics.CountRequests, metrics=app.state.metrics)
     return app

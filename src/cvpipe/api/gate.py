@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,11 +19,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cvpipe.api import problems
-from cvpipe.api.tokens import Tokens
 from cvpipe.errors import CvpipeError, Forbidden, NotFound, QuotaExceeded, Unauthenticated
 from cvpipe.keys import ANYBODY, ApiKey, Credential, Identity
 from cvpipe.loopback import is_loopback, is_loopback_host
 from cvpipe.store import Store
+
+if TYPE_CHECKING:
+    from cvpipe.api.tokens import Tokens
 
 CHALLENGE: Final = 'Bearer realm="cvpipe"'
 """With every 401; where something came, also that it is not good (RFC 6750, 3)."""
