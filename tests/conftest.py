@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import httpx
@@ -54,10 +57,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """A Redis of this run; `redis_url` is what most tests want."""
     if find_redis() is None:
         missing("redis-server is not installed", promised="CI" in os.environ)
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("redis")
+        if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 2**30:
+            # Each write is flushed. Where that is the disk's affair, it takes most of the time of tests of the store.
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="cvpipe-redis-", dir="/dev/shm")))
+        server = RedisServer(folder)
+        server.start()
+        stack.callback(server.kill)
+        yield server
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from cvpipe.errors import Unavailable
 if TYPE_CHECKING:
     from cvpipe.settings import Settings
 
+_STOP_SECONDS = 10
+"""Longer than each process takes to answer what it has begun with (`cvpipe.api.server.GRACE_SECONDS`)."""
+
 
 def api(  # noqa: PLR0917 - Typer hands them over by name
     host: Host = None,
@@ -33,8 +36,6 @@ def api(  # noqa: PLR0917 - Typer hands them over by name
     """
     extras.require("api", what="cvpipe api")
     from cvpipe import log
-    from cvpipe.api import create_app
-    from cvpipe.api.server import Server
     from cvpipe.embedded.alike import shared_socket
     from cvpipe.embedded.processes import say_ready
     from cvpipe.keys import keys_are_needed
@@ -53,6 +54,8 @@ def api(  # noqa: PLR0917 - Typer hands them over by name
     if processes > 1:
         _serve_by(processes, settings)
         return
+    from cvpipe.api import create_app  # which the process that only starts others does without
+    from cvpipe.api.server import Server
 
     class ToldServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -76,7 +79,6 @@ def api(  # noqa: PLR0917 - Typer hands them over by name
 
 def _serve_by(processes: int, settings: Settings) -> None:
     """Serve by several processes on one port, until told to stop."""
-    from cvpipe.api.server import GRACE_SECONDS
     from cvpipe.embedded.alike import keep_alike, shared_socket
 
     try:
@@ -95,5 +97,5 @@ def _serve_by(processes: int, settings: Settings) -> None:
                 **({"CVPIPE_AUTH": settings.auth} if settings.auth is not None else {}),
             },
             say=lambda text: output.note(f"cvpipe: {text}"),
-            stop_seconds=GRACE_SECONDS + 5,
+            stop_seconds=_STOP_SECONDS,
         )
