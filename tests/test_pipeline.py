@@ -107,7 +107,10 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
             id="no cuts",
         ),
         pytest.param(
-            [SCENES, {**TRACK, "reset_at": "scene"}], "pipeline.stages.1", "did you mean 'scenes'", id="cuts misspelt"
+            [SCENES, {**TRACK, "reset_at": "scene"}],
+            "pipeline.stages.1.reset_at",
+            "did you mean 'scenes'",
+            id="cuts misspelt",
         ),
         pytest.param(
             [{**DETECT, "queue": "gpu-b"}, SCENES],
@@ -174,7 +177,15 @@ def test_a_pipeline_written_out_reads_as_the_same() -> None:
         pytest.param(
             [EDGES, {"type": "decimate", "fps": 1}], "pipeline.stages.1", "chooses frames", id="selection too late"
         ),
-        pytest.param([DETECT, {**TRACK, "of": "detct"}], "pipeline.stages.1", "did you mean 'detect'", id="reference"),
+        pytest.param(
+            [DETECT, {**TRACK, "of": "detct"}], "pipeline.stages.1.of", "did you mean 'detect'", id="reference"
+        ),
+        pytest.param(
+            [DETECT, {"type": "redact", "of": ["detect", "faces"]}],
+            "pipeline.stages.1.of.1",
+            "stage 2 (redact) refers to 'faces'",
+            id="one of several references",
+        ),
         pytest.param(
             [DETECT, {**TRACK, "of": "detect", "when": "score > hihg"}],
             "pipeline.stages.1.when",

@@ -40,6 +40,9 @@ def test_mistakes_are_told_with_the_path_of_the_stage() -> None:
     with pytest.raises(NotFound, match="no camera 'west'") as missing:
         with_cameras(make_pipeline(camera="west"), find, field="pipeline")
     assert missing.value.field == "pipeline.stages.1.camera"
+    with pytest.raises(NotFound, match="no camera 'west'") as missing:
+        with_cameras(make_pipeline(), find, default="west", field="pipeline")
+    assert missing.value.field == "camera"  # the job's
     with pytest.raises(InvalidPipeline, match=r"stage 2 \(to_world\) needs a camera: name one in the stage"):
         with_cameras(make_pipeline(), find)
     with pytest.raises(InvalidRequest, match="camera 'stand': wanted at least 4 points"):

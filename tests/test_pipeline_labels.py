@@ -37,6 +37,10 @@ def check(*stages: dict[str, Any]) -> None:
         ([PEOPLE, TRACK, rule('no "badge" for > 3 s')], "2.rules.0.when", "'badge'"),
         ([PEOPLE, TRACK, rule('"dgo" in labels', about="frame")], "2.rules.0.when", "'dgo'; did you mean 'dog'?"),
         ([PEOPLE, TRACK, {"type": "stationary", "of": "people", "owners": ["persn"]}], "2.owners.0", "'persn'"),
+        (
+            [PEOPLE, TRACK, {"type": "proximity", "of": "people", "distance": 9, "between": ["person", "dgo"]}],
+            "2.between.1", "'dgo'; did you mean 'dog'?",
+        ),
         ([PEOPLE, {"type": "redact", "of": ["people"], "labels": ["dog", "face"]}], "1.labels.1", "'face'"),
         (
             [PEOPLE, TRACK, {"type": "crops", "name": "best", "of": "people"},

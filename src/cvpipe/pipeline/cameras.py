@@ -20,8 +20,8 @@ def with_cameras(
     """The pipeline with each camera written out that a stage names.
 
     find: the camera of a name; raises NotFound. default: of stages that name none. field: path of the pipeline in what
-    the caller sent. Raises: NotFound; InvalidPipeline where a stage has no camera; InvalidRequest where one can't be
-    calibrated; Conflict where its lens is still looked for.
+    the caller sent; the default's is `camera`. Raises: NotFound; InvalidPipeline where a stage has no camera;
+    InvalidRequest where one can't be calibrated; Conflict where its lens is still looked for.
     """
     stages = []
     for number, options in enumerate(spec.stages):
@@ -29,7 +29,8 @@ def with_cameras(
             stages.append(options)
             continue
         where = ".".join(part for part in (field, f"stages.{number}.camera") if part)
-        wanted = getattr(options, "camera") or default  # noqa: B009 - any stage may have the option
+        own = getattr(options, "camera")  # noqa: B009 - any stage may have the option
+        wanted = own or default
         if wanted is None:
             raise InvalidPipeline(
                 f"{place(number, options)} needs a camera: name one in the stage, or with the job", field=where
@@ -41,7 +42,7 @@ def with_cameras(
             elif camera.lens is None:
                 raise InvalidPipeline(f"the lens of camera {camera.name!r} is not known")
         except CvpipeError as error:
-            raise type(error)(error.message, field=where) from None
+            raise type(error)(error.message, field=where if own else "camera") from None
         stages.append(options.model_copy(update={"camera": camera}))
     return spec.model_copy(update={"stages": tuple(stages)})
 

@@ -12,7 +12,7 @@ from cvpipe.inference.cards import ModelCard, nearest
 from cvpipe.pipeline.spec import place
 from cvpipe.stages import CropStage, FrameStage, Stage
 
-_OF_OBJECTS: Final = ("labels", "owners")  # options that are labels of the objects that a stage looks at
+_OF_OBJECTS: Final = ("labels", "owners", "between")  # options that are labels of the objects that a stage looks at
 
 Labels = frozenset[str] | None
 """Those that objects of a stage may have; None: nobody knows before they are found."""

@@ -104,7 +104,7 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                 finders = [name for name, known in seen.items() if known.finds_objects]
                 raise InvalidPipeline(
                     f"{label} refers to {reference!r}, {what}{_choice(reference, finders, 'objects', seen)}",
-                    field=where,
+                    field=f"{where}{_option_of(option, reference)}",
                 )
         _check_neighbours(stage, seen, where=where, label=label)
         for reference in stage.boundaries():
@@ -113,7 +113,7 @@ def _check_graph(options: Sequence[StageOptions]) -> None:
                 finders = [name for name, known in seen.items() if _cuts(known)]
                 raise InvalidPipeline(
                     f"{label} begins anew at cuts of {reference!r}, {what}{_choice(reference, finders, 'cuts', seen)}",
-                    field=where,
+                    field=f"{where}{_option_of(option, reference)}",
                 )
         if (wrong := ill_cropped(stage, seen)) is not None:
             raise InvalidPipeline(f"{label} {wrong}", field=where)
@@ -170,6 +170,17 @@ def place(number: int, options: StageOptions) -> str:
         if options.name in ("", kind)
         else f"stage {number + 1} ({kind} {options.name!r})"
     )
+
+
+def _option_of(options: StageOptions, reference: str) -> str:
+    """Where a stage names another one, as the end of a path: `.of`, `.of.1`."""
+    for name in type(options).model_fields.keys() - {"name", "type"}:
+        value = getattr(options, name)
+        if value == reference:
+            return f".{name}"
+        if isinstance(value, list | tuple) and reference in value:
+            return f".{name}.{value.index(reference)}"
+    return ""
 
 
 def _choice(word: str, finders: Sequence[str], what: str, earlier: Iterable[str]) -> str:
