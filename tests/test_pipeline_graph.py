@@ -53,6 +53,38 @@ def test_the_text_says_what_looks_at_what(spec: PipelineSpec) -> None:
     assert "    read_text  <- cars" in lines
 
 
+def test_arrows_come_from_values_zones_and_lines_too() -> None:
+    area = {"name": "desk", "polygon": [[0, 0], [9, 0], [9, 9]]}
+    spec = parse_pipeline(
+        {
+            "name": "p",
+            "stages": [
+                {"type": "scenes"},
+                {"type": "detect", "name": "people", "model": "m", "classes": ["person"]},
+                {"type": "shirt_colour", "of": "people", "when": "scenes.score > 1"},
+                {"type": "embed", "of": "people", "model": "m"},
+                {"type": "track", "of": "people", "method": "botsort", "appearance": "embed", "reset_at": "scenes"},
+                {"type": "teams"},
+                {"type": "polygon_zone", "name": "areas", "zones": [area]},
+                {"type": "line_zone", "name": "gates", "lines": [{"name": "exit", "start": [0, 0], "end": [9, 9]}]},
+                {"type": "rules", "rules": [
+                    {"name": "r", "when": 'in zone "desk" for > 3 s and crossed line "exit" and teams.team == "A"'}
+                ]},
+                {"type": "to_world", "camera": "stand"},
+                {"type": "top_view"},
+            ],
+        }
+    )  # fmt: skip
+    assert {node.name: node.sources for group in groups_of(spec) for node in group.nodes if node.sources} == {
+        "shirt_colour": ("people", "scenes"),
+        "embed": ("people",),
+        "track": ("people", "scenes", "embed"),
+        "teams": ("shirt_colour",),
+        "rules": ("teams", "areas", "gates"),
+        "top_view": ("to_world",),
+    }
+
+
 @pytest.mark.parametrize("name", [spec.name for spec in list_pipelines(Settings())])
 def test_every_built_in_pipeline_can_be_drawn(name: str) -> None:
     spec = next(spec for spec in list_pipelines(Settings()) if spec.name == name)

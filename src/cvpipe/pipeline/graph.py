@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import Any, Final
 
+from cvpipe.expressions.rules import LINE, ZONE
+from cvpipe.expressions.syntax import Name
 from cvpipe.pipeline.plan import Segment, plan_segments
 from cvpipe.pipeline.spec import PipelineSpec
-from cvpipe.stages import JobStage
+from cvpipe.stages import JobStage, Stage
 
 _WIDTH: Final = 360
 _ROW: Final = 38
@@ -23,11 +26,13 @@ _TASKS: Final = {
     "tracks": "tracks: the vote",
     "external": "calls outside",
 }
+_NAMING: Final = ("of", "appearance", "camera_motion", "colours")  # options that name other stages
+_SHAPES: Final = {ZONE: "zones", LINE: "lines"}
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A stage. sources: names of the stages whose objects or cuts it looks at."""
+    """A stage. sources: names of the stages whose objects, values, cuts, zones or lines it looks at."""
 
     name: str
     type: str
@@ -47,15 +52,12 @@ class Group:
 def groups_of(spec: PipelineSpec) -> list[Group]:
     """The stages of a pipeline by where they run, each once, in the order of the work."""
     made = spec.make_stages()
-    nodes = [
-        Node(
-            stage.name,
-            stage.kind(),
-            tuple(stage.models()),
-            tuple(dict.fromkeys((*stage.references(), *stage.boundaries()))),
-        )
-        for stage in made
-    ]
+    earlier: dict[str, Stage[Any]] = {}
+    nodes = []
+    for stage in made:
+        sources = tuple(dict.fromkeys(name for name in _named(stage, earlier) if name in earlier))
+        nodes.append(Node(stage.name, stage.kind(), tuple(stage.models()), sources))
+        earlier[stage.name] = stage
     left = set(range(len(made)))
 
     def taken(segment: Segment) -> tuple[Node, ...]:
@@ -71,6 +73,21 @@ def groups_of(spec: PipelineSpec) -> list[Group]:
     if files:
         groups.append(Group("files of the whole video", "finish", tuple(nodes[n] for n in files)))
     return [group for group in groups if group.nodes]
+
+
+def _named(stage: Stage[Any], earlier: Mapping[str, Stage[Any]]) -> Iterator[str]:
+    """What a stage names in its options, conditions and rules: other stages, or what is none."""
+    yield from (*stage.references(), *stage.boundaries())
+    for option in _NAMING:
+        value = getattr(stage.options, option, None)
+        yield from (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+    for _, expression in stage.expressions():
+        yield from expression.stages()
+        for node in expression.root.walk():
+            if isinstance(node, Name) and (shapes := _SHAPES.get(node.path[0])) is not None:
+                for name, other in earlier.items():
+                    if any(shape.name == node.path[1] for shape in getattr(other.options, shapes, ())):
+                        yield name
 
 
 def as_text(spec: PipelineSpec) -> str:
