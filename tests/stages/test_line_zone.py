@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from cvpipe.errors import InvalidPipeline
-from cvpipe.pipeline import parse_pipeline
+from cvpipe.pipeline import check_fit, parse_pipeline
 from cvpipe.results import Objects
-from tests.sequences import line, run, same_wherever_cut, scene, stops
+from tests.sequences import SIZE, line, run, same_wherever_cut, scene, stops
 
 GATE = {"name": "gate", "start": [0, 200], "end": [640, 200]}
 COUNT = {"type": "line_zone", "name": "count", "of": "people", "lines": [GATE]}
@@ -52,6 +52,19 @@ def test_the_side_is_that_as_one_looks_from_the_start_to_the_end() -> None:
     up = {**COUNT, "lines": [{"name": "wall", "start": [200, 360], "end": [200, 0]}]}
     assert run(records, down).value("count")["wall"]["out"] == 1
     assert run(records, up).value("count")["wall"]["in"] == 1
+
+
+@pytest.mark.parametrize(("start", "end"), [([641, 0], [900, 300]), ([0, -9], [640, -1]), ([20, 361], [30, 900])])
+def test_a_line_outside_of_the_picture_is_told_when_the_video_is_known(start: list[int], end: list[int]) -> None:
+    def check(start: list[int], end: list[int]) -> None:
+        gate = {**COUNT, "lines": [GATE, {"name": "far", "start": start, "end": end}]}
+        stages = [{"type": "detect", "name": "people", "model": "m"}, {"type": "track", "of": "people"}, gate]
+        check_fit(parse_pipeline({"name": "p", "stages": stages}), *SIZE)
+
+    with pytest.raises(InvalidPipeline, match="'count' does not fit the video's 640x360 pixels: 'far' lies outside"):
+        check(start, end)
+    check([640, 0], [900, 300])  # on its edge
+    check([-50, 100], [900, 900])  # partly in it
 
 
 def test_who_walks_round_the_end_of_a_line_has_not_crossed_it() -> None:

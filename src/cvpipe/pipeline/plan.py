@@ -165,12 +165,23 @@ def map_stages(made: Sequence[Stage[Any]]) -> list[str]:
 
 
 def check_fit(spec: PipelineSpec, width: int, height: int) -> None:
-    """See whether the steps that change the picture fit frames of this size.
+    """See whether steps that change the picture fit frames of this size, and lines and zones lie in these.
 
     Raises: StageFailed, InvalidPipeline where one does not.
     """
-    for _ in _pictures(spec.make_stages(), width, height):
+    made = spec.make_stages()
+    for _ in _pictures(made, width, height):
         pass
+    for stage in made:
+        if not isinstance(stage, SequenceStage) or stage.options.needs_camera:
+            continue  # before a camera that pans, all may come into view
+        stage.size = (width, height)
+        for shape in stage.shapes():
+            x, y = zip(*shape.points, strict=True)
+            if max(x) < 0 or max(y) < 0 or min(x) > width or min(y) > height:
+                raise InvalidPipeline(
+                    f"{stage.name!r} does not fit the video's {width}x{height} pixels: {shape.name!r} lies outside"
+                )
 
 
 def _pictures(made: Sequence[Stage[Any]], width: int, height: int) -> Iterator[tuple[Stage[Any], Sight, Sight | None]]:
