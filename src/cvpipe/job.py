@@ -22,6 +22,7 @@ from pydantic import (
 from cvpipe.camera import CameraRef
 from cvpipe.expressions import MAX_LENGTH
 from cvpipe.gaps import Gap
+from cvpipe.numbers import numbers
 
 
 class JobState(StrEnum):
@@ -89,12 +90,10 @@ class TimeRange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    start: float = Field(
-        default=0, strict=True, ge=0, le=MAX_SECONDS, alias="from", description="Seconds since the first frame."
-    )
-    stop: float | None = Field(
-        default=None, strict=True, gt=0, le=MAX_SECONDS, alias="to", description="Seconds; default: the end."
-    )
+    start: float = Field(default=0, ge=0, le=MAX_SECONDS, alias="from", description="Seconds since the first frame.")
+    stop: float | None = Field(default=None, gt=0, le=MAX_SECONDS, alias="to", description="Seconds; default: the end.")
+
+    _numbers = numbers("start", "stop")
 
     @model_validator(mode="after")
     def _in_order(self) -> TimeRange:
@@ -151,8 +150,10 @@ class WebhookTarget(BaseModel):
         default=ENDS, min_length=1, max_length=32, description="What to tell of. Default: the job's end."
     )
     progress_percent: int = Field(
-        default=10, strict=True, ge=1, le=50, description="`job.progress` is told of each time so much more is done."
+        default=10, ge=1, le=50, description="`job.progress` is told of each time so much more is done."
     )
+
+    _numbers = numbers("progress_percent")
 
     @model_validator(mode="after")
     def _one_way_to_give_secrets(self) -> WebhookTarget:
@@ -200,7 +201,7 @@ class JobRequest(BaseModel):
         examples=[{"people": {"score": 0.5}}],
     )
     range: TimeRange | None = Field(default=None, description="Part of the video to look at. Default: all of it.")
-    priority: int = Field(default=4, strict=True, ge=0, le=9, description="9 goes first.")
+    priority: int = Field(default=4, ge=0, le=9, description="9 goes first.")
     labels: dict[str, str] = Field(default_factory=dict, max_length=32, description="Your own words; kept, not read.")
     starts_at: Moment | None = Field(
         default=None,
@@ -217,9 +218,7 @@ class JobRequest(BaseModel):
     )
     webhook: WebhookTarget | None = None
     annotate: bool = Field(default=False, description="Also make a copy of the video with the findings drawn on it.")
-    chunk_seconds: float = Field(
-        default=10, strict=True, ge=0.2, le=120, description="Length of a unit of work and retry, about."
-    )
+    chunk_seconds: float = Field(default=10, ge=0.2, le=120, description="Length of a unit of work and retry, about.")
     stop_when: str | None = Field(
         default=None,
         min_length=1,
@@ -230,12 +229,13 @@ class JobRequest(BaseModel):
     )
     timeout_seconds: float | None = Field(
         default=None,
-        strict=True,
         ge=1,
         le=MAX_SECONDS,
         description="A job that is `running` for longer ends `failed`, with the code `timed_out`; its results so far "
         "stay. Default: no limit.",
     )
+
+    _numbers = numbers("priority", "chunk_seconds", "timeout_seconds")
 
     @model_validator(mode="after")
     def _one_source(self) -> JobRequest:

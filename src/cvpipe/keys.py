@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from cvpipe.errors import Forbidden, InvalidRequest
 from cvpipe.loopback import is_loopback, is_loopback_host
+from cvpipe.numbers import numbers
 from cvpipe.quotas import NO_QUOTAS, Quotas
 from cvpipe.scopes import Scope
 from cvpipe.settings import Settings
@@ -41,11 +42,12 @@ class KeyRequest(BaseModel):
     quotas: Quotas = Field(default=Quotas(), description="How much it may take.")
     expires_in_seconds: float | None = Field(
         default=None,
-        strict=True,
         gt=0,
         le=100 * 366 * 24 * 3600,
         description="Good for so long. Default: until it is revoked.",
     )
+
+    _numbers = numbers("expires_in_seconds")
 
     @field_validator("scopes", mode="before")
     @classmethod

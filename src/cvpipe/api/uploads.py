@@ -86,7 +86,7 @@ async def get_upload_options(resources: ResourcesDep) -> Response:
     dependencies=_TUS,
     summary="Begin a resumable upload",
     status_code=201,
-    response_model=None,
+    response_class=Response,
     response_description="`Location` is where its parts go.",
     responses=responses(*_ERRORS, "too_large", "out_of_space"),
 )
@@ -128,7 +128,7 @@ async def create_upload(
     operation_id="getUploadOffset",
     dependencies=_TUS,
     summary="How far a resumable upload is",
-    response_model=None,
+    response_class=Response,
     response_description="Told in `Upload-Offset`; of one that is whole, `Cvpipe-Video` is the id of the video.",
     responses=responses("not_found", *_ERRORS),
 )
@@ -162,7 +162,7 @@ def get_upload(upload_id: UploadName, resources: ResourcesDep) -> Any:
     dependencies=_TUS,
     summary="Send a part of a resumable upload",
     status_code=204,
-    response_model=None,
+    response_class=Response,
     response_description="The part is on disk. Behind the last one, `Cvpipe-Video` is the id of the video.",
     responses=responses(
         "not_found", "conflict", "unsupported_media_type", "checksum_mismatch", "too_large", "out_of_space", *_ERRORS
