@@ -11,6 +11,8 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 SYNC := .uv/bin/uv sync --frozen --quiet --python .uv/bin/python --extra api --extra cpu
 PY := .venv/bin/python
 LINTED := src actors tests benchmarks examples training
+# One more process of tests than there are cores, four at most: many tests wait for servers.
+TESTERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -20,7 +22,7 @@ demo: .venv/.run ## see it work: a drawn clip, understood by the service, compar
 
 test: .venv/.dev ## the whole test suite (ARGS="-k tracker -x" go to pytest)
 	@sh tests/install-servers.sh
-	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: check-lock check-lint check-types check-layers check-openapi check-stages ## all that CI checks besides the tests; changes nothing
 

@@ -16,7 +16,7 @@ from tests.chaos.run import Outcome
 from tests.conftest import missing
 from tests.servers import find_rabbitmq, find_redis
 
-SECONDS = float(os.environ.get("CVPIPE_CHAOS_SECONDS", "30"))
+SECONDS = float(os.environ.get("CVPIPE_CHAOS_SECONDS", "180"))
 #: Videos, truth, the end of all jobs and the checker take about so long on a busy machine.
 _AROUND_SECONDS = 420
 
