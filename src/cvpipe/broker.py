@@ -139,7 +139,7 @@ class _Rabbit(RabbitmqBroker):
         parameters.heartbeat = 10
         parameters.blocked_connection_timeout = 5
         parameters.socket_timeout = 5
-        parameters.stack_timeout = 10
+        parameters.stack_timeout = 5
         super().__init__(middleware=[], max_priority=_MAX_PRIORITY)
         self.parameters = parameters
         self.prefetch = prefetch
@@ -199,6 +199,7 @@ class _Rabbit(RabbitmqBroker):
         """
         queues = {message.queue_name for message in messages}
         for attempt in range(_ATTEMPTS):
+            is_new = getattr(self.state, "connection", None) is None
             try:
                 for name in queues:
                     self.declare_queue(name, ensure=True)
@@ -212,7 +213,8 @@ class _Rabbit(RabbitmqBroker):
             except (pika.exceptions.AMQPConnectionError, pika.exceptions.AMQPChannelError) as error:
                 del self.connection
                 self.queues_pending |= queues
-                if attempt == _ATTEMPTS - 1:
+                is_away = is_new and isinstance(error, pika.exceptions.AMQPConnectionError)
+                if is_away or attempt == _ATTEMPTS - 1:
                     raise ConnectionClosed(error) from None
             else:
                 return
