@@ -158,7 +158,7 @@ def _insides(
     if grid.ndim == 2:
         small = grid.astype(np.int16) if grid.size and grid.min() >= 0 and grid.max() < 2**15 else grid
         found, shown, part = crop.on_source(small)
-        there = np.unique(small)
+        there = np.flatnonzero(np.bincount(small.ravel())) if small.dtype == np.int16 else np.unique(grid)
         for label in wanted:
             if label in there and (inside := (found == label) & shown).any():
                 yield label, inside, part
