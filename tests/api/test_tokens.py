@@ -358,7 +358,7 @@ def test_a_private_key_that_was_put_there_by_mistake_does_no_harm() -> None:
         ({"oidc_issuer": "https://login.example.com/?a=b"}, "an address of a host and perhaps a path"),
         ({"oidc_scopes": "boss=king"}, "wanted WORD=SCOPE, the scope one of submit, read"),
         ({"oidc_quotas": "jobs=3"}, "there is no quota 'jobs'"),
-        ({"oidc_quotas": "open_jobs=many"}, "open_jobs must be a valid integer"),
+        ({"oidc_quotas": "open_jobs=many"}, "open_jobs: must be a number"),
     ],
     ids=str,
 )

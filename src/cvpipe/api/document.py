@@ -193,7 +193,8 @@ def _describe_headers(paths: dict[str, Any]) -> None:
     for operation in _operations(paths):
         for parameter in operation.get("parameters", ()):
             if parameter["name"] == "Tus-Resumable":  # without it a 412, as with another version
-                parameter |= {"required": True, "schema": {"type": "string", "const": TUS_VERSION}}
+                schema = {"type": "string", "const": TUS_VERSION, "examples": [TUS_VERSION]}
+                parameter |= {"required": True, "schema": schema}
         if "503" in operation["responses"]:
             operation["responses"]["503"]["headers"] = {"Retry-After": retry}
 
