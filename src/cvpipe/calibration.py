@@ -17,7 +17,7 @@ from cvpipe.geometry.ground import Ground
 from cvpipe.geometry.homography import line_distances
 from cvpipe.geometry.marks import Marks, line_through
 from cvpipe.geometry.panning import Panning
-from cvpipe.geometry.pitches import Pitch, pitch
+from cvpipe.geometry.pitches import Pitch
 from cvpipe.geometry.pose import LENS_PARAMETERS, Pose, fit_pose, project
 from cvpipe.lens import Lens
 
@@ -71,7 +71,7 @@ def _calibrated(document: str) -> Calibration:
         raise ValueError("its lens is not known yet; a worker looks for it in the video of the chessboard")
     if not spec.sees_ground:
         raise ValueError("it knows its lens only; give `points`, `lines` or a `pose` to know the ground")
-    field = None if spec.pitch is None else pitch(spec.pitch.kind, spec.pitch.length, spec.pitch.width)
+    field = None if spec.pitch is None else spec.pitch.measured()
     lens, deviations = (None, np.zeros(LENS_PARAMETERS)) if spec.lens is None else _lens(spec.lens)
     if spec.pose is not None:
         assert lens is not None

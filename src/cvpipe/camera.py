@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cvpipe.documents import mistake
 from cvpipe.errors import InvalidRequest, explain
-from cvpipe.geometry.pitches import PitchKind
+from cvpipe.geometry.pitches import Pitch, PitchKind, pitch
 from cvpipe.geometry.pose import LENS_PARAMETERS
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]*$"
@@ -38,6 +38,10 @@ class PitchSpec(_Part):
     kind: PitchKind = Field(description="Which sport's; the measures are those of its rules.")
     length: Positive | None = Field(default=None, description="Metres, where the rules leave it open. Football: 105.")
     width: Positive | None = Field(default=None, description="Metres, where the rules leave it open. Football: 68.")
+
+    def measured(self) -> Pitch:
+        """The pitch with its lines, spots and arcs. Raises: ValueError where its rules allow no such measures."""
+        return pitch(self.kind, self.length, self.width)
 
 
 class LensSpec(_Part):

@@ -41,10 +41,7 @@ class KeyRequest(BaseModel):
     )
     quotas: Quotas = Field(default=Quotas(), description="How much it may take.")
     expires_in_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        le=100 * 366 * 24 * 3600,
-        description="Good for so long. Default: until it is revoked.",
+        default=None, gt=0, le=100 * 366 * 24 * 3600, description="Good for so long. Default: until it is revoked."
     )
 
     _numbers = numbers("expires_in_seconds")

@@ -24,17 +24,12 @@ class Quotas(BaseModel):
         default=None, gt=0, description="All videos that it has sent and that are still there; else 507."
     )
     video_minutes_per_day: float | None = Field(
-        default=None,
-        gt=0,
-        description="Video that its jobs look at from one midnight (UTC) to the next; else 429.",
+        default=None, gt=0, description="Video that its jobs look at from one midnight (UTC) to the next; else 429."
     )
     open_jobs: int | None = Field(default=None, gt=0, description="Jobs that are not over; else 429.")
     streams: int | None = Field(default=None, gt=0, description="Event streams at a time; else 429.")
     requests_per_minute: int | None = Field(
-        default=None,
-        gt=0,
-        le=60_000,
-        description="Requests, of which so many may also come at once; else 429.",
+        default=None, gt=0, le=60_000, description="Requests, of which so many may also come at once; else 429."
     )
 
     _numbers = numbers("*")

@@ -65,8 +65,10 @@ def check(
 
     settings = load_settings()
     spec = load_pipeline(file, settings=settings, files=True)
-    cards = check_cards(spec, settings.models_path) if models else {}
-    found = list(dict.fromkeys(card.ref for card in cards.values())) if models else list(spec.models())
+    found = list(spec.models())
+    if models:
+        cards = check_cards(spec, settings.models_path)
+        found = list(dict.fromkeys(card.ref for card in cards.values()))
     notes = notes_on(spec, settings)
     segments: list[dict[str, Any]] = [
         {"kind": part.kind, "queue": part.queue, "stages": [spec.stages[n].name for n in part.stages]}

@@ -41,8 +41,11 @@ def preview_frame(card: ModelCard, tools: Tools, path: Path, number: int) -> tup
     with Video(path) as video:
         whole = View.of(video.facts.display_width, video.facts.display_height)
         shown = video.get_frame_at(number, view=whole)
-        record = FrameRecord(number, shown.pts, shown.time)
-        return _preview(card, tools, whole, lambda view: video.get_frame_at(number, view=view).image, record)
+
+        def look(view: View) -> Image:
+            return shown.image if view == whole else video.get_frame_at(number, view=view).image
+
+        return _preview(card, tools, whole, look, FrameRecord(number, shown.pts, shown.time))
 
 
 def _preview(card: ModelCard, tools: Tools, whole: View, look: Look, record: FrameRecord) -> tuple[FrameRecord, bytes]:

@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from cvpipe.camera import CameraSpec
 from cvpipe.footage import Footage
-from cvpipe.geometry.pitches import pitch
 from cvpipe.placing import Placing, WorldCamera, check_placed
 from cvpipe.plans import Plan
 from cvpipe.png import encode_png
@@ -109,7 +108,7 @@ class HeatMap(JobStage[HeatMapOptions]):
             weights.append(np.full(int(is_seen.sum()), seconds))
         ground, spent = np.concatenate(places), np.concatenate(weights)
         known = camera.pitch if isinstance(camera, CameraSpec) else None
-        field = None if known is None else pitch(known.kind, known.length, known.width)
+        field = None if known is None else known.measured()
         plan = Plan.within(ground, field=field, side=self.options.max_side)
         x, y = np.floor(plan.pixels(ground)).astype(int).T
         inside = (x >= 0) & (x < plan.width) & (y >= 0) & (y < plan.height)

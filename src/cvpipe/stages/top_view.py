@@ -14,7 +14,7 @@ from pydantic import Field
 from cvpipe.camera import CameraSpec
 from cvpipe.errors import InvalidPipeline
 from cvpipe.frames import Image
-from cvpipe.geometry.pitches import Pitch, pitch
+from cvpipe.geometry.pitches import Pitch
 from cvpipe.plans import CHALK, MARGIN, PLAIN, Plan
 from cvpipe.plots import Plot, Points, colour_of
 from cvpipe.results import FrameRecord
@@ -74,7 +74,7 @@ class TopView(JobStage[TopViewOptions]):
             raise InvalidPipeline(f"draws places of {self.options.of!r}, which is no earlier stage `to_world`")
         camera = other.options.camera
         if isinstance(camera, CameraSpec) and camera.pitch is not None:
-            self._pitch = pitch(camera.pitch.kind, camera.pitch.length, camera.pitch.width)
+            self._pitch = camera.pitch.measured()
 
     def files(self) -> tuple[str, ...]:
         """Both pictures, and the video; with the stage's name in theirs where it has one of its own."""
