@@ -149,6 +149,25 @@ def test_masks_of_a_part_of_the_frame_stay_in_it() -> None:
     assert (xs.min(), xs.max(), ys.min(), ys.max(), mask.area) == (100, 299, 50, 149, 20000)
 
 
+@pytest.mark.parametrize("shape", [(7, 9), (97, 61), (600, 700)], ids=["coarse", "fine", "finer than the frame"])
+@pytest.mark.parametrize(
+    "crop",
+    [
+        Crop.whole(FRAME),
+        Crop.whole(FRAME.resized(97, 97, mode="letterbox")),
+        Crop.whole(FRAME.cropped(41, 33, 131, 77).resized(64, 64, mode="letterbox", anchor="top-left")),
+        crop_of((-20, 30.5, 133.3, 260), (64, 96), fit="top-down", grow=1.3),
+        crop_of((310, 10, 420, 90), (50, 50), fit="letterbox"),
+    ],
+    ids=["frame", "letterbox", "part of the frame", "crop", "crop at the edge"],
+)
+def test_masks_of_labels_are_those_of_their_pixels(crop: Crop, shape: tuple[int, int]) -> None:
+    grid = np.random.default_rng(3).integers(0, 9, shape)
+    found, shown, part = crop.on_source(grid)
+    expected = {label: crop.mask((found == label) & shown, part) for label in range(9)}
+    assert masks_of(crop, grid) == {label: mask for label, mask in expected.items() if mask.area}
+
+
 def test_chances_are_bilinear_between_cells() -> None:
     chances = np.zeros((2, 1, 4), np.float32)
     chances[0, 0] = [0, 0, 1, 1]  # half way between the middles of the second and third of four cells is 200

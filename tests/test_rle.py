@@ -46,6 +46,21 @@ def test_a_part_placed_in_a_picture_is_the_mask_of_the_whole(data: st.DataObject
     assert Mask.placed(part, (x, y), (width, height)) == Mask.of(whole)
 
 
+@given(st.data())
+def test_a_coarse_grid_spread_over_a_part_is_the_mask_of_its_pixels(data: st.DataObject) -> None:
+    cells = data.draw(arrays.arrays(np.bool_, st.tuples(st.integers(1, 5), st.integers(1, 5))))
+    rows, columns = (
+        np.sort(np.array(data.draw(st.lists(st.integers(0, side - 1), max_size=9)), np.int64)) for side in cells.shape
+    )
+    x, y = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    size = x + len(columns) + data.draw(st.integers(1, 3)), y + len(rows) + data.draw(st.integers(1, 3))
+    whole = np.zeros(size[::-1], bool)
+    whole[y : y + len(rows), x : x + len(columns)] = cells[np.ix_(rows, columns)]
+    assert Mask.spread(cells, columns, rows, (x, y), size) == Mask.of(whole)
+
+
 def test_a_part_that_leaves_its_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="2x3 pixels at 4, 0 leave the 5x5 picture"):
         Mask.placed(np.ones((3, 2), bool), (4, 0), (5, 5))
+    with pytest.raises(ValueError, match="2x3 pixels at 0, 3 leave the 5x5 picture"):
+        Mask.spread(np.ones((1, 1), bool), np.zeros(2, np.int64), np.zeros(3, np.int64), (0, 3), (5, 5))

@@ -21,6 +21,7 @@ from cvpipe.rle import Mask
 Fit = Literal["stretch", "letterbox", "top-down"]
 Corners = tuple[int, int, int, int]
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 _MAX_GROWTH = 8192
 """Longest side of a crop in pixels of the frame: a box is never much larger than the frame."""
@@ -141,14 +142,29 @@ def label_rows(
     """
     width, height = crop.view.source
     rows = [
-        {
-            "label": labels[label],
-            "area": round(np.count_nonzero(inside) / (width * height), 6),
-            "mask": crop.mask(inside, part).to_dict(),
-        }
-        for label, inside, part in _insides(crop, grid, wanted, threshold)
+        {"label": labels[label], "area": round(pixels / (width * height), 6), "mask": mask.to_dict()}
+        for label, pixels, mask in _masks(crop, grid, wanted, threshold)
     ]
     return sorted(rows, key=lambda row: -row["area"])
+
+
+def _masks(
+    crop: Crop, grid: npt.NDArray[Any], wanted: Iterable[int], threshold: float
+) -> Iterator[tuple[int, int, Mask]]:
+    """Each label that has any pixels: the label, how many, and their mask."""
+    if grid.ndim == 2 and crop.view.lens is None:
+        columns, rows, at = _cells(crop, grid.shape[1], grid.shape[0])
+        wide, high = (
+            np.bincount(cells, minlength=n) for cells, n in zip((columns, rows), grid.shape[::-1], strict=True)
+        )
+        small = grid.astype(np.int16) if grid.size and grid.min() >= 0 and grid.max() < 2**15 else grid
+        for label in wanted:
+            cells = small == label
+            if cells.any() and (pixels := int(high @ cells @ wide)):
+                yield label, pixels, Mask.spread(cells, columns, rows, at, crop.view.source)
+        return
+    for label, inside, part in _insides(crop, grid, wanted, threshold):
+        yield label, np.count_nonzero(inside), crop.mask(inside, part)
 
 
 def _insides(
@@ -156,11 +172,9 @@ def _insides(
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], Corners]]:
     """The pixels of each label that has any: the label, (rows, columns), and the part of the frame they are."""
     if grid.ndim == 2:
-        small = grid.astype(np.int16) if grid.size and grid.min() >= 0 and grid.max() < 2**15 else grid
-        found, shown, part = crop.on_source(small)
-        there = np.flatnonzero(np.bincount(small.ravel())) if small.dtype == np.int16 else np.unique(grid)
+        found, shown, part = crop.on_source(grid)
         for label in wanted:
-            if label in there and (inside := (found == label) & shown).any():
+            if (inside := (found == label) & shown).any():
                 yield label, inside, part
         return
     for label in wanted:
@@ -232,6 +246,21 @@ def _places(crop: Crop, columns: int, rows: int) -> tuple[Floats, Floats, npt.ND
     for array in (columns_at, rows_at, shown):
         array.setflags(write=False)
     return columns_at, rows_at, shown, part
+
+
+@lru_cache(maxsize=4)
+def _cells(crop: Crop, columns: int, rows: int) -> tuple[Ints, Ints, tuple[int, int]]:
+    """For the columns and rows of the source that a crop shows, without a lens: the cells of a grid they lie in.
+
+    Returns them, and x and y of the first pixel. Memory: of four crops.
+    """
+    across, down, shown, part = _places(crop, columns, rows)
+    in_columns, in_rows = np.flatnonzero(shown.any(axis=0)), np.flatnonzero(shown.any(axis=1))
+    at = (part[0] + int(in_columns[0]), part[1] + int(in_rows[0])) if len(in_columns) else (0, 0)
+    found = across[in_columns].astype(np.int64), down[in_rows].astype(np.int64)
+    for array in found:
+        array.setflags(write=False)
+    return *found, at
 
 
 def _on_axis(

@@ -14,6 +14,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+Ints = npt.NDArray[np.int64]
+
 _MAX_PIXELS = 2**31 - 1
 
 
@@ -44,7 +46,7 @@ class Mask:
         return cls(height, width, _written(np.asarray(runs, np.int64)))
 
     @classmethod
-    def of_changes(cls, height: int, width: int, changes: npt.NDArray[np.int64]) -> Self:
+    def of_changes(cls, height: int, width: int, changes: Ints) -> Self:
         """From the places where outside becomes inside or the other way round: (n,) ints, rising.
 
         A place is column * height + row, up to width * height; an even number of changes at one place is none.
@@ -71,12 +73,35 @@ class Mask:
         column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), rows + 1)
         return cls.of_changes(height, width, (column + x) * height + row + y)
 
+    @classmethod
+    def spread(
+        cls, cells: npt.NDArray[np.bool_], columns: Ints, rows: Ints, at: tuple[int, int], size: tuple[int, int]
+    ) -> Self:
+        """From a coarse grid over a part of a picture, (h, w) bool; costs as much as there is outline, not pixels.
+
+        columns, rows: for each of the part's columns and rows the cell that it lies in, rising. at: (x, y) of the
+        part's first pixel. size: (width, height) of the whole picture.
+        """
+        x, y = at
+        width, height = size
+        if min(x, y) < 0 or x + len(columns) > width or y + len(rows) > height:
+            raise ValueError(f"{len(columns)}x{len(rows)} pixels at {x}, {y} leave the {width}x{height} picture")
+        high, wide = cells.shape
+        padded = np.zeros((wide, high + 2), bool)
+        padded[:, 1:-1] = cells.T
+        column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), high + 1)
+        left, top = np.searchsorted(columns, np.arange(wide + 1)), np.searchsorted(rows, np.arange(high + 1))
+        times = np.diff(left)[column]
+        each = np.repeat(np.arange(len(column)), times)
+        across = left[column][each] + np.arange(len(each)) - (np.cumsum(times) - times)[each]
+        return cls.of_changes(height, width, (across + x) * height + top[row][each] + y)
+
     @property
     def area(self) -> int:
         """Pixels inside."""
         return int(self.runs()[1::2].sum())
 
-    def runs(self) -> npt.NDArray[np.int64]:
+    def runs(self) -> Ints:
         """Uncompressed run lengths, zeros first: (n,). Raises: ValueError where `counts` is none of them."""
         return _read(self.counts)
 
@@ -99,7 +124,7 @@ class Mask:
         return cls(int(height), int(width), str(data["counts"]))
 
 
-def _written(runs: npt.NDArray[np.int64]) -> str:
+def _written(runs: Ints) -> str:
     deltas = runs.copy()
     deltas[3:] -= runs[1:-2]
     out = bytearray()
@@ -113,7 +138,7 @@ def _written(runs: npt.NDArray[np.int64]) -> str:
     return out.decode("ascii")
 
 
-def _read(counts: str) -> npt.NDArray[np.int64]:
+def _read(counts: str) -> Ints:
     runs: list[int] = []
     value = shift = 0
     for character in counts.encode("ascii", "replace"):

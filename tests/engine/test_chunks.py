@@ -14,15 +14,15 @@ from tests.test_pipeline import make_index
 @pytest.mark.parametrize(
     ("frames", "every", "threads", "expected"),
     [
-        (400, 1, 2, [100, 100, 50, 50, 25, 25, 10, 15, 10, 15]),
+        (400, 1, 2, [100, 100, 65, 45, 30, 20, 15, 10, 15]),
         (400, 1, 1, [100, 100, 100, 100]),
-        (150, 1, 2, [50, 50, 10, 15, 10, 15]),
-        (100, 1, 4, [10, 15, 10, 15, 10, 15, 10, 15]),
-        (60, 1, 2, [15, 15, 15, 15]),
+        (150, 1, 2, [50, 35, 20, 15, 10, 10, 10]),
+        (100, 1, 4, [15, 15, 10, 10, 10, 10, 10, 10, 10]),
+        (60, 1, 2, [20, 15, 10, 15]),
         (14, 1, 2, [14]),
-        (400, 10, 2, [100, 100, 100, 91]),
+        (400, 10, 2, [100, 100, 75, 116]),
     ],
-    ids=["four chunks", "one thread", "two chunks", "one chunk", "halves", "too short", "few frames wanted"],
+    ids=["four chunks", "one thread", "two chunks", "one chunk", "a short one", "too short", "few frames wanted"],
 )
 def test_the_last_chunks_are_cut_at_keyframes_for_threads_to_end_together(
     frames: int, every: int, threads: int, expected: list[int]

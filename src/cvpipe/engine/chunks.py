@@ -12,9 +12,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from cvpipe.video import VideoIndex
 
-_CUTS: Final = 3
 _LEAST_FRAMES: Final = 8
 """A chunk needs a decoder of its own, which takes as long to start as one or two frames of a small network."""
+_SHARE: Final = 1.5
+"""Of the frames that are left at the end, a chunk has what is one thread's, divided by this: guided self-scheduling
+(Polychronopoulos and Kuck, 1987, with 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,29 @@ def plan_chunks(index: VideoIndex, numbers: npt.NDArray[np.int64], seconds: floa
 def with_short_end(
     index: VideoIndex, chunks: Sequence[Chunk], numbers: npt.NDArray[np.int64], *, threads: int
 ) -> list[Chunk]:
-    """The same frames in chunks of which the last are shorter, so that no thread works long after the others.
+    """The same frames in chunks of which the last are ever shorter, so that no thread works long after the others.
 
-    The last chunks, as many as there are threads, are cut in halves, and the last ones then twice more, where there
-    are keyframes and enough of the frames `numbers`.
+    As many of the last chunks as there are threads are cut anew, where there are keyframes and enough of the frames
+    `numbers`.
     """
-    spans = [(chunk.first, chunk.stop) for chunk in chunks]
-    for _ in range(_CUTS if threads > 1 else 0):
-        spans = spans[:-threads] + [part for span in spans[-threads:] for part in _halves(index, span, numbers)]
+    if threads < 2 or not chunks:
+        return list(chunks)
+    spans = [(chunk.first, chunk.stop) for chunk in chunks[:-threads]]
+    first, stop = chunks[-threads:][0].first, chunks[-1].stop
+    keys = np.flatnonzero(index.keyframe[:stop])
+    before = np.searchsorted(numbers, keys)
+    end = int(np.searchsorted(numbers, stop))
+    while True:
+        begin = int(np.searchsorted(numbers, first))
+        fits = np.flatnonzero((before - begin >= _LEAST_FRAMES) & (end - before >= _LEAST_FRAMES))
+        if not len(fits):
+            break
+        wanted = begin + (end - begin) / (_SHARE * threads)
+        cut = int(keys[fits[np.abs(before[fits] - wanted).argmin()]])
+        spans.append((first, cut))
+        first = cut
+    spans.append((first, stop))
     return [Chunk(number, first, stop) for number, (first, stop) in enumerate(spans)]
-
-
-def _halves(index: VideoIndex, span: tuple[int, int], numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """A span cut at the keyframe nearest to its middle; whole where there is none, or a part would hold few frames."""
-    first, stop = span
-    keys = np.flatnonzero(index.keyframe[first + 1 : stop]) + first + 1
-    if not len(keys):
-        return [span]
-    middle = int(keys[np.abs(keys - (first + stop) / 2).argmin()])
-    edges = np.searchsorted(numbers, [first, middle, stop])
-    return [(first, middle), (middle, stop)] if (np.diff(edges) >= _LEAST_FRAMES).all() else [span]
 
 
 def frames_of(chunk: Chunk, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

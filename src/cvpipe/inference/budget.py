@@ -190,7 +190,8 @@ class Budget:
     def _unload(self, entry: _Entry) -> None:
         assert entry.resident is not None
         entry.resident.unload()
-        release_memory()
+        gc.collect()
+        _trim()
         logger.info("model unloaded %s", fields(model=entry.name, device=self.device, mib=round(entry.bytes / 2**20)))
 
 
@@ -205,13 +206,12 @@ def taken_bytes(device: Device) -> int:
 
         free = free_bytes(device)
         return free[1] - free[0] if free else 0
-    release_memory()
+    _trim()
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
 
 
-def release_memory() -> None:
+def _trim() -> None:
     """Give memory that was freed back to the machine: the C library keeps it otherwise."""
-    gc.collect()
     trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
