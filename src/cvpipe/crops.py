@@ -164,7 +164,7 @@ def _masks(
                 yield label, pixels, Mask.spread(cells, columns, rows, at, crop.view.source)
         return
     for label, inside, part in _insides(crop, grid, wanted, threshold):
-        yield label, np.count_nonzero(inside), crop.mask(inside, part)
+        yield label, int(np.count_nonzero(inside)), crop.mask(inside, part)
 
 
 def _insides(

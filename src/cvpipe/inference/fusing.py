@@ -1,4 +1,4 @@
-"""Moving what is done to pixels before a network into its graph."""
+"""Moving into a graph what is done to pixels before it, and to values behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from cvpipe.inference.graphs import image_input
 PICTURES = "cvpipe_pictures"
 """Name of the new input: uint8 (batch, height, width, 3), in the card's order of colours."""
 
+PLACES = "cvpipe_places"
+"""Name of the new output: whole numbers, with a batch dimension."""
+
 _LAYOUT = "nhwc"
+_BYTE = 256
 
 
 def with_pixels_in(model: ModelProto, spec: InputSpec) -> tuple[ModelProto, InputSpec]:
@@ -64,3 +68,27 @@ def with_pixels_in(model: ModelProto, spec: InputSpec) -> tuple[ModelProto, Inpu
     old.CopyFrom(new)
     plain = spec.model_copy(update={"layout": _LAYOUT, "mean": (0.0, 0.0, 0.0), "scale": (1.0, 1.0, 1.0)})
     return edited, plain
+
+
+def with_places_out(model: ModelProto, *, output: int, axis: int, count: int) -> ModelProto:
+    """A copy of `model` whose only output tells where along an axis an output's highest value is, as `argmax` does.
+
+    output: its number. axis: without the batch dimension; `count` values lie along it. The places are uint8, or int32
+    where there are more. Raises: InvalidModel where the output is not of float32.
+    """
+    edited = ModelProto()
+    edited.CopyFrom(model)
+    graph = edited.graph
+    values = graph.output[output]
+    if values.type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise InvalidModel("only of an output of float32 can the graph tell the places")
+    kind = TensorProto.UINT8 if count <= _BYTE else TensorProto.INT32
+    graph.node.append(helper.make_node("ArgMax", [values.name], [f"{PLACES}_wide"], axis=axis + 1, keepdims=0))
+    graph.node.append(helper.make_node("Cast", [f"{PLACES}_wide"], [PLACES], to=kind))
+    told = helper.make_tensor_value_info(PLACES, kind, None)
+    dims = list(values.type.tensor_type.shape.dim)
+    if len(dims) > axis + 1:
+        told.type.tensor_type.shape.dim.extend([*dims[: axis + 1], *dims[axis + 2 :]])
+    del graph.output[:]
+    graph.output.append(told)
+    return edited

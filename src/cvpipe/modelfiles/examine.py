@@ -7,18 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 from onnx import ModelProto
 from pydantic import ValidationError
 
 from cvpipe.errors import InvalidModel, ModelUnrecognised
 from cvpipe.inference.cards import Extra, InputSpec, ModelCard, nearest
-from cvpipe.inference.fusing import with_pixels_in
+from cvpipe.inference.fusing import with_pixels_in, with_places_out
 from cvpipe.inference.graphs import card_input, image_input, read_graph
-from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, same
+from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, pictures, same
 from cvpipe.modelfiles.found import Found
 from cvpipe.modelfiles.proposals import Facts, Proposal, class_names, proposals, usual_input
 from cvpipe.modelfiles.wish import Wish
-from cvpipe.models import discover, family, options_of
+from cvpipe.models import MapFamily, discover, family, options_of
 
 _EXTRA_NAMES: Final[Mapping[str, Extra]] = {
     "orig_target_sizes": "size_wh", "target_sizes": "size_hw", "im_shape": "size_hw", "image_shape": "size_hw",
@@ -57,6 +58,9 @@ def examine(raw: bytes, wish: Wish, name: str) -> tuple[Found, bytes]:
         edited, plain = _fused(raw, model, edited, card.input)
         card = card.model_copy(update={"input": plain})
         notes.append("pixels: normalisation and layout are in the graph; same answers, bit for bit")
+    if outcome.rows:
+        edited, card, told = _telling_places(raw, model, edited, card, outcome.shapes)
+        notes += told
     kept = raw
     if edited is not None:
         kept = edited.SerializeToString(deterministic=True)
@@ -307,6 +311,39 @@ def _fused(raw: bytes, model: ModelProto, edited: ModelProto | None, spec: Input
             "with normalisation in the graph it gives other answers; add it without `fuse`", field="fuse"
         )
     return fused, plain
+
+
+def _telling_places(
+    raw: bytes, model: ModelProto, edited: ModelProto | None, card: ModelCard, shapes: Sequence[tuple[int, ...]]
+) -> tuple[ModelProto | None, ModelCard, list[str]]:
+    """The graph, made to tell the label of each cell by itself where only that is read, its card, and what to say."""
+    reads = family(card)
+    winners = reads.winners(shapes, card) if isinstance(reads, MapFamily) else None
+    if winners is None:
+        return edited, card, []
+    source, before = (model, raw) if edited is None else (edited, edited.SerializeToString(deterministic=True))
+    count = shapes[winners.output][winners.axis]
+    try:
+        made = with_places_out(source, output=winners.output, axis=winners.axis, count=count)
+        alone = Trial(before, source, card.input)
+        told = Trial(made.SerializeToString(deterministic=True), made, card.input)
+        for picture in pictures(card.input, 2):
+            images = [picture] * (alone.image.batch or 1)
+            values, (places,) = alone.run(images)[winners.output], told.run(images)
+            if not np.array_equal(values.argmax(axis=winners.axis + 1), places):
+                raise InvalidModel("the graph tells others than the highest values")
+    except InvalidModel as error:
+        return (
+            edited,
+            card,
+            [f"labels: the highest of {count} values is looked for outside of the graph: {error.message}"],
+        )
+    card = card.model_copy(update={"options": {**card.options, **winners.options}})
+    return (
+        made,
+        card,
+        [f"labels: the graph tells the highest of {count} values for each cell by itself; the same labels"],
+    )
 
 
 def _shown(ports: Sequence[Port]) -> str:

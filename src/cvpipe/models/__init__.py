@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -99,6 +99,19 @@ class Boxes:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Winners:
+    """Of one output only the place of the highest value along an axis is read, the first of equals.
+
+    output: its number. axis: of one picture's output. options: of the card, once the network tells the places itself,
+    as its only output.
+    """
+
+    output: int
+    axis: int
+    options: Mapping[str, Any]
+
+
 class Family(ABC):
     """Reads the outputs of one kind of network. Has no state."""
 
@@ -130,6 +143,10 @@ class PoseFamily(Family):
 
 class MapFamily(Family):
     """Reads something for each cell of a grid over the picture: classes, parts, depth."""
+
+    def winners(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> Winners | None:  # noqa: ARG002 - of some
+        """What the network could tell by itself, with much less to copy; None where more is read of it."""
+        return None
 
     @abstractmethod
     def decode(self, outputs: Sequence[Outputs], size: tuple[int, int], card: ModelCard) -> npt.NDArray[Any]:

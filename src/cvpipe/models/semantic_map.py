@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cvpipe.errors import InvalidModel
 from cvpipe.inference.cards import ModelCard
-from cvpipe.models import FamilyOptions, MapFamily, Outputs, options_of, stacked
+from cvpipe.models import FamilyOptions, MapFamily, Outputs, Winners, options_of, stacked
 
 Layout = Literal["nchw", "nhwc", "classes"]
 
@@ -42,15 +42,24 @@ class SemanticMap(MapFamily):
         """Raises: InvalidModel unless the output is of one of the layouts, with as many classes as labels."""
         _layout(shapes, options_of(self, card), card)
 
+    def winners(self, shapes: Sequence[tuple[int, ...]], card: ModelCard) -> Winners | None:
+        """The class of each cell, where there is a value for each class."""
+        options: SemanticMapOptions = options_of(self, card)
+        layout = _layout(shapes, options, card)
+        if layout == "classes":
+            return None
+        return Winners(options.output, 0 if layout == "nchw" else 2, {"output": 0, "layout": "classes"})
+
     def decode(self, outputs: Sequence[Outputs], size: tuple[int, int], card: ModelCard) -> npt.NDArray[Any]:  # noqa: ARG002 - the grid is of any size
-        """(n, h, w) places in the card's labels; int64. A number beyond them is what it is, and means nothing."""
+        """(n, h, w) places in the card's labels, integers. A number beyond them is what it is, and means nothing."""
         options: SemanticMapOptions = options_of(self, card)
         layout = _layout([output.shape for output in outputs[0]], options, card)
         maps = stacked(outputs, options.output)
         if layout == "classes":
             n, *sides = maps.shape
             height, width = (side for side in sides if side != 1) if len(sides) == 3 else sides
-            return maps.reshape(n, height, width).astype(np.int64)
+            cells = maps.reshape(n, height, width)
+            return cells.astype(np.int64) if cells.dtype.kind == "f" else cells
         found: npt.NDArray[np.int64] = maps.argmax(axis=1 if layout == "nchw" else 3)
         return found
 
