@@ -7,8 +7,10 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -140,6 +142,61 @@ def test_pixels_go_in_as_they_are_and_the_answers_are_the_same_bit_for_bit(
     assert plain.card.sha256 != fused.card.sha256
 
 
+def maps(classes: int, layout: str, *, dtype: int = TensorProto.FLOAT) -> bytes:
+    """A network with a value for each class and cell, and a second output that nobody reads."""
+    rng = np.random.default_rng(4)
+    weights = {"w": rng.integers(-2, 3, (classes, 3, 1, 1)).astype(np.float32), "b": np.zeros(classes, np.float32)}
+    shape = (1, classes, 16, 16) if layout == "nchw" else (1, 16, 16, classes)
+    nodes = [
+        helper.make_node("AveragePool", ["images"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["cells", "w", "b"], ["values"]),
+        helper.make_node("Transpose", ["values"], ["laid"], perm=[0, 1, 2, 3] if layout == "nchw" else [0, 2, 3, 1]),
+        helper.make_node("Cast", ["laid"], ["map"], to=dtype),
+        helper.make_node("GlobalAveragePool", ["images"], ["aux"]),
+    ]
+    raw = network(
+        nodes, inputs={"images": (1, 3, 64, 64)}, outputs={"map": shape, "aux": (1, 3, 1, 1)}, weights=weights
+    )
+    model = onnx.load_model_from_string(raw)
+    model.graph.output[0].type.tensor_type.elem_type = dtype
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("layout", "classes", "dtype"), [("nchw", 5, np.uint8), ("nhwc", 5, np.uint8), ("nchw", 300, np.int32)]
+)
+def test_a_network_of_maps_tells_the_label_of_each_cell_by_itself(
+    tmp_path: Path, layout: str, classes: int, dtype: type[np.generic]
+) -> None:
+    raw = maps(classes, layout)
+    labels = ",".join(f"label {i}" for i in range(classes))
+    added = add(tmp_path, raw, family="semantic-map", labels=labels, color="rgb", mean=0, scale=1)
+    assert (
+        f"labels: the graph tells the highest of {classes} values for each cell by itself; the same labels"
+        in added.found.notes
+    )
+    assert added.card.options == {"output": 0, "layout": "classes"}
+    picture = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    picture[:32] = 0  # all classes are equal there: the first one wins
+    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    values = session.run(None, {"images": picture.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+    tools = OnnxTools(tmp_path / "models", device="cpu")
+    outputs = tools.network("net").run([picture, picture[::-1]])
+    assert [(len(output), output[0].shape, output[0].dtype) for output in outputs] == [(1, (16, 16), dtype)] * 2
+    assert np.array_equal(outputs[0][0], values[0].argmax(axis=0 if layout == "nchw" else 2))
+    assert (outputs[0][0][:8] == 0).all()
+
+
+def test_where_the_graph_cannot_tell_labels_it_is_said_and_all_values_are_read(tmp_path: Path) -> None:
+    added = add(tmp_path, maps(5, "nchw", dtype=TensorProto.DOUBLE), family="semantic-map", labels="a,b,c,d,e")
+    why = "only of an output of float32 can the graph tell the places"
+    assert f"labels: the highest of 5 values is looked for outside of the graph: {why}" in added.found.notes
+    assert added.card.options == {}
+    picture = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    (outputs,) = OnnxTools(tmp_path / "models", device="cpu").network("net").run([picture])
+    assert [output.shape for output in outputs] == [(5, 16, 16), (3, 1, 1)]
+
+
 def test_a_size_that_the_file_leaves_open_can_be_given(tmp_path: Path) -> None:
     pool = helper.make_node("GlobalAveragePool", ["x"], ["y"])
     raw = network([pool], inputs={"x": ("n", 3, "h", "w")}, outputs={"y": ("n", 3, 1, 1)})
@@ -211,6 +268,19 @@ def test_a_trained_network_is_added_without_a_card_by_hand(
         note.startswith(("batch: made free", "batch: the batch dimension is free")) for note in added.found.notes
     )
     OnnxTools(tmp_path, device="cpu").network(card.ref)
+
+
+def test_the_labels_of_a_trained_map_are_those_of_its_highest_values(tmp_path: Path, assets: Path) -> None:
+    file = assets / "models" / "deeplab_v3_voc.onnx"
+    card = add_model(file, Wish(name="deeplab", labels=VOC), tmp_path, LIMITS).card
+    with av.open(str(assets / "videos" / "one-by-one-person-detection.mp4")) as container:
+        frame = next(frame for frame in container.decode(video=0) if frame.time >= 30)
+    picture = frame.reformat(257, 257, "rgb24").to_ndarray()
+    (labels,) = OnnxTools(tmp_path, device="cpu").network(card.ref).run([picture])[0]
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    values = session.run(None, {session.get_inputs()[0].name: (picture[None] / 127.5 - 1).astype(np.float32)})[0]
+    assert np.mean(labels == values[0].argmax(axis=2)) > 0.9999
+    assert set(np.unique(labels)) >= {0, VOC.index("person")}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,27 @@ def test_each_layout_says_the_same(output: np.ndarray, options: dict[str, Any]) 
     assert np.array_equal(found[0], GRID)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "options", "expected"),
+    [
+        ([(3, 2, 4)], {}, (0, 0)),
+        ([(2, 4, 3)], {}, (0, 2)),
+        ([(7,), (2, 4, 3)], {"output": 1}, (1, 2)),
+        ([(2, 4)], {}, None),
+    ],
+    ids=["nchw", "nhwc", "another output", "classes"],
+)
+def test_a_network_can_tell_the_highest_value_of_each_cell(
+    shapes: list[tuple[int, ...]], options: dict[str, Any], expected: tuple[int, int] | None
+) -> None:
+    winners = SemanticMap().winners(shapes, make_model(**options))
+    assert (None if winners is None else (winners.output, winners.axis)) == expected
+    if winners is not None:
+        told = make_model(**{**options, **winners.options})
+        SemanticMap().check([(2, 4)], told)
+        assert np.array_equal(SemanticMap().decode([(GRID.astype(np.uint8),)], (8, 4), told)[0], GRID)
+
+
 def test_another_output_can_be_named() -> None:
     card = make_model(output=1)
     SemanticMap().check([(7,), (3, 2, 4)], card)
