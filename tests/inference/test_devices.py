@@ -19,8 +19,9 @@ class FakeSession:
 
     providers: tuple[str, ...] = ()
 
-    def __init__(self, raw: bytes, providers: list[Any]) -> None:
+    def __init__(self, raw: bytes, providers: list[Any], enable_fallback: int) -> None:
         assert providers[0][0] == CUDA
+        assert not enable_fallback
 
     def get_providers(self) -> list[str]:
         return list(self.providers)
@@ -28,8 +29,12 @@ class FakeSession:
 
 def make_runtime(monkeypatch: pytest.MonkeyPatch, *, available: list[str], really: tuple[str, ...]) -> None:
     """An ONNX Runtime that offers the providers `available` and uses `really`."""
+    if not really or really[0] != CUDA:
+        told = "Failed to load libcublas.so.13: no such file\nPlease follow https://onnxruntime.ai"
+        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print(told))
+    else:
+        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime, "InferenceSession", type("Session", (FakeSession,), {"providers": really}))
 
 
@@ -40,15 +45,16 @@ WORKS: dict[str, Any] = {"available": [CUDA, "CPUExecutionProvider"], "really": 
 
 @pytest.mark.parametrize(
     ("runtime", "reason"),
-    [(CPU_ONLY, "has no CUDA support"), (FALLS_BACK, "fell back to another device")],
+    [(CPU_ONLY, "has no CUDA support"), (FALLS_BACK, r"fell back to another device.*\(Failed to load libcublas.*file\)")],
     ids=["no CUDA in the package", "silent fallback"],
 )
 def test_cuda_that_is_not_there_is_refused(
-    runtime: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+    runtime: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_runtime(monkeypatch, **runtime)
     with pytest.raises(DeviceUnavailable, match=rf"device=cuda was asked for, but .*{reason}.*CVPIPE_DEVICE"):
         devices.choose("cuda")
+    assert capsys.readouterr().out == ""  # where a program's results go
 
 
 @pytest.mark.parametrize(

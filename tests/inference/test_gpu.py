@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from cvpipe.errors import GpuOutOfMemory, InvalidModel
+from cvpipe.errors import DeviceUnavailable, GpuOutOfMemory, InvalidModel
 from cvpipe.inference import bound, devices, find_card, sessions
 from cvpipe.inference.bound import BoundCall
 from cvpipe.inference.graphs import read_graph
@@ -21,6 +21,7 @@ from cvpipe.inference.sessions import Opening
 from cvpipe.inference.shares import Share, working_for
 from tests.modelcards import mean_network, write_yolox_card
 
+CUDA = "CUDAExecutionProvider"
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 256, 416, 3), np.uint8)
 
 
@@ -62,26 +63,55 @@ def test_a_job_is_told_that_an_engine_is_built_and_for_how_long(caplog: pytest.L
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"),
+    "words",
     [
-        (
-            "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 9 (CUDA)",
-            GpuOutOfMemory,
-        ),
-        ("CUDA failure 2: out of memory ; GPU=0", GpuOutOfMemory),
-        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; file=cuda_call.cc", GpuOutOfMemory),
-        ("CUDNN failure 5003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0", GpuOutOfMemory),
-        ("Failed to allocate memory for requested buffer of size 9", InvalidModel),
-        ("Got invalid dimensions for input: image", InvalidModel),
+        "void* onnxruntime::BFCArena::AllocateRawInternal() Failed to allocate memory for requested buffer of size 9",
+        "CUDA failure 2: out of memory ; GPU=0",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; file=cuda_call.cc",
+        "CUDNN failure 5003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
     ],
 )
-def test_a_gpu_out_of_memory_is_told_from_a_network_that_is_wrong(words: str, kind: type[Exception]) -> None:
-    class Session:
-        def run(self, *_: Any) -> None:
-            raise RuntimeError(words)
+def test_a_gpu_out_of_memory_is_told_from_a_network_that_is_wrong(words: str) -> None:
+    def run(where: str, words: str) -> None:
+        session = FailingSession(where, words)
+        sessions.run_session(session, {})  # type: ignore[arg-type]
 
-    with pytest.raises(kind):
-        sessions.run_session(Session(), {})  # type: ignore[arg-type]
+    with pytest.raises(GpuOutOfMemory):
+        run(CUDA, words)
+    with pytest.raises(InvalidModel):  # half the pictures would be no help
+        run("CPUExecutionProvider", words)
+    with pytest.raises(InvalidModel):
+        run(CUDA, "Got invalid dimensions for input: image")
+
+
+class FailingSession:
+    def __init__(self, where: str, words: str) -> None:
+        self._where, self._words = where, words
+
+    def get_providers(self) -> list[str]:
+        return [self._where]
+
+    def run(self, *_: Any) -> None:
+        raise RuntimeError(self._words)
+
+
+def test_a_model_is_never_opened_elsewhere_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime goes over to the CPU by itself where a GPU fails, when a session is made and in each call."""
+    asked: list[dict[str, Any]] = []
+
+    def opened_on(where: str) -> Any:
+        def open_session(*_: Any, **how: Any) -> FailingSession:
+            asked.append(how)
+            return FailingSession(where, "")
+
+        return open_session
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened_on("CPUExecutionProvider"))
+    with pytest.raises(DeviceUnavailable, match="can't use cuda:0 any more"):
+        sessions.open_session(b"", device="cuda:0")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened_on(CUDA))
+    sessions.open_session(b"", device="cuda:0")
+    assert [how["enable_fallback"] for how in asked] == [0, 0]
 
 
 def test_a_network_in_half_floats_answers_alike_and_takes_floats() -> None:

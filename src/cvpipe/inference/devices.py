@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
+import importlib.util
+import io
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 import onnxruntime
@@ -22,10 +26,12 @@ Device = str
 WANTED = r"^(auto|cpu|(cuda|tensorrt)(:\d{1,3})?)$"
 _CUDA = "CUDAExecutionProvider"
 _TENSORRT = "TensorrtExecutionProvider"
-_CPU = "CPUExecutionProvider"
+CPU: Final = "CPUExecutionProvider"
 # The arena grows with each new shape unless told to take what was asked. EXHAUSTIVE, the default search, picks the
 # fastest convolution by the clock: two runs of one video could then differ in the last digits.
 _CUDA_OPTIONS = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+_TENSORRT_LIBRARIES: Final = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
+"""As ONNX Runtime 1.31 asks for them, in an order in which each finds those before it."""
 _EXTRA = "Install cvpipe with the extra `gpu` (and not `cpu`) and an NVIDIA driver"
 
 
@@ -78,11 +84,11 @@ def providers(
     build for, `NAME:AxBxCxD,...`.
     """
     if not is_gpu(device):
-        return [_CPU]
+        return [CPU]
     number = str(number_of(device))
     cuda = {"device_id": number, **_CUDA_OPTIONS}
     if kind_of(device) == "cuda":
-        return [(_CUDA, cuda | ({"enable_cuda_graph": "1"} if graphs else {})), _CPU]
+        return [(_CUDA, cuda | ({"enable_cuda_graph": "1"} if graphs else {})), CPU]
     trt = {"device_id": number, "trt_fp16_enable": str(half)}
     if engines is not None:
         folder = str(engines)
@@ -90,7 +96,7 @@ def providers(
         trt |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": folder}
     if profile:
         trt |= {f"trt_profile_{which}_shapes": profile for which in ("min", "opt", "max")}
-    return [(_TENSORRT, trt), (_CUDA, cuda), _CPU]
+    return [(_TENSORRT, trt), (_CUDA, cuda), CPU]
 
 
 def installed_runtimes() -> list[str]:
@@ -113,14 +119,28 @@ def _why_not(device: Device) -> str | None:
         if len(packages) > 1:
             return "both onnxruntime and onnxruntime-gpu are installed and overwrite each other"
         return f"the installed package {' '.join(packages) or 'onnxruntime'} has no {name} support"
-    onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* packages, where they are installed
+    lacks = _load_libraries(device)
     try:
-        session = onnxruntime.InferenceSession(_identity(), providers=providers(device))
+        session = onnxruntime.InferenceSession(_identity(), providers=providers(device), enable_fallback=0)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base; the reason is passed on
-        return f"ONNX Runtime failed to start {name} on {device} ({error})"
+        return f"ONNX Runtime failed to start {name} on {device} ({str(error).strip()})"
     if session.get_providers()[0] != wanted:
-        return f"ONNX Runtime fell back to another device: a library of {name}, or the driver, is missing"
+        told = f" ({'; '.join(lacks)})" if lacks else ""
+        return f"ONNX Runtime fell back to another device: a library of {name}, or the driver, is missing{told}"
     return None
+
+
+def _load_libraries(device: Device) -> list[str]:
+    """Have the libraries of packages in memory, where ONNX Runtime finds them by name; what failed, in its words."""
+    words = io.StringIO()
+    with contextlib.redirect_stdout(words):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from the nvidia-* packages, where they are installed
+    found = importlib.util.find_spec("tensorrt_libs") if kind_of(device) == "tensorrt" else None
+    for folder in (found.submodule_search_locations or []) if found is not None else []:
+        for library in _TENSORRT_LIBRARIES:
+            with contextlib.suppress(OSError):  # of another version, or not there: the session tells
+                ctypes.CDLL(str(Path(folder) / library))
+    return [line for line in words.getvalue().splitlines() if line.startswith("Failed")]
 
 
 def _identity() -> bytes:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from cvpipe.errors import GpuOutOfMemory, InvalidModel
-from cvpipe.inference.devices import Device, is_gpu, kind_of, providers
+from cvpipe.errors import DeviceUnavailable, GpuOutOfMemory, InvalidModel
+from cvpipe.inference.devices import CPU, Device, is_gpu, kind_of, providers
 from cvpipe.inference.feeds import Feed
 from cvpipe.inference.shares import current
 from cvpipe.log import fields
@@ -62,7 +62,8 @@ def open_session(
     """A session on the ONNX file's bytes. From bytes, because then ONNX Runtime reads no other file.
 
     On a CPU a call uses one thread unless told otherwise: workers call from as many threads as there are cores.
-    half: with 16-bit floats (TensorRT). graphs: see `providers`. Raises: InvalidModel, GpuOutOfMemory.
+    half: with 16-bit floats (TensorRT). graphs: see `providers`. Raises: InvalidModel, GpuOutOfMemory,
+    DeviceUnavailable.
     """
     way = opening or Opening(device)
     options = onnxruntime.SessionOptions()
@@ -79,9 +80,14 @@ def open_session(
         engines.mkdir(parents=True, exist_ok=True)
     try:
         chosen = providers(device, half=half, engines=engines, graphs=graphs) if is_gpu(device) else providers(device)
-        return onnxruntime.InferenceSession(raw, options, providers=chosen)
+        # Without `enable_fallback=0` it goes over to the CPU by itself where the GPU fails: here, and in each call.
+        session = onnxruntime.InferenceSession(raw, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
-        raise _converted(error, "ONNX Runtime can't load the model") from error
+        raise _converted(error, "ONNX Runtime can't load the model", on_gpu=is_gpu(device)) from error
+    wanted = chosen[0] if isinstance(chosen[0], str) else chosen[0][0]
+    if session.get_providers()[0] != wanted:
+        raise DeviceUnavailable(f"ONNX Runtime can't use {device} any more: it would run the model elsewhere")
+    return session
 
 
 def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any = None) -> Arrays:
@@ -89,12 +95,13 @@ def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any 
     try:
         return list(session.run(None, feed, options))
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
-        raise _converted(error, "the network does not run") from error
+        raise _converted(error, "the network does not run", on_gpu=session.get_providers()[0] != CPU) from error
 
 
-def _converted(error: Exception, what: str) -> InvalidModel | GpuOutOfMemory:
+def _converted(error: Exception, what: str, *, on_gpu: bool) -> InvalidModel | GpuOutOfMemory:
+    """What is raised for an error of ONNX Runtime, whose arena says of no memory not whose it was."""
     words = str(error).lower()
-    if any(sign in words for sign in _NO_MEMORY) and any(word in words for word in ("cuda", "gpu", "cudnn", "cublas")):
+    if on_gpu and any(sign in words for sign in _NO_MEMORY):
         return GpuOutOfMemory(f"{what}: the GPU is out of memory")
     return InvalidModel(f"{what}: {error}")
 
@@ -156,4 +163,4 @@ def _guarded(run: Callable[[Feed], Arrays], feed: Feed) -> Arrays:
     try:
         return run(feed)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
-        raise _converted(error, "the network does not run") from error
+        raise _converted(error, "the network does not run", on_gpu=True) from error
