@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from cvpipe.errors import DeviceUnavailable, GpuOutOfMemory, InvalidModel
 from cvpipe.inference import bound, devices, find_card, sessions
@@ -19,7 +24,7 @@ from cvpipe.inference.networks import OnnxNetwork
 from cvpipe.inference.precision import halved
 from cvpipe.inference.sessions import Opening
 from cvpipe.inference.shares import Share, working_for
-from tests.modelcards import mean_network, write_yolox_card
+from tests.modelcards import mean_network, model_bytes, write_yolox_card
 
 CUDA = "CUDAExecutionProvider"
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 256, 416, 3), np.uint8)
@@ -157,6 +162,9 @@ class Binding:
         assert (kind, number) == ("cuda", 1)
         self.outputs.append(name)
 
+    def clear_binding_outputs(self) -> None:
+        self.outputs.clear()
+
     def copy_outputs_to_cpu(self) -> list[np.ndarray]:
         return [self.inputs["image"].content * 2 for _ in self.outputs]
 
@@ -187,10 +195,49 @@ def test_buffers_are_made_once_for_each_shape(monkeypatch: pytest.MonkeyPatch) -
     assert There.made == 2
 
 
-@pytest.mark.parametrize("graphs", [False, True], ids=["plain calls", "recorded graphs"])
-def test_binding_does_with_onnx_runtime_what_it_is_to_do(graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+class Runtime:
+    """Stands in for CUDA's runtime library, on ordinary memory. entered: threads that work with the GPU."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None)
+        self._libc.malloc.restype = ctypes.c_void_p
+        self.entered: set[int] = set()
+        self.given, self.taken = 0, 0
+
+    def cudaSetDevice(self, number: ctypes.c_int) -> int:  # noqa: N802 - CUDA's name
+        return int(number.value != 0)
+
+    def cudaThreadExchangeStreamCaptureMode(self, mode: Any) -> int:  # noqa: N802 - CUDA's name
+        if mode._obj.value == 1:
+            self.entered.add(threading.get_ident())
+        return 0
+
+    def cudaHostAlloc(self, pointer: Any, size: ctypes.c_size_t, flags: ctypes.c_uint) -> int:  # noqa: N802 - CUDA's name
+        pointer._obj.value = self._libc.malloc(size)
+        self.given += 1
+        return 0
+
+    def cudaFreeHost(self, pointer: ctypes.c_void_p) -> int:  # noqa: N802 - CUDA's name
+        self._libc.free(pointer)
+        self.taken += 1
+        return 0
+
+    def cudaMemcpy(self, to: Any, source: Any, size: ctypes.c_size_t, kind: ctypes.c_int) -> int:  # noqa: N802 - CUDA's name
+        ctypes.memmove(to, source, size.value)
+        return 0
+
+
+@pytest.fixture(params=[False, True], ids=["without CUDA's library", "with CUDA's library"])
+def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Runtime | None:
     """ONNX Runtime binds buffers of a CPU in the same way; what it records on a GPU, it computes there."""
+    made = Runtime() if request.param else None
     monkeypatch.setattr(bound, "_KIND", "cpu")
+    monkeypatch.setattr(bound, "cuda_runtime", lambda: made)
+    return made
+
+
+@pytest.mark.parametrize("graphs", [False, True], ids=["plain calls", "recorded graphs"])
+def test_binding_does_with_onnx_runtime_what_it_is_to_do(graphs: bool, runtime: Runtime | None) -> None:
     session = onnxruntime.InferenceSession(mean_network(), providers=["CPUExecutionProvider"])
     call = BoundCall(session, "cuda:0", graphs=graphs)
     random = np.random.default_rng(0)
@@ -202,6 +249,53 @@ def test_binding_does_with_onnx_runtime_what_it_is_to_do(graphs: bool, monkeypat
         assert [a.tolist() for a in answer] == [np.asarray(e).tolist() for e in expected]
         kept.append((answer[0], answer[0].copy()))
     assert all(np.array_equal(a, b) for a, b in kept)  # what was handed out is not written over by the next call
+    if runtime is not None:
+        assert runtime.given == 2  # for what goes in, and for what comes back
+        del call
+        gc.collect()
+        assert runtime.taken == 2
+
+
+def test_what_comes_back_may_be_as_long_as_it_is(runtime: Runtime | None) -> None:
+    """As from a network with its own suppression: ONNX Runtime would keep a buffer of the first length."""
+    nodes = [
+        helper.make_node("NonZero", ["image"], ["places"]),
+        helper.make_node("Cast", ["places"], ["where"], to=TensorProto.FLOAT),
+    ]
+    raw = model_bytes(nodes, inputs={"image": [4]}, outputs={"where": None})
+    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    call = BoundCall(session, "cuda:0")
+    found = [call({"image": np.array(row, np.float32)})[0].tolist() for row in ([1, 0, 1, 0], [0] * 4, [1] * 4)]
+    assert found == [[[0, 2]], [[]], [[0, 1, 2, 3]]]
+
+
+def test_graphs_are_recorded_on_one_thread_whoever_asks(
+    runtime: Runtime | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime has the graphs of each thread apart, and keeps them when the thread has ended."""
+    session = onnxruntime.InferenceSession(mean_network(), providers=["CPUExecutionProvider"])
+    seen: list[int] = []
+    run = session.run_with_iobinding
+
+    def look(io: Any, options: Any) -> None:
+        seen.append(threading.get_ident())
+        run(io, options)
+
+    monkeypatch.setattr(session, "run_with_iobinding", look)
+    call = BoundCall(session, "cuda:0", graphs=True)
+    asking: set[int] = set()
+
+    def ask(value: int) -> float:
+        asking.add(threading.get_ident())
+        return float(call({"image": np.full((1, 3, 160, 160), value, np.float32)})[0].max())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(20))) == pytest.approx(list(range(20)))
+    assert len(seen) > 20
+    assert len(set(seen)) == 1
+    assert not asking & set(seen)
+    if runtime is not None:  # none of them is in the way of another's recording
+        assert asking | set(seen) <= runtime.entered
 
 
 def test_an_engine_is_told_of_for_each_shape_that_is_new(

@@ -17,9 +17,10 @@ from onnx import ModelProto
 from cvpipe.errors import CvpipeError, GpuOutOfMemory, InvalidModel
 from cvpipe.frames import Image, View
 from cvpipe.inference.batcher import Batcher
+from cvpipe.inference.bound import enter
 from cvpipe.inference.cards import ModelCard
 from cvpipe.inference.choice import Ask, Choice
-from cvpipe.inference.devices import Device, is_gpu, kind_of
+from cvpipe.inference.devices import Device, is_gpu, kind_of, number_of
 from cvpipe.inference.feeds import Feed, Feeder
 from cvpipe.inference.findings import Findings
 from cvpipe.inference.graphs import ImageInput, card_input, freed, read_graph
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 STEP = 32  # canvases are multiples of this: the coarsest stride of the networks we know
 _GPU_BATCH = 16
 _GPU_CALLS = 2  # one is made ready while the other computes
+_RECORDED_CALLS = 4  # one computes while the others are made ready, or what they said is fetched
 _CPU_CALLS = 1024  # as many as ask: workers have as many threads as there are cores
 _TRIAL_SECONDS = 60.0
 
@@ -101,6 +103,7 @@ class OnnxNetwork:
             wait_seconds=wait_seconds,
             on_use=self._count if meters is not None else None,
         )
+        self._usual_calls = not calls
         self._own_batch = size
         self._canvas = _canvas_of(card)
         self._built: set[tuple[int, ...]] = set()
@@ -135,6 +138,8 @@ class OnnxNetwork:
 
     def unload(self) -> None:
         """Give the device's memory back, once the calls that run have ended."""
+        if is_gpu(self._device):
+            enter(number_of(self._device))
         self._call = None
         self._built.clear()
 
@@ -263,7 +268,12 @@ class OnnxNetwork:
         except CvpipeError as error:
             logger.info("no recorded graphs %s", fields(model=self.card.ref, reason=repr(str(error)[:200])))
             return plain
-        return call if same else plain
+        if not same:
+            logger.warning("recorded graphs answer otherwise: not used %s", fields(model=self.card.ref))
+            return plain
+        if self._usual_calls:
+            self._batcher.allow(_RECORDED_CALLS)
+        return call
 
     def _building(self) -> Any:
         """A call on a shape that is new to the device; TensorRT may build for minutes."""

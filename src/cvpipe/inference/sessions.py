@@ -17,7 +17,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from cvpipe.errors import DeviceUnavailable, GpuOutOfMemory, InvalidModel
-from cvpipe.inference.devices import CPU, Device, is_gpu, kind_of, providers
+from cvpipe.inference.bound import BoundCall, enter, stand_apart
+from cvpipe.inference.devices import CPU, Device, is_gpu, kind_of, number_of, providers
 from cvpipe.inference.feeds import Feed
 from cvpipe.inference.shares import current
 from cvpipe.log import fields
@@ -73,6 +74,8 @@ def open_session(
     # Idle threads would spin on the cores that other chunks need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if is_gpu(device):
+        enter(number_of(device))
     engines = None
     if kind_of(device) == "tensorrt" and way.engines is not None:
         # Each graph has a folder of its own: what TensorRT calls a graph is not unique.
@@ -92,10 +95,12 @@ def open_session(
 
 def run_session(session: onnxruntime.InferenceSession, feed: Feed, options: Any = None) -> Arrays:
     """All outputs of one call. Raises: InvalidModel where ONNX Runtime refuses it, GpuOutOfMemory."""
+    if on_gpu := session.get_providers()[0] != CPU:
+        stand_apart()
     try:
         return list(session.run(None, feed, options))
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
-        raise _converted(error, "the network does not run", on_gpu=session.get_providers()[0] != CPU) from error
+        raise _converted(error, "the network does not run", on_gpu=on_gpu) from error
 
 
 def _converted(error: Exception, what: str, *, on_gpu: bool) -> InvalidModel | GpuOutOfMemory:
@@ -148,8 +153,6 @@ def building(what: Mapping[str, Any], *, every_seconds: float = _SAY_SECONDS) ->
 def call_of(session: onnxruntime.InferenceSession, device: Device, *, graphs: bool = False) -> Call:
     """How to call a session best: with buffers that stay on the GPU, or as it is."""
     if is_gpu(device) and session.get_providers()[0] != "CPUExecutionProvider":
-        from cvpipe.inference.bound import BoundCall
-
         bound = BoundCall(session, device, graphs=graphs)
 
         def on_gpu(feed: Feed) -> Arrays:
