@@ -294,7 +294,9 @@ def test_the_trial_says_what_is_missing(listening) -> None:
     assert [(f.width, f.height, f.format.name) for f in frames] == [(128, 96, "yuv420p")]
 
 
-TRIALS = """
+# What CUDA's driver was seen to do before it starts, by those who have confined it elsewhere:
+# https://github.com/NVIDIA/OpenShell/issues/1486, https://github.com/NVIDIA/OpenShell/issues/1696
+TRIALS = r"""
 import ctypes, encodings.idna, json, mmap, os, socket, sys, threading
 sys.path[:] = {path!r}
 from cvpipe.video import sandbox
@@ -312,12 +314,27 @@ def trial(do):
 def reserve(size, kind):
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | 0x4020, prot=kind)
     memory.close()
+def name_thread():
+    with open(f"/proc/self/task/{{threading.get_native_id()}}/comm", "w") as comm:
+        comm.write("cuda")
+NAME = f"\0cuda-uvmfd-{{os.getpid()}}"
+listener = None
+def listen():
+    global listener
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.setblocking(False)
+    listener.bind(NAME)
+    listener.listen()
 allowed = {{
     "open a device": lambda: os.open({device!r}, os.O_RDWR),
     "read of itself": lambda: open("/proc/self/maps").read(),
     "read of the machine": lambda: os.listdir("/sys/devices/system/cpu"),
     "start a thread": lambda: threading.Thread(target=int).start(),
     "reserve address space": lambda: reserve(2**36, 0),
+    "name a thread": name_thread,
+    "read of memory": lambda: open("/proc/sys/vm/mmap_min_addr").read(),
+    "make a file in memory": lambda: os.ftruncate(os.memfd_create("driver"), 2**20),
+    "listen under a name of its own": listen,
 }}
 forbidden = {{
     "read a file": lambda: os.open({file!r}, os.O_RDONLY),
@@ -326,6 +343,10 @@ forbidden = {{
     "start a process": lambda: os._exit(0) if os.fork() == 0 else None,
     "run a program": lambda: os.execv("/bin/true", ["true"]),
     "make a socket": lambda: socket.socket(socket.AF_UNIX),
+    "make a datagram socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+    "reach who listens": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(NAME),
+    "let somebody in": lambda: listener.accept(),
+    "make a large file in memory": lambda: os.ftruncate(os.memfd_create("driver"), 2**30),
     "reach the network": lambda: socket.create_connection(("127.0.0.1", 9)),
     "trace a process": lambda: ctypes.CDLL(None, use_errno=True).ptrace(0, 0, 0, 0) == -1 and os.kill(os.getppid(), 0),
     "take more memory": lambda: bytearray(2**32),
@@ -348,6 +369,7 @@ def test_the_wider_sandbox_opens_devices_and_still_neither_files_nor_network(tmp
     assert "empty-root" not in done
     assert allowed == dict.fromkeys(allowed, 0)
     assert [what for what, failed in forbidden.items() if not failed] == []
+    assert all(forbidden[what].startswith("PermissionError") for what in ("reach who listens", "let somebody in"))
 
 
 SUITED = [name for name, made in KINDS.items() if "libx264" in made or "libx265" in made or "libvpx" in made]

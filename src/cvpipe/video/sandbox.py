@@ -37,7 +37,8 @@ WIDER: Final = {
     "limits": "memory that can be written to is bounded, address space and the number of threads are not",
     "empty-root": "the file system is there, as far as `no-files` allows",
     "no-files": "Landlock: NVIDIA's devices, the driver's libraries and what tells of hardware can be opened",
-    "few-system-calls": "seccomp: about twice as many calls, ioctl among them; still no sockets, programs or processes",
+    "few-system-calls": "seccomp: about twice as many calls, ioctl among them, and a socket that reaches nobody; still "
+    "no programs or processes",
 }
 """What is different for a decoder that uses a card: it needs the driver, which runs in the process that asks."""
 
@@ -52,14 +53,17 @@ _SYS_LANDLOCK_ADD_RULE = 445
 _SYS_LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_VERSION = 1
 _LANDLOCK_PATH = 1
-_WRITE_FILE, _READ_FILE, _READ_DIR, _CONTROL_DEVICE = 1 << 1, 1 << 2, 1 << 3, 1 << 15
+_WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE, _CONTROL_DEVICE = 1 << 1, 1 << 2, 1 << 3, 1 << 14, 1 << 15
 
 _DRIVER_BYTES: Final = 2 * 2**30
 """For what CUDA's driver keeps in ordinary memory."""
+_DRIVER_FILE_BYTES: Final = 16 * 2**20
+"""For a file in memory (memfd), without which it does not start; there can be 256."""
 _DEVICES: Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia[0-9]*", "nvidia-caps")
 _TOLD: Final = (
     "/proc/driver/nvidia", "/proc/devices", "/proc/cpuinfo", "/proc/meminfo", "/proc/version", "/proc/modules",
-    "/proc/self", "/sys/devices", "/sys/bus/pci", "/sys/module/nvidia", "/etc/ld.so.cache", "/usr/share/nvidia",
+    "/proc/self", "/proc/sys/vm", "/sys/devices", "/sys/bus/pci", "/sys/module/nvidia", "/etc/ld.so.cache",
+    "/usr/share/nvidia",
 )  # fmt: skip
 """What the driver reads of the machine. Nothing of it is a user's."""
 
@@ -176,6 +180,8 @@ def for_card() -> list[tuple[str, int]]:
     used = _READ_FILE | _WRITE_FILE | _READ_DIR | _CONTROL_DEVICE
     allowed = [(str(path), used) for pattern in _DEVICES for path in sorted(Path("/dev").glob(pattern))]
     allowed += [(path, _READ_FILE | _READ_DIR) for path in _TOLD]
+    # It names its threads, or does not start.
+    allowed.append(("/proc/self/task", _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE))
     maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     libraries = {line.split()[-1] for line in maps.splitlines() if re.search(r"/lib(cuda|nvcuvid)\.so", line)}
     return allowed + [(folder, _READ_FILE) for folder in sorted({str(Path(library).parent) for library in libraries})]
@@ -214,9 +220,10 @@ def limit(limits: Limits, *, shared_bytes: int, card: bool = False) -> None:
         if card
         else ((resource.RLIMIT_AS, memory), (resource.RLIMIT_NOFILE, 16), (resource.RLIMIT_NPROC, 0))
     )
+    file_bytes = _DRIVER_FILE_BYTES if card else 0
     for what, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_FSIZE, 0, 0),
+        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 5),
         *((what, most, most) for what, most in own),
     ):

@@ -13,7 +13,7 @@ import os
 import platform
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 _ARCHITECTURES: Final = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}
@@ -127,10 +127,13 @@ _CARD_CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "timerfd_create": (283, 85),
     "timerfd_settime": (286, 86),
     "pwrite64": (18, 68),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "setsockopt": (54, 208),
 }
 """What CUDA's driver calls beside. Written from what is known of it; not yet seen on a card: what is missing here
 makes the card's decoder fail, and the CPU go on."""
-_CARD_GUARDED: Final[dict[str, tuple[int, int]]] = {"clone": (56, 220), "prctl": (157, 167)}
+_CARD_GUARDED: Final[dict[str, tuple[int, int]]] = {"clone": (56, 220), "prctl": (157, 167), "socket": (41, 198)}
 _CLONE3: Final = (435, 435)
 _CLONE_THREAD = 0x10000
 _PR_SET_NAME = 15
@@ -188,7 +191,7 @@ def is_offered(*, card: bool = False) -> bool:
 
 def _is_refused() -> bool:
     try:
-        socket.socket(socket.AF_UNIX).close()
+        socket.socket(socket.AF_INET).close()
     except PermissionError:
         return True
     return False
@@ -197,26 +200,33 @@ def _is_refused() -> bool:
 _Step = tuple[int, int, int, int]
 
 
-_Guard = tuple[str, int, int, int, bool]
-"""Name of a call, which argument, test, operand, whether the test is to be true."""
-_GUARDS: Final[Sequence[_Guard]] = (
-    ("mmap", 2, _ANY_BIT, _PROT_EXEC, False),
-    ("mprotect", 2, _ANY_BIT, _PROT_EXEC, False),
+_Condition = tuple[int, int, int, bool]
+"""Which argument, test, operand, whether the test is to be true."""
+_GUARDS: Final[Mapping[str, Sequence[_Condition]]] = {
+    "mmap": ((2, _ANY_BIT, _PROT_EXEC, False),),
+    "mprotect": ((2, _ANY_BIT, _PROT_EXEC, False),),
     # How the C library asks about a descriptor; with a name, it would tell what files there are.
-    ("newfstatat", 3, _EQUAL, _AT_EMPTY_PATH, True),
-    ("tgkill", 0, _EQUAL, 0, True),  # how abort() ends its own process: its own number comes in here
-    ("prlimit64", 0, _EQUAL, 0, True),  # of oneself, and no further up than the hard limits
-)
-_CARD_GUARDS: Final[Sequence[_Guard]] = (
-    ("clone", 0, _ANY_BIT, _CLONE_THREAD, True),
-    ("prctl", 0, _EQUAL, _PR_SET_NAME, True),
-)
+    "newfstatat": ((3, _EQUAL, _AT_EMPTY_PATH, True),),
+    "tgkill": ((0, _EQUAL, 0, True),),  # how abort() ends its own process: its own number comes in here
+    "prlimit64": ((0, _EQUAL, 0, True),),  # of oneself, and no further up than the hard limits
+}
+_CARD_GUARDS: Final[Mapping[str, Sequence[_Condition]]] = {
+    "clone": ((0, _ANY_BIT, _CLONE_THREAD, True),),
+    "prctl": ((0, _EQUAL, _PR_SET_NAME, True),),
+    # CUDA does not start without one that listens under a name of its own (`@cuda-uvmfd-...`). From this kind nothing
+    # can be sent before connect() or accept(), which are refused; from a datagram socket it could, to any name.
+    "socket": (
+        (0, _EQUAL, socket.AF_UNIX, True),
+        (1, _ANY_BIT, socket.SOCK_SEQPACKET & ~socket.SOCK_STREAM, True),
+        (1, _ANY_BIT, socket.SOCK_DGRAM, False),
+    ),
+}
 
 
 def _steps(architecture: int, column: int, pid: int, *, card: bool) -> Iterator[_Step]:
     """The program: opcode, how far to jump if true, if false, operand."""
     calls = _CALLS | _CARD_CALLS if card else _CALLS
-    guards = [guard for guard in (*_GUARDS, *(_CARD_GUARDS if card else ())) if guard[0] not in calls]
+    guards = {name: guard for name, guard in {**_GUARDS, **(_CARD_GUARDS if card else {})}.items() if name not in calls}
     yield _LOAD, 0, 0, _ARCHITECTURE
     yield _EQUAL, 1, 0, architecture
     yield _RETURN, 0, 0, _KILL
@@ -228,10 +238,12 @@ def _steps(architecture: int, column: int, pid: int, *, card: bool) -> Iterator[
     if card:  # its flags can't be seen; where there is none, the C library takes `clone`
         yield _EQUAL, 0, 1, _CLONE3[column]
         yield _RETURN, 0, 0, _ABSENT
-    for name, argument, test, operand, wanted in guards:
-        yield _EQUAL, 0, 4, (_GUARDED | _CARD_GUARDED)[name][column]
-        yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument  # the lower half: both architectures are little-endian
-        yield test, *((0, 1) if wanted else (1, 0)), pid if name == "tgkill" else operand
+    for name, conditions in guards.items():
+        yield _EQUAL, 0, 2 * len(conditions) + 2, (_GUARDED | _CARD_GUARDED)[name][column]
+        for left, (argument, test, operand, wanted) in zip(range(len(conditions))[::-1], conditions, strict=True):
+            yield _LOAD, 0, 0, _ARGUMENTS + 8 * argument  # the lower half: both architectures are little-endian
+            refuse = 2 * left + 1
+            yield test, *((0, refuse) if wanted else (refuse, 0)), pid if name == "tgkill" else operand
         yield _RETURN, 0, 0, _ALLOW
         yield _RETURN, 0, 0, _REFUSE
     yield _RETURN, 0, 0, _REFUSE
