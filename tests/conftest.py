@@ -109,14 +109,19 @@ def rabbitmq_url(rabbitmq: RabbitMQServer) -> str:
 
 
 @cache
-def no_gpu() -> str | None:
-    """Why tests can't use an NVIDIA GPU; None where they can."""
-    if not Path("/dev/nvidia0").exists():
-        return "no NVIDIA GPU"
-    import onnxruntime
+def no_gpu(device: str = "cuda:0") -> str | None:
+    """Why tests can't use an NVIDIA GPU; None where a network really runs on it."""
+    from cvpipe.errors import DeviceUnavailable
+    from cvpipe.video.hardware import no_driver
 
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return "the installed ONNX Runtime has no CUDA (extra `gpu`)"
+    if (reason := no_driver()) is not None:
+        return reason
+    from cvpipe.inference import devices
+
+    try:
+        devices.choose(device)
+    except DeviceUnavailable as error:
+        return str(error)
     return None
 
 

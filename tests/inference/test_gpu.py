@@ -24,6 +24,7 @@ from cvpipe.inference.networks import OnnxNetwork
 from cvpipe.inference.precision import halved
 from cvpipe.inference.sessions import Opening
 from cvpipe.inference.shares import Share, working_for
+from tests.conftest import no_gpu
 from tests.modelcards import mean_network, model_bytes, write_yolox_card
 
 CUDA = "CUDAExecutionProvider"
@@ -356,8 +357,8 @@ def test_memory_of_a_gpu_is_known() -> None:
 
 @pytest.mark.gpu
 def test_tensorrt_answers_like_the_cpu_and_keeps_its_engine(assets: Path, tmp_path: Path) -> None:
-    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
-        pytest.skip("the installed ONNX Runtime has no TensorRT")
+    if (reason := no_gpu("tensorrt:0")) is not None:  # no part of the extra `gpu`, which is what is promised
+        pytest.skip(reason)
     expected = opened(tmp_path, assets, "cpu").run(PICTURES)
     for (a,), (b,) in zip(opened(tmp_path, assets, "tensorrt:0").run(PICTURES), expected, strict=True):
         assert a[:, 4:] == pytest.approx(b[:, 4:], abs=1e-2)
