@@ -46,3 +46,13 @@ def test_figures_below_what_is_wanted_are_failures() -> None:
     report.judge("busy", None, gpu.BUSY)
     assert [verdict for *_, verdict in report.rows] == ["ok", "FAILED", "FAILED"]
     assert not report.is_well
+
+
+def test_the_whole_way_is_measured_without_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 10.5, 11.0, 13.0])
+    monkeypatch.setattr(gpu.time, "perf_counter", lambda: next(now))
+    pace = gpu.Pace()
+    for done in (10, 25, 50, 100):
+        pace(done, 100)
+    assert pace.rate == 75 / 2.5
+    assert gpu.Pace().rate == 0
