@@ -140,6 +140,14 @@ def test_without_a_video_there_is_nothing_to_tune_with(cvpipe: Cvpipe, tiny: Pat
     assert (done.code, done.err.splitlines()[-1]) == (2, f"error: --video: no video file {str(missing)!r}")
 
 
+def test_what_can_not_be_kept_is_told_before_the_minutes_are_spent(cvpipe: Cvpipe, tiny: Path, clip: Path) -> None:
+    plot = clip.with_name("none") / "tuned.png"
+    done = cvpipe("models", "tune", "tiny", "--video", clip, "--plot", plot)
+    assert (done.code, done.err) == (2, f"error: --plot: can't write {plot}\n")
+    done = cvpipe("models", "tune", "tiny", "--video", clip, "--from", "500")
+    assert (done.code, "error: --from: the video ends at" in done.err) == (2, True)
+
+
 def test_an_int8_version_is_made_or_refused_with_the_figures(
     cvpipe: Cvpipe, models: Path, tiny: Path, clip: Path
 ) -> None:

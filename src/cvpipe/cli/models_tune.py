@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvpipe.cli import extras, output
-from cvpipe.cli.options import From, Json, load_settings
+from cvpipe.cli.options import Json, load_settings
 from cvpipe.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def tune(
     model: Model,
     *,
     video: Video,
-    start: From = None,
+    start: Annotated[
+        float | None, typer.Option("--from", help="Seconds since the first frame. Default: so that it is the middle.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, max=120, help="Of the video, for each setting.")] = 5,
     min_agreement: Annotated[
         float, typer.Option(min=0, max=1, help="Agreement with fp32 at full size that a profile must have.")
@@ -39,16 +42,18 @@ def tune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Save no profile.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Try sizes, precisions, batches, threads, calls and decoders on a video, and save the fastest that finds the same.
-
-    Without --from, the middle of the video is taken.
-    """
+    """Try sizes, precisions, batches, threads, calls and decoders on a video; save the fastest that finds the same."""
     extras.require("worker", what="cvpipe models tune")
-    from cvpipe.inference import OnnxTools
+    from cvpipe.inference import OnnxTools, find_card
     from cvpipe.tuning import plotted, save
     from cvpipe.tuning import tune as run
 
     settings = load_settings()
+    card = find_card(settings.models_path, model)
+    picture = plot or Path(f"{card.name}-tuned.png")
+    _check_writable(picture, field="--plot")
+    if not dry_run:
+        _check_writable(card.path.parent, field="model")
     with _steps() as on_step:
         tuned = run(
             model,
@@ -60,12 +65,11 @@ def tune(
             runtime=not sizes_only,
             on_step=on_step,
         )
-    picture = plot or Path(f"{tuned.card.name}-tuned.png")
+    saved = None if dry_run else save(tuned, settings.models_path)
     try:
         picture.write_bytes(plotted(tuned, OnnxTools(settings.models_path, device="cpu").cv2))
     except OSError as error:
         raise InvalidRequest(f"can't write {picture}: {error.strerror}", field="--plot") from error
-    saved = None if dry_run else save(tuned, settings.models_path)
     if as_json:
         output.as_json(
             {
@@ -127,6 +131,12 @@ def quantize(
     for one in made.tries:
         output.line(f"  {one}")
     output.line(f"  is it faster here? cvpipe models tune {made.card.name} --video {video}")
+
+
+def _check_writable(path: Path, *, field: str) -> None:
+    """What is found in minutes must not be lost then. Raises: InvalidRequest."""
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InvalidRequest(f"can't write {path}", field=field)
 
 
 def _table(tuned: Tuned) -> None:

@@ -200,6 +200,8 @@ class _Sweep:
         with Decoders(limits=Limits.of(self.settings)) as decoders:
             times = decoders.index(self.video).times
         length = float(times[-1] - times[0]) if len(times) else 0.0
+        if start is not None and start > length:
+            raise InvalidRequest(f"the video ends at {length:.1f} s, before {start:g} s", field="--from")
         self.start = round(max(0.0, (length - seconds) / 2) if start is None else start, 3)
         self.stop = round(self.start + seconds, 3)
 
