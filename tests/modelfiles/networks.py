@@ -56,6 +56,53 @@ def table(rows: int, columns: int, *, size: int = 64, metadata: dict[str, str] |
     )
 
 
+def answering(
+    outputs: dict[str, Sequence[int]],
+    *,
+    image: Sequence[Any],
+    dtype: int = TensorProto.FLOAT,
+    extra: dict[str, Sequence[Any]] | None = None,
+    integers: Sequence[str] = (),
+    last: str = "",
+    metadata: dict[str, str] | None = None,
+) -> bytes:
+    """A network of outputs of these shapes, between 0 and 1, or whole numbers; its input is called `images`.
+
+    extra: further inputs of whole numbers. last: an operator that makes the outputs; before it they are -8 to 8.
+    """
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["mean"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Reshape", ["mean", "one"], ["flat"]),
+        helper.make_node("Mul", ["flat", "little"], ["level"]),
+        *(helper.make_node("Identity", [name], [f"{name}_seen"]) for name in extra or {}),
+    ]
+    weights = {"one": np.array([1]), "little": np.array([1e-6], np.float32)}
+    random = np.random.default_rng(7)
+    for name, shape in outputs.items():
+        values = random.uniform(-8, 8, shape) if last else random.uniform(0, 0.99, shape)
+        weights[f"{name}_pattern"] = values.astype(np.float32)
+        nodes.append(helper.make_node("Add", [f"{name}_pattern", "level"], [f"{name}_sum"]))
+        kind = TensorProto.INT64 if name in integers else TensorProto.FLOAT
+        made = f"{name}_{last.lower()}" if last else f"{name}_sum"
+        if last:
+            nodes.append(helper.make_node(last, [f"{name}_sum"], [name if kind == TensorProto.FLOAT else made]))
+        if not last or kind == TensorProto.INT64:
+            nodes.append(helper.make_node("Cast", [made], [name], to=kind))
+    ports = [helper.make_tensor_value_info("images", dtype, image)]
+    ports += [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in (extra or {}).items()]
+    given = [
+        helper.make_tensor_value_info(name, TensorProto.INT64 if name in integers else TensorProto.FLOAT, shape)
+        for name, shape in outputs.items()
+    ]
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "network", ports, given, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
 def cells(size: int = 64) -> int:
     """Of strides 8, 16 and 32."""
     return sum((size // stride) ** 2 for stride in (8, 16, 32))

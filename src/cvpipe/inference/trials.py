@@ -77,7 +77,7 @@ class Outcome:
     """What a network gave. batch: None where it is free. rows: whether outputs have a row for each picture.
 
     shapes: of the outputs for one picture, without the batch dimension. seconds: of one call. low, high: smallest and
-    largest value of each output.
+    largest value of each output. integers: whether each output is of a type of whole numbers.
     """
 
     batch: int | None
@@ -86,6 +86,7 @@ class Outcome:
     seconds: float
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    integers: tuple[bool, ...] = ()
 
 
 class Trial:
@@ -131,7 +132,7 @@ class Trial:
         if own == 1 and rows:
             rows = all(output.ndim > 0 and len(output) == 1 for output in self.run([blank]))
         shapes = tuple(o.shape[1:] if rows else (-1, *o.shape[1:]) for o in first)
-        return Outcome(self.image.batch, rows, shapes, seconds, *_bounds(first))
+        return Outcome(self.image.batch, rows, shapes, seconds, *_bounds(first), _integers(first))
 
 
 def declared(model: ModelProto) -> Declared:
@@ -228,6 +229,10 @@ def _bounds(outputs: Arrays) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(float(o.min()) if o.size else 0.0 for o in finite), tuple(
         float(o.max()) if o.size else 0.0 for o in finite
     )
+
+
+def _integers(outputs: Arrays) -> tuple[bool, ...]:
+    return tuple(output.dtype.kind in "iu" for output in outputs)
 
 
 def _port(value: Any) -> Port:

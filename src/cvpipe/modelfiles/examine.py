@@ -15,9 +15,11 @@ from cvpipe.errors import InvalidModel, ModelUnrecognised
 from cvpipe.inference.cards import Extra, InputSpec, ModelCard, nearest
 from cvpipe.inference.fusing import with_pixels_in, with_places_out
 from cvpipe.inference.graphs import card_input, image_input, read_graph
+from cvpipe.inference.labels import VOC
 from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, pictures, same
+from cvpipe.modelfiles.facts import WHOLE, Facts, Proposal, class_names, usual_input
 from cvpipe.modelfiles.found import Found
-from cvpipe.modelfiles.proposals import Facts, Proposal, class_names, proposals, usual_input
+from cvpipe.modelfiles.proposals import proposals
 from cvpipe.modelfiles.wish import Wish
 from cvpipe.models import MapFamily, discover, family, options_of
 
@@ -28,6 +30,7 @@ _EXTRA_NAMES: Final[Mapping[str, Extra]] = {
 _USUAL_SIZE: Final = (640, 640)
 _LINE_HEIGHTS: Final = (32, 48)
 _LINE_WIDTH: Final = 320
+_WITHOUT_BACKGROUND: Final = ("detection", "instance-segmentation")
 _CLASSIFIED_WITHOUT: Final = frozenset({"embedding", "depth", "text", "captioning"})
 
 
@@ -134,7 +137,7 @@ def _first_spec(model: ModelProto, said: Declared, wish: Wish) -> tuple[InputSpe
     width, height = image.width or wish.width, image.height or wish.height
     for side, got, wanted in (("width", image.width, wish.width), ("height", image.height, wish.height)):
         if got is not None and wanted is not None and got != wanted:
-            raise InvalidModel(f"the network's {side} is {got}; it can't be {wanted}", field=side)
+            raise InvalidModel(f"the network's {side} is {got}; it can't be {wanted}", field="input_size")
     if width is None or height is None:
         square = width or height
         guess = (square, square) if square else _USUAL_SIZE
@@ -147,7 +150,9 @@ def _first_spec(model: ModelProto, said: Declared, wish: Wish) -> tuple[InputSpe
         return InputSpec(width=width, height=height, layout=layout, extra=extra), notes
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ModelUnrecognised(f"the network's input is {width}x{height}: {first['msg']}", field="width") from error
+        raise ModelUnrecognised(
+            f"the network's input is {width}x{height}: {first['msg']}", field="input_size"
+        ) from error
 
 
 def _layout(port: Port) -> Any:
@@ -180,6 +185,7 @@ def _facts(said: Declared, outcome: Outcome, spec: InputSpec, wish: Wish) -> Fac
         normalises=said.normalises,
         reverses=said.reverses,
         last=said.last_operators,
+        integers=outcome.integers,
         labels=None if wish.labels is None else len(wish.labels),
         keypoints=None if wish.keypoints is None else len(wish.keypoints),
         task=wish.task,
@@ -195,7 +201,7 @@ def _choose(
         found = [p for p in found if p.family == wish.family] or [_plain(wish, facts)]
     elif wish.task is not None:
         found = [p for p in found if wish.task in discover()[p.family].tasks]
-    refused: list[str] = []
+    refused: list[tuple[Proposal, InvalidModel]] = []
     fitting: list[tuple[ModelCard, Proposal, list[str]]] = []
     for proposal in found:
         own: list[str] = []
@@ -203,16 +209,21 @@ def _choose(
             card = _card(proposal, facts, wish, name, spec=spec, notes=own)
             family(card).check(facts.shapes, card)
         except InvalidModel as error:
-            refused.append(f"{proposal.family}: {error.message.removeprefix(f'model {name}@1: ')}")
+            refused.append((proposal, error))
             if wish.family is not None:
                 _blame_labels(facts, wish, name, spec)
                 raise
+            if not fitting and error.field == "labels" and wish.labels is None and proposal.classes is None:
+                raise InvalidModel(f"as {proposal.family}, {error.message}: say which", field="labels") from error
             continue
         fitting.append((card, proposal, own))
     if not fitting:
         _blame_labels(facts, wish, name, spec)
+        if refused and getattr(wish, (refused[0][1].field or "").partition(".")[0], None):  # the user's own word
+            raise refused[0][1]
         shapes = ", ".join(f"{o} {list(s)}" for o, s in zip(facts.outputs, facts.shapes, strict=False))
-        reasons = f" ({'; '.join(refused)[:500]})" if refused else ""
+        told = "; ".join(f"{p.family}: {error.message.removeprefix(f'model {name}@1: ')}" for p, error in refused)
+        reasons = f" ({told[:500]})" if told else ""
         raise ModelUnrecognised(
             f"no family reads these outputs: {shapes[:500]}{reasons}. Name one with `family`; there is "
             f"{', '.join(sorted(discover()))}",
@@ -233,9 +244,8 @@ def _blame_labels(facts: Facts, wish: Wish, name: str, spec: InputSpec) -> None:
     except InvalidModel:
         return
     there_are = f"{len(card.labels)} classes" if len(card.labels) > 1 else "one class"
-    raise InvalidModel(
-        f"as {card.family}, this network tells {there_are} apart, and {len(wish.labels)} labels came", field="labels"
-    )
+    came = f"{len(wish.labels)} labels" if len(wish.labels) > 1 else f"one label ({wish.labels[0]!r})"
+    raise InvalidModel(f"as {card.family}, this network tells {there_are} apart, and {came} came", field="labels")
 
 
 def _plain(wish: Wish, facts: Facts) -> Proposal:
@@ -251,6 +261,8 @@ def _plain(wish: Wish, facts: Facts) -> Proposal:
 def _card(proposal: Proposal, facts: Facts, wish: Wish, name: str, *, spec: InputSpec, notes: list[str]) -> ModelCard:
     task = wish.task or proposal.task
     labels = wish.labels if wish.labels is not None else proposal.labels
+    if labels == VOC and task in _WITHOUT_BACKGROUND and proposal.classes == len(VOC) - 1:
+        labels = VOC[1:]
     if not labels and task not in _CLASSIFIED_WITHOUT and proposal.classes != 0:
         count = proposal.classes or len(facts.names)
         if count:
@@ -278,6 +290,9 @@ def _card(proposal: Proposal, facts: Facts, wish: Wish, name: str, *, spec: Inpu
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise InvalidModel(first["msg"].removeprefix("Value error, "), field=where) from error
+    if facts.dtype in WHOLE and (any(card.input.mean) or any(scale != 1 for scale in card.input.scale)):
+        which = "mean" if any(card.input.mean) else "scale"
+        raise InvalidModel(f"the network takes pixels as they are ({facts.dtype}): leave out {which}", field=which)
     options_of(discover()[proposal.family], card)
     return card
 

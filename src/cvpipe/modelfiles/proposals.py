@@ -7,89 +7,23 @@ mean, scale) is proposed as those who train such networks usually have it.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Final
 
 from cvpipe.inference.cards import Task
-from cvpipe.inference.labels import COCO, COCO_KEYPOINTS, COCO_SKELETON, FACE_KEYPOINTS, VOC
+from cvpipe.inference.labels import COCO91, FACE_KEYPOINTS
+from cvpipe.modelfiles.facts import BYTES, IMAGENET, SIGNED, UNIT, WHOLE, Facts, Proposal, usual_input
+from cvpipe.modelfiles.tables import keypoints, ultralytics
+from cvpipe.models.chosen import slots_of
 
-Shape = tuple[int, ...]
-
-IMAGENET: Final[Mapping[str, Any]] = {
-    "color": "rgb",
-    "mean": (123.675, 116.28, 103.53),
-    "scale": (58.395, 57.12, 57.375),
-}
-UNIT: Final[Mapping[str, Any]] = {"color": "rgb", "scale": (255.0, 255.0, 255.0)}
-SIGNED: Final[Mapping[str, Any]] = {"color": "rgb", "mean": (127.5,) * 3, "scale": (127.5,) * 3}
-BYTES: Final[Mapping[str, Any]] = {"color": "rgb"}
-
-_MAX_NAMES: Final = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a network. shapes: of the outputs for one picture, without the batch dimension; the first
-    number is -1 where outputs have none. low, high: smallest and largest value of each output for a made-up picture.
-
-    labels, keypoints: how many the user names; None: not said. normalises, reverses: whether the graph scales its
-    input, and turns its channels round, before anything else. last: operators that make the outputs.
-    """
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    shapes: tuple[Shape, ...]
-    width: int
-    height: int
-    layout: str
-    dtype: str = "float"
-    rows: bool = True
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    normalises: bool = False
-    reverses: bool = False
-    last: tuple[str, ...] = ()
-    labels: int | None = None
-    keypoints: int | None = None
-    task: Task | None = None
-
-    @property
-    def cells(self) -> int:
-        """Grid cells of the strides 8, 16 and 32."""
-        return sum((self.width // s) * (self.height // s) for s in (8, 16, 32))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes that Ultralytics' exporter writes into the file; empty where there are none."""
-        text = self.metadata.get("names", "")
-        try:
-            found = ast.literal_eval(text) if len(text) < _MAX_NAMES else None
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return ()
-        if isinstance(found, dict) and set(found) == set(range(len(found))):
-            found = [found[i] for i in range(len(found))]
-        return tuple(str(name)[:100] for name in found) if isinstance(found, list | tuple) else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A family and what its card would say. sure: 0 to 1. classes: how many labels it needs; None: any number."""
-
-    family: str
-    task: Task
-    why: str
-    sure: float
-    classes: int | None = None
-    labels: tuple[str, ...] = ()
-    keypoints: tuple[str, ...] = ()
-    skeleton: tuple[tuple[int, int], ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    input: Mapping[str, Any] = field(default_factory=dict)
-    score_threshold: float | None = None
-
+_EXPORTED: Final[Mapping[str, tuple[Task, ...]]] = {
+    "detect": ("detection",), "segment": ("instance-segmentation",), "pose": ("pose",), "obb": (),
+    "classify": ("classification", "embedding"), "semantic": ("semantic-segmentation",),
+}  # fmt: skip
+"""What networks of Ultralytics' exporter may be for, by its own word."""
+_QUERIES: Final = 2000
+_DETR_QUERIES: Final = 100
 
 Rule = Callable[[Facts], Proposal | None]
 
@@ -98,30 +32,11 @@ def proposals(facts: Facts, families: Iterable[str] | None = None) -> list[Propo
     """All that fit, the surest first. families: those that there are; default: whatever is proposed."""
     known = None if families is None else set(families)
     found = [made for rule in RULES if (made := rule(facts)) is not None]
+    if (said := _EXPORTED.get(facts.exported_task or "")) is not None:
+        found = [p for p in found if p.task in said]
+    if facts.dtype in WHOLE:  # pixels as they are
+        found = [replace(p, input={k: v for k, v in p.input.items() if k not in ("mean", "scale")}) for p in found]
     return sorted((p for p in found if known is None or p.family in known), key=lambda p: -p.sure)
-
-
-def usual_input(facts: Facts, task: Task | None) -> Mapping[str, Any]:
-    """What networks for `task` usually take, where no family says more."""
-    if facts.dtype == "uint8" or facts.normalises:
-        return {"color": "bgr" if facts.reverses else "rgb"}  # the graph does it itself
-    if facts.layout == "nhwc":
-        return SIGNED if task in ("semantic-segmentation", "human-parsing", "classification") else BYTES
-    return UNIT if task in ("detection", "instance-segmentation") else IMAGENET
-
-
-def class_names(count: int, facts: Facts, task: Task) -> tuple[tuple[str, ...], str]:
-    """Names for `count` classes that the user did not name, and where they are from."""
-    names = facts.names
-    if len(names) == count:
-        return names, "named in the file"
-    if task in ("detection", "instance-segmentation") and count == len(COCO):
-        return COCO, "COCO's, for there are 80"
-    if task == "semantic-segmentation" and count == len(VOC):
-        return VOC, "Pascal VOC's, for there are 21"
-    if task in ("pose", "faces") and count == 1:
-        return ("face",) if task == "faces" else ("person",), "the usual one"
-    return tuple(f"class {i}" for i in range(count)), "made up; name them with labels"
 
 
 # Boxes
@@ -137,67 +52,6 @@ def _yolox(facts: Facts) -> Proposal | None:
     why = f"one output of {cells} rows, the cells of strides 8, 16 and 32, by 5 + {classes} columns"
     box = {"color": "bgr", "resize": "letterbox", "anchor": "top-left", "pad": 114}
     return Proposal("yolox", "detection", why, 0.9, classes, input=box)
-
-
-def _ultralytics(facts: Facts) -> Proposal | None:
-    """v8 and later: (4 + classes [+ keypoints or mask weights], cells)."""
-    if not facts.shapes or len(facts.shapes[0]) != 2:
-        return None
-    rows, cells = facts.shapes[0]
-    if cells != facts.cells or rows <= 4 or rows >= cells:
-        return None
-    task = facts.metadata.get("task", "")
-    prototypes = [s for s in facts.shapes[1:] if len(s) == 3]
-    box = {**UNIT, "resize": "letterbox", "anchor": "centre", "pad": 114}
-    start = f"output 0 is {rows} rows by {cells} columns, the cells of strides 8, 16 and 32"
-    if prototypes:
-        weights = prototypes[0][0]
-        classes = rows - 4 - weights
-        why = f"{start}, and output 1 holds {weights} mask prototypes: 4 + {classes} classes + {weights}"
-        return Proposal("ultralytics-seg", "instance-segmentation", why, 0.95, classes, input=box)
-    if len(facts.shapes) != 1:
-        return None
-    said = _keypoint_count(facts)
-    if task == "pose" or facts.keypoints or rows == 4 + 1 + 3 * 17:
-        count = facts.keypoints or said or 17
-        classes = rows - 4 - 3 * count
-        if classes >= 1:
-            names = COCO_KEYPOINTS if count == 17 else tuple(f"keypoint {i}" for i in range(count))
-            why = f"{start}: 4 + {classes} + 3 x {count} keypoints"
-            skeleton = COCO_SKELETON if count == 17 else ()
-            return Proposal(
-                "ultralytics-pose", "pose", why, 0.95, classes, keypoints=names, skeleton=skeleton, input=box
-            )
-    return Proposal("ultralytics-yolo", "detection", f"{start}: 4 + {rows - 4} classes", 0.9, rows - 4, input=box)
-
-
-def _keypoint_count(facts: Facts) -> int | None:
-    """Of the shape that Ultralytics' exporter writes into the file, `[17, 3]`."""
-    digits = facts.metadata.get("kpt_shape", "").strip("[]() ").split(",")[0]
-    return int(digits) if digits.isdecimal() and len(digits) < 4 else None
-
-
-def _yolov5(facts: Facts) -> Proposal | None:
-    """v5, v7 and kin: three anchors for each cell, with objectness."""
-    if len(facts.shapes) != 1 or len(facts.shapes[0]) != 2:
-        return None
-    rows, columns = facts.shapes[0]
-    if rows != 3 * facts.cells or columns <= 5:
-        return None
-    why = (
-        f"one output of {rows} rows, three anchors for each cell of strides 8, 16 and 32, by 5 + {columns - 5} columns"
-    )
-    box = {**UNIT, "resize": "letterbox", "anchor": "centre", "pad": 114}
-    return Proposal("ultralytics-yolo", "detection", why, 0.95, columns - 5, input=box)
-
-
-def _end_to_end(facts: Facts) -> Proposal | None:
-    """v10, 26, and exports with suppression inside: (objects, 6), x1, y1, x2, y2, score, class."""
-    if len(facts.shapes) != 1 or len(facts.shapes[0]) != 2 or facts.shapes[0][1] != 6 or facts.shapes[0][0] > 5000:
-        return None
-    why = f"one output of {facts.shapes[0][0]} objects: box, score and class, suppression is done"
-    box = {**UNIT, "resize": "letterbox", "anchor": "centre", "pad": 114}
-    return Proposal("ultralytics-yolo", "detection", why, 0.7, len(facts.names) or None, input=box)
 
 
 def _fastestdet(facts: Facts) -> Proposal | None:
@@ -225,65 +79,127 @@ def _yunet(facts: Facts) -> Proposal | None:
 
 
 def _detr(facts: Facts) -> Proposal | None:
-    """Queries: boxes (q, 4) with logits (q, classes); or labels, boxes and scores of the best ones."""
-    names = {name.lower(): shape for name, shape in zip(facts.outputs, facts.shapes, strict=True)}
+    """Queries: boxes (q, 4) with logits (q, classes); or labels, boxes and scores of the best ones; or one table."""
+    names = [name.lower() for name in facts.outputs]
     box = {**UNIT, "resize": "stretch"}
     if set(names) == {"labels", "boxes", "scores"} and facts.rows:
         why = "outputs labels, boxes and scores of a fixed number of queries"
         return Proposal("detr", "detection", why, 0.9, None, input=box)
-    fours = [s for s in facts.shapes if len(s) == 2 and s[1] == 4]
-    others = [s for s in facts.shapes if len(s) == 2 and s[1] != 4]
-    if len(fours) == 1 and len(others) == 1 and fours[0][0] == others[0][0] <= 2000 and facts.rows:
-        # A softmax has a class more, for nothing; RT-DETR's kind has none.
-        why = f"{fours[0][0]} queries: boxes of four numbers, and {others[0][1]} scores for each"
-        spec = IMAGENET if any(name.startswith(("dets", "pred")) for name in names) else UNIT
-        return Proposal("detr", "detection", why, 0.75, others[0][1], input={**spec, "resize": "stretch"})
-    return None
+    if not facts.rows or any(len(shape) != 2 or not 0 < shape[0] <= _QUERIES for shape in facts.shapes):
+        return None
+    if len(facts.shapes) == 1:
+        return _detr_table(facts, *facts.shapes[0])
+    fours = [i for i, shape in enumerate(facts.shapes) if shape[1] == 4]
+    if len(facts.shapes) != 2 or not fours or facts.shapes[0][0] != facts.shapes[1][0]:
+        return None
+    named = [i for i in fours if "box" in names[i] or names[i] == "dets"]
+    boxes = named[0] if named else fours[0]
+    queries, columns = facts.shapes[1 - boxes]
+    options: dict[str, Any] = {}
+    classes = columns
+    if columns in (len(COCO91), len(COCO91) + 1):
+        classes = len(COCO91)
+    elif names[boxes] == "dets" or (queries == _DETR_QUERIES and facts.labels != columns):
+        classes = max(1, columns - 1)  # RF-DETR's kind counts one more; DETR's and YOLOS's say `no object`
+    if names[boxes] == "dets" and (facts.labels or classes) == columns - 1:
+        options["activation"] = "sigmoid"
+    if columns == 4 and boxes == 0:
+        options["boxes_first"] = True
+    # RT-DETR and D-FINE take pixels of 0 to 1; DETR, YOLOS and RF-DETR are as those before them were.
+    older = queries <= _DETR_QUERIES or classes == len(COCO91) or names[boxes] == "dets"
+    spec = IMAGENET if older and names[boxes] in ("dets", "pred_boxes") else UNIT
+    why = f"{queries} queries: boxes of four numbers, and {columns} scores for each"
+    return Proposal("detr", "detection", why, 0.75, classes, options=options, input={**spec, "resize": "stretch"})
 
 
-def _ssd(facts: Facts) -> Proposal | None:
-    """Boxes (n, 4) and scores (n, classes) for thousands of priors, in either order."""
-    fours = [s for s in facts.shapes if len(s) == 2 and s[1] == 4]
-    others = [s for s in facts.shapes if len(s) == 2 and s[1] != 4]
-    if len(facts.shapes) != 2 or len(fours) != 1 or len(others) != 1 or fours[0][0] != others[0][0]:
+def _detr_table(facts: Facts, queries: int, columns: int) -> Proposal | None:
+    """RT-DETR as Ultralytics exports it: named in the file, or with a score for each of the classes that are named."""
+    named = "rtdetr" in facts.metadata.get("description", "").lower()
+    scored = columns > 4 and columns != 6 and columns - 4 in (len(facts.names), facts.labels)
+    if not scored and not (named and columns == 6):
         return None
-    if fours[0][0] <= 2000:
+    why = f"one output of {queries} queries by " + (f"4 + {columns - 4} columns" if scored else "box, score and class")
+    classes = columns - 4 if scored else len(facts.names) or None
+    options = {} if scored or classes != 2 else {"top": True}
+    return Proposal("detr", "detection", why, 0.92, classes, options=options, input={**UNIT, "resize": "stretch"})
+
+
+def _dense(facts: Facts) -> Proposal | None:
+    """Boxes (n, 4) and scores (n, classes) for thousands of anchors or priors, in either order."""
+    fours = [i for i, shape in enumerate(facts.shapes) if len(shape) == 2 and shape[1] == 4]
+    if len(facts.shapes) != 2 or len(fours) != 1 or len(facts.shapes[1 - fours[0]]) != 2:
         return None
-    why = f"{fours[0][0]} boxes of four numbers, and {others[0][1]} scores for each"
-    return Proposal("ssd", "detection", why, 0.7, others[0][1], input={**SIGNED, "resize": "stretch"})
+    which = 1 - fours[0]
+    (n, columns), rows = facts.shapes[which], facts.shapes[fours[0]][0]
+    if n != rows or n <= _QUERIES:
+        return None
+    between = bool(facts.low) and facts.low[which] >= 0 and facts.high[which] <= 1
+    anchors = 9 * sum(-(-facts.width // s) * -(-facts.height // s) for s in (8, 16, 32, 64, 128))
+    if n == anchors:
+        why = f"{n} boxes and {columns} scores for each: nine anchors for each cell of strides 8 to 128"
+        options = {"activation": "none"} if between else {}
+        spec = {**IMAGENET, "resize": "stretch"}
+        return Proposal("retinanet", "detection", why, 0.8, columns, options=options, input=spec)
+    # Shares of one whole are of a background too.
+    shared = bool(facts.last) and facts.last[which] == "Softmax" and columns > 1
+    why = f"{n} boxes of four numbers, and {columns} scores for each" + (", the first of nothing" if shared else "")
+    return Proposal("ssd", "detection", why, 0.7, columns - shared, input={**SIGNED, "resize": "stretch"})
+
+
+def _counted(facts: Facts) -> Proposal | None:
+    """TensorFlow's: boxes, classes, scores, and how many there are."""
+    slots = slots_of(facts.shapes)
+    if slots is None or not slots.counted or slots.masks is not None:
+        return None
+    why = f"outputs for boxes, classes, scores and their number, at most {facts.shapes[slots.boxes][0]}"
+    spec = {**(BYTES if facts.dtype == "uint8" else SIGNED), "resize": "stretch"}
+    named = any(name.startswith("detection_classes") for name in facts.outputs)
+    # Its own networks count from 1; COCO's names at their numbers have a place for 0.
+    options = {"first_label": 1} if named and facts.labels not in (None, len(COCO91)) else {}
+    return Proposal("ssd", "detection", why, 0.9, None, options=options, input=spec)
 
 
 def _torchvision(facts: Facts) -> Proposal | None:
-    """Rows without a batch dimension: boxes, labels, scores, maybe masks or keypoints."""
-    if facts.rows:
+    """Rows without a batch dimension: boxes, labels, scores, maybe masks."""
+    slots = slots_of(facts.shapes)
+    if facts.rows or slots is None or slots.counted:
         return None
-    count = len(facts.shapes)
-    boxes = [s for s in facts.shapes if len(s) == 2 and s[1] == 4]
-    if len(boxes) != 1 or count not in (3, 4):
-        return None
-    masks = any(len(s) == 4 for s in facts.shapes)
+    masks = slots.masks is not None
     why = "outputs without a batch dimension: boxes, labels, scores" + (" and masks" if masks else "")
     task: Task = "instance-segmentation" if masks else "detection"
     return Proposal("mask-rcnn", task, why, 0.8, None, input={**UNIT, "resize": "letterbox", "pad": 0})
 
 
 def _nanodet(facts: Facts) -> Proposal | None:
-    if len(facts.shapes) != 1 or len(facts.shapes[0]) != 2:
+    if not facts.shapes or any(len(shape) != 2 for shape in facts.shapes):
         return None
-    rows, columns = facts.shapes[0]
+    rows, columns = _joined(facts.shapes)
     cells = [
         sum((-(-facts.width // s)) * (-(-facts.height // s)) for s in strides)
         for strides in ((8, 16, 32), (8, 16, 32, 64))
     ]
     classes = columns - 32
-    if rows not in cells or classes < 1:
+    # Other numbers of steps are for those who name the family: the rest of nearly any table is a multiple of four.
+    if rows not in cells or classes < 1 or (facts.labels is not None and facts.labels - classes not in (0, 1)):
         return None
     box = {"color": "bgr", "mean": (103.53, 116.28, 123.675), "scale": (57.375, 57.12, 58.395), "resize": "stretch"}
-    why = f"one output of {rows} cells by {classes} classes + 4 x 8 steps of a distribution"
+    outputs = "one output" if len(facts.shapes) == 1 else "two outputs for each stride, together"
+    why = f"{outputs} of {rows} cells by {classes} classes + 4 x 8 steps of a distribution"
     likely = (
         0.95 if "nanodet" in " ".join(facts.metadata.values()).lower() or rows == cells[1] or classes == 80 else 0.5
     )
     return Proposal("nanodet", "detection", why, likely, classes, input=box)
+
+
+def _joined(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """(cells, columns) of one table; or of pairs of a level's scores and distances, put together. (0, 0): neither."""
+    if len(shapes) == 1:
+        return shapes[0]
+    levels = {shape[0] for shape in shapes}
+    widths = [sorted(shape[1] for shape in shapes if shape[0] == level) for level in levels]
+    if len(shapes) not in (6, 8) or any(width != widths[0] or len(width) != 2 or 32 not in width for width in widths):
+        return 0, 0
+    return sum(levels), sum(widths[0])
 
 
 # Keypoints of a crop
@@ -297,7 +213,7 @@ def _simcc(facts: Facts) -> Proposal | None:
         return None
     why = f"two outputs of {k} rows, one place for each part of a pixel across ({across}) and down ({down})"
     return Proposal(
-        "simcc", "pose", why, 0.95, None, **_keypoints(k), input={**IMAGENET, "resize": "letterbox", "pad": 0}
+        "simcc", "pose", why, 0.95, None, **keypoints(k), input={**IMAGENET, "resize": "letterbox", "pad": 0}
     )
 
 
@@ -306,28 +222,24 @@ def _heatmaps(facts: Facts) -> Proposal | None:
         return None
     k, rows, columns = facts.shapes[0]
     wanted = facts.task == "pose" or facts.keypoints == k
-    if not wanted and (k != 17 or (rows, columns) != (facts.height // 4, facts.width // 4)):
+    # Crops of persons are higher than wide by a third.
+    likely = k == 17 or 3 * facts.height == 4 * facts.width
+    if not wanted and (not likely or (rows, columns) != (facts.height // 4, facts.width // 4)):
         return None
     why = f"one output of {k} maps of {columns}x{rows} cells"
     spec = {**IMAGENET, "resize": "letterbox", "pad": 0}
-    return Proposal("heatmaps", "pose", why, 0.9 if wanted else 0.8, None, **_keypoints(k), input=spec)
+    return Proposal("heatmaps", "pose", why, 0.9 if wanted else 0.8, None, **keypoints(k), input=spec)
 
 
 def _movenet(facts: Facts) -> Proposal | None:
     spec = {**BYTES, "resize": "letterbox", "pad": 0}
     if facts.shapes == ((1, 17, 3),):
         why = "one output of 1 x 17 keypoints x (y, x, score)"
-        return Proposal("movenet", "pose", why, 1.0, None, **_keypoints(17), input=spec)
+        return Proposal("movenet", "pose", why, 1.0, None, **keypoints(17), input=spec)
     if len(facts.shapes) == 1 and len(facts.shapes[0]) == 2 and facts.shapes[0][1] == 56 and facts.shapes[0][0] <= 10:
         why = f"one output of {facts.shapes[0][0]} persons x (17 keypoints x (y, x, score) + box + score)"
-        return Proposal("movenet-multi", "pose", why, 1.0, 1, labels=("person",), **_keypoints(17), input=spec)
+        return Proposal("movenet-multi", "pose", why, 1.0, 1, labels=("person",), **keypoints(17), input=spec)
     return None
-
-
-def _keypoints(count: int) -> dict[str, Any]:
-    if count == len(COCO_KEYPOINTS):
-        return {"keypoints": COCO_KEYPOINTS, "skeleton": COCO_SKELETON}
-    return {"keypoints": tuple(f"keypoint {i}" for i in range(count)), "skeleton": ()}
 
 
 # Text
@@ -362,7 +274,7 @@ def _text(facts: Facts) -> Proposal | None:
 
 def _map(facts: Facts) -> tuple[int, int, int, int] | None:
     """Which output is a map of classes, and its classes, rows and columns; at least an eighth of the canvas's size."""
-    for place, shape in enumerate(facts.shapes):
+    for place, shape in enumerate(() if facts.has_boxes else facts.shapes):
         if len(shape) == 3:
             for count, rows, columns in ((shape[0], shape[1], shape[2]), (shape[2], shape[0], shape[1])):
                 if _covers(rows, columns, facts) and count < 2 * min(rows, columns):
@@ -390,6 +302,26 @@ def _semantic(facts: Facts) -> Proposal | None:
     return Proposal("semantic-map", task, why, 0.4 if alone else 0.6, count, options=options, input=spec)
 
 
+def _class_numbers(facts: Facts) -> Proposal | None:
+    """The highest is taken in the network: one number for each cell."""
+    place = next((i for i, whole in enumerate(facts.integers) if whole and _one_each(facts.shapes[i], facts)), None)
+    asked = (facts.labels or 0) > 1 or facts.task in ("semantic-segmentation", "human-parsing")
+    if place is None and asked and facts.task != "depth":
+        place = next((i for i, shape in enumerate(facts.shapes) if _one_each(shape, facts)), None)
+    if place is None:
+        return None
+    task: Task = facts.task if facts.task in ("semantic-segmentation", "human-parsing") else "semantic-segmentation"
+    why = f"output {place} is one whole number for each cell, its class"
+    options = {"output": place} if place else {}
+    spec = {**usual_input(facts, task), "resize": "stretch"}
+    return Proposal("semantic-map", task, why, 0.7, None, options=options, input=spec)
+
+
+def _one_each(shape: tuple[int, ...], facts: Facts) -> bool:
+    sides = [side for side in shape if side != 1]
+    return len(sides) == 2 and not facts.has_boxes and _covers(sides[0], sides[1], facts)
+
+
 def _multi_label(facts: Facts) -> Proposal | None:
     found = _map(facts)
     if found is None or facts.task == "depth":
@@ -408,8 +340,8 @@ def _multi_label(facts: Facts) -> Proposal | None:
 
 def _depth(facts: Facts) -> Proposal | None:
     for place, shape in enumerate(facts.shapes):
-        sides = [side for side in shape if side != 1]
-        if len(sides) == 2 and _covers(sides[0], sides[1], facts):
+        if _one_each(shape, facts):
+            sides = [side for side in shape if side != 1]
             name = facts.outputs[place].lower()
             likely = 0.8 if facts.task == "depth" or "depth" in name or "disp" in name else 0.5
             why = f"output {place} is one value for each of {sides[1]}x{sides[0]} cells"
@@ -430,7 +362,7 @@ def _depth(facts: Facts) -> Proposal | None:
 
 
 def _vector(facts: Facts) -> Proposal | None:
-    if len(facts.shapes) > 3:
+    if len(facts.shapes) > 3 or facts.has_boxes:
         return None
     for place, shape in enumerate(facts.shapes):
         size = max(shape, default=0)
@@ -448,10 +380,22 @@ def _vector(facts: Facts) -> Proposal | None:
         why = f"output {place} is one row of {size} numbers for each picture"
         spec = {**usual_input(facts, "embedding"), "resize": "stretch"}
         return Proposal("embedding", "embedding", why, 0.6, 0, options=options, input=spec)
-    return None
+    return _tokens(facts)
+
+
+def _tokens(facts: Facts) -> Proposal | None:
+    """A transformer's last layer, a row for each part of the picture, the first of which is for all of it."""
+    place = next((i for i, name in enumerate(facts.outputs) if "hidden_state" in name), None)
+    if place is None or len(facts.shapes[place]) != 2:
+        return None
+    tokens, size = facts.shapes[place]
+    options: dict[str, Any] = {"pool": "first"} | ({"output": place} if place else {})
+    spec = {**usual_input(facts, "embedding"), "resize": "stretch"}
+    why = f"output {place} is {tokens} rows of {size} numbers, the first of which is taken"
+    return Proposal("embedding", "embedding", why, 0.5, 0, options=options, input=spec)
 
 
 RULES: Final[tuple[Rule, ...]] = (
-    _yunet, _movenet, _simcc, _ultralytics, _yolov5, _yolox, _nanodet, _fastestdet, _detr, _ssd, _torchvision,
-    _end_to_end, _heatmaps, _text, _multi_label, _semantic, _depth, _vector,
+    _yunet, _movenet, _simcc, ultralytics, _yolox, _nanodet, _fastestdet, _detr, _counted, _dense, _torchvision,
+    _heatmaps, _text, _multi_label, _class_numbers, _semantic, _depth, _vector,
 )  # fmt: skip
