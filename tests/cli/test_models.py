@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -48,6 +49,36 @@ def test_a_file_is_added_and_what_was_done_is_told(cvpipe: Cvpipe, models: Path,
     assert (card["labels"], card["score_threshold"], card["licence"]) == (["cat", "dog", "bird"], 0.3, "MIT")
 
 
+def test_names_may_be_many_words_or_a_file_with_a_mark_at_its_beginning(
+    cvpipe: Cvpipe, models: Path, tmp_path: Path
+) -> None:
+    """256 characters are too many for the name of a file."""
+    net = write(tmp_path / "net.onnx", yolox(80))
+    names = [f"class number {i}" for i in range(80)]
+    words = cvpipe("models", "add", net, "--labels", ",".join(names), "--json")
+    (tmp_path / "labels.txt").write_text("\n".join(names), encoding="utf-8-sig")
+    lines = cvpipe("models", "add", net, "--labels", tmp_path / "labels.txt", "--json")
+    assert words.json["model"]["labels"] == lines.json["model"]["labels"] == names
+    (tmp_path / "labels.txt").write_bytes(b"caf\xe9")
+    latin = cvpipe("models", "add", net, "--labels", tmp_path / "labels.txt")
+    assert (latin.code, "is no text in UTF-8" in latin.err) == (2, True)
+
+
+def test_a_model_is_told_before_a_picture_that_can_not_be_shown(cvpipe: Cvpipe, models: Path, net: Path) -> None:
+    done = cvpipe("models", "add", net, "--image", net)
+    assert (done.code, done.out.splitlines()[0]) == (2, f"net@1 added: {models / 'net' / '1'}")
+    assert "is no picture that can be read" in done.err
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_what_has_no_end_is_not_read(cvpipe: Cvpipe, tmp_path: Path, models: Path, kind: str) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "pipe"
+    if kind == "pipe":
+        os.mkfifo(path)
+    done = cvpipe("models", "add", path)
+    assert (done.code, done.err) == (2, f"error: file: {path} is no regular file\n")
+
+
 def test_the_picture_shows_what_a_model_finds(cvpipe: Cvpipe, models: Path, net: Path, clip: Path) -> None:
     picture = clip.with_name("seen.png")
     done = cvpipe("models", "add", net, "--video", f"{clip}:7", "--out", picture, "--score", "0", "--json")
@@ -68,6 +99,10 @@ def test_the_picture_shows_what_a_model_finds(cvpipe: Cvpipe, models: Path, net:
         (["--option", "strides"], "--option", "wanted NAME=VALUE, not 'strides'"),
         (["--family", "yolo"], "--family", "there is no family 'yolo'; did you mean 'yolox'?"),
         (["--labels", "cat,dog"], "--labels", "as yolox, this network tells 3 classes apart, and 2 labels came"),
+        (["--labels", "cats"], "--labels", "as yolox, this network tells 3 classes apart, and one label ('cats') came"),
+        (["--labels", "none.txt"], "--labels", "can't read none.txt: No such file or directory"),
+        (["--labels", "/etc"], "--labels", "can't read /etc: Is a directory"),
+        (["--input-size", "32x64"], "--input-size", "the network's width is 64; it can't be 32"),
     ],
 )
 def test_a_wrong_option_is_one_line_that_names_it(

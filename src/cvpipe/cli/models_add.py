@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from cvpipe.settings import Settings
 
 _BEST = 5
+_FILE = re.compile(r"[/\\]|\.[A-Za-z]{2,5}$")
+"""What a list of names is taken for a file by: a folder in it, or an ending like `.txt`."""
 
 
 def add(  # noqa: PLR0917 - Typer hands them over by name
@@ -70,15 +74,16 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
         _add_captioner(file, name, settings, as_json=as_json)
         return
     wish = _wish(
-        name=name, family=family, task=task, labels=_names(labels), keypoints=_names(keypoints), input_size=input_size,
-        color=color, mean=mean, scale=scale, resize=resize, anchor=anchor, pad=pad,
-        options=_pairs(option, "--option", parse=True), extra=_pairs(extra, "--extra"), score_threshold=score,
-        iou_threshold=iou, fuse=fuse, free_batch=not keep_batch, licence=licence, source=source,
+        name=name, family=family, task=task, labels=_names(labels, "--labels"),
+        keypoints=_names(keypoints, "--keypoints"), input_size=input_size, color=color, mean=mean, scale=scale,
+        resize=resize, anchor=anchor, pad=pad, options=_pairs(option, "--option", parse=True),
+        extra=_pairs(extra, "--extra"), score_threshold=score, iou_threshold=iou, fuse=fuse,
+        free_batch=not keep_batch, licence=licence, source=source,
     )  # fmt: skip
     with _naming_options():
         added = add_model(file, wish, settings.models_path, Limits.of(settings))
-    shown = _show(added, settings, image, video, out) if image is not None or video is not None else None
     if as_json:
+        shown = _show(added, settings, image, video, out) if image is not None or video is not None else None
         output.as_json(document(added) | {"path": str(added.card.path)} | ({} if shown is None else {"seen": shown}))
         return
     output.line(f"{added.card.ref} {'added' if added.new else 'is there already'}: {added.card.path.parent}")
@@ -88,7 +93,8 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
     for note in added.found.notes:
         output.line(f"  {note}")
     output.line(f"  trial: {added.found.milliseconds:.1f} ms for one call with one thread")
-    if shown is not None:
+    if image is not None or video is not None:
+        shown = _show(added, settings, image, video, out)
         output.line(f"  seen: {shown['found']} -> {shown['picture']}")
 
 
@@ -121,16 +127,25 @@ def _naming_options() -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        if error.field is not None and error.field in Wish.model_fields:
+        if error.field is not None and error.field in {"input_size", *Wish.model_fields}:
             error.field = f"--{words.get(error.field, error.field).replace('_', '-')}"
         raise
 
 
-def _names(text: str | None) -> Any:
-    """Lines of a file, where one is named; else the words themselves."""
-    if text is None or not Path(text).is_file():
-        return text
-    lines = Path(text).read_text(encoding="utf-8").splitlines()
+def _names(text: str | None, field: str) -> Any:
+    """Lines of a file, where one is named; else the words themselves. Raises: InvalidRequest."""
+    if text is None:
+        return None
+    try:
+        if not Path(text).is_file() and ("," in text or not _FILE.search(text)):
+            return text
+        lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return text
+        raise InvalidRequest(f"can't read {text}: {error.strerror}", field=field) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{text} is no text in UTF-8", field=field) from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

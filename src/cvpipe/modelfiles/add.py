@@ -34,6 +34,10 @@ def add_model(
     """
     name = wish.name or folder.name_of(filename or file.name)
     try:
+        if not file.is_file() and file.exists():  # a pipe or device may have no end
+            raise InvalidModel(f"{file} is no regular file", field="file")
+        if (size := file.stat().st_size) > limits.max_bytes:
+            raise process.too_large(size, limits)
         with file.open("rb") as opened:
             before = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:

@@ -83,6 +83,11 @@ def check(file: Path, card: ModelCard, limits: Limits) -> list[Step]:
         raise ModelCrashed("the process that tried it said what can't be") from error
 
 
+def too_large(size: int, limits: Limits) -> TooLarge:
+    """The error for a file of `size` bytes, more than are allowed."""
+    return TooLarge(f"the file has {size} bytes; at most {limits.max_bytes} are accepted (CVPIPE_MAX_MODEL_BYTES)")
+
+
 def _ask(file: Path, order: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], bytes]:
     """The answer to an order about a file, and what the process wrote of it. Raises as `examine` does."""
     seconds = math.ceil(limits.seconds)
@@ -99,9 +104,7 @@ def _ask(file: Path, order: dict[str, Any], limits: Limits) -> tuple[dict[str, A
             raise InvalidModel(f"can't read {file.name}: {error.strerror}", field="file") from error
         size = os.fstat(model).st_size
         if size > limits.max_bytes:
-            raise TooLarge(
-                f"the file has {size} bytes; at most {limits.max_bytes} are accepted (CVPIPE_MAX_MODEL_BYTES)"
-            )
+            raise too_large(size, limits)
         try:
             inward, outward, kept = (
                 keep(os.memfd_create(name, os.MFD_CLOEXEC)) for name in ("order", "answer", "kept")
