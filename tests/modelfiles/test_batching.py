@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import NodeProto, helper
 
 from cvpipe.inference.cards import InputSpec
 from cvpipe.inference.graphs import read_graph
@@ -100,7 +100,29 @@ def test_a_batch_that_can_not_be_freed_is_told() -> None:
 
 def test_a_free_batch_is_left_alone() -> None:
     raw = network([POOL], inputs={"x": ("n", 3, 16, 16)}, outputs={"mean": ("n", 3, 1, 1)})
-    assert freed_batch(raw, read_graph(raw), SMALL) == (None, "the batch dimension is free in the file")
+    said = "the batch dimension is free in the file; a batch gives what single pictures give"
+    assert freed_batch(raw, read_graph(raw), SMALL) == (None, said)
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (helper.make_node("Softmax", ["mean"], ["y"], axis=0), "a batch gave other answers than single pictures"),
+        (helper.make_node("Reshape", ["mean", "s"], ["y"]), "it refuses several pictures"),
+    ],
+    ids=["mixed", "refused"],
+)
+def test_a_batch_that_is_free_in_name_only_is_told(node: NodeProto, said: str) -> None:
+    raw = network(
+        [POOL, node],
+        inputs={"x": ("n", 3, 16, 16)},
+        outputs={"y": ("n", 3, 1, 1)},
+        weights={"s": np.array([1, 3, 1, 1])},
+    )
+    edited, words = freed_batch(raw, read_graph(raw), SMALL)
+    assert edited is None
+    assert words.startswith(f"the batch dimension is free in the file, but {said}")
+    assert words.endswith("run one at a time")
 
 
 def test_a_fixed_batch_of_four_is_freed() -> None:

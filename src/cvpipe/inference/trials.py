@@ -161,9 +161,9 @@ def freed_batch(raw: bytes, model: ModelProto, spec: InputSpec) -> tuple[ModelPr
     own = alone.image.batch
     if not alone.image.batched:
         return None, "the input has no batch dimension: pictures run one at a time"
-    if own is None:
-        return None, "the batch dimension is free in the file"
     three = pictures(spec, 3)
+    if own is None:
+        return None, f"the batch dimension is free in the file{_kept_apart(alone, three)}"
     expected = [alone.run([picture] * own) for picture in three]
     if any(output.ndim == 0 or len(output) != own for outputs in expected for output in outputs):
         return None, f"outputs have no row for each picture: pictures run {_count(own)} at a time"
@@ -184,6 +184,17 @@ def freed_batch(raw: bytes, model: ModelProto, spec: InputSpec) -> tuple[ModelPr
             )
         why = "a batch gave other answers than single pictures" if math.isfinite(apart) else "outputs lost their rows"
     return None, f"could not be made free ({why}): pictures run {_count(own)} at a time"
+
+
+def _kept_apart(network: Trial, images: Sequence[Image]) -> str:
+    """What pictures in company do, in words: an exporter may say that the batch is free where it is not."""
+    try:
+        apart = _apart(network.run(images), [network.run([image]) for image in images])
+    except InvalidModel as error:
+        return f", but it refuses several pictures ({error.message[-200:]}): they run one at a time"
+    if apart < _RELATIVE:
+        return "; a batch gives what single pictures give"
+    return ", but a batch gave other answers than single pictures: pictures run one at a time"
 
 
 def same(a: Trial, b: Trial) -> bool:
