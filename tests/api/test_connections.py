@@ -99,6 +99,20 @@ def test_one_connection_serves_requests_one_after_another(address: tuple[str, in
             time.sleep(0.15)
 
 
+def test_a_long_body_behind_its_answer_is_not_taken_for_a_head(address: tuple[str, int]) -> None:
+    """What was refused before all of it was there, a model with a wrong name: the next request is answered as ever."""
+    size = 2 << 20
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size)
+        assert connection.recv(65536).endswith(b"\r\n\r\n0")
+        connection.sendall(b"x" * size)
+        time.sleep(0.1)
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx")
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\n1")
+
+
 def test_a_client_that_does_not_read_its_answer_is_cut_off(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")

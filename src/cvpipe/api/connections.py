@@ -89,7 +89,7 @@ class Patience(HttpToolsProtocol):
         """All of a request is here."""
         if self._offers_upgrade():
             return
-        self._part = None
+        self._part, self._received = None, 0
         super().on_message_complete()
 
     def _feed(self, data: bytes) -> None:
