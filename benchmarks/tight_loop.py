@@ -32,7 +32,7 @@ class Task:
 def one_pipeline(task: Task) -> tuple[int, float]:
     """A decode thread feeds one loop that infers with all cores. Returns frames and seconds."""
     started = time.perf_counter()
-    session = _session(task.network, threads=2)
+    session = open_network(task.network, threads=2)
     frames: queue.Queue[Any] = queue.Queue(maxsize=8)
 
     def decode() -> None:
@@ -44,7 +44,7 @@ def one_pipeline(task: Task) -> tuple[int, float]:
     thread.start()
     count = 0
     while (picture := frames.get()) is not None:
-        _infer(session, picture)
+        infer(session, picture)
         count += 1
     thread.join()
     return count, time.perf_counter() - started
@@ -53,7 +53,7 @@ def one_pipeline(task: Task) -> tuple[int, float]:
 def two_pipelines(task: Task) -> tuple[int, float]:
     """Two single-threaded loops, each over half of the video, share a session. Returns frames and seconds."""
     started = time.perf_counter()
-    session = _session(task.network, threads=1)
+    session = open_network(task.network, threads=1)
     with av.open(str(task.video)) as container:
         stream = container.streams.video[0]
         keys = [p.pts for p in container.demux(stream) if p.is_keyframe and p.pts is not None]
@@ -62,7 +62,7 @@ def two_pipelines(task: Task) -> tuple[int, float]:
 
     def loop(which: int, start: int, stop: int | None) -> None:
         for picture in _pictures(task, start, stop, threads=False):
-            _infer(session, picture)
+            infer(session, picture)
             counts[which] += 1
 
     threads = [
@@ -76,7 +76,8 @@ def two_pipelines(task: Task) -> tuple[int, float]:
     return sum(counts), time.perf_counter() - started
 
 
-def _session(network: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+def open_network(network: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """A session of so many threads a call."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -107,5 +108,6 @@ def _pictures(task: Task, start: int, stop: int | None, *, threads: bool) -> Any
             yield np.ascontiguousarray(canvas.transpose(2, 0, 1), dtype=np.float32)[None]
 
 
-def _infer(session: onnxruntime.InferenceSession, picture: np.ndarray) -> None:
+def infer(session: onnxruntime.InferenceSession, picture: np.ndarray) -> None:
+    """Ask for one picture, (1, 3, height, width) float32."""
     session.run(None, {session.get_inputs()[0].name: picture})
