@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from cvpipe.errors import InvalidModel
+from cvpipe.errors import GpuOutOfMemory, InvalidModel
 from cvpipe.frames import View
 from cvpipe.inference import InputSpec, find_card, networks, sessions
 from cvpipe.inference.feeds import to_tensor
@@ -245,6 +245,25 @@ def test_a_gpu_answers_like_the_cpu(assets: Path, tmp_path: Path, yolox: OnnxNet
     images = pictures(3, 416, 256)
     for (a,), (b,) in zip(network.run(images), yolox.run(images), strict=True):
         assert np.allclose(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_a_gpu_that_has_no_room_just_now_says_nothing_of_a_network(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_yolox_card(tmp_path, assets)
+    told: list[dict[str, bool]] = []
+    network = OnnxNetwork(
+        find_card(tmp_path, "yolox-nano"), device="cpu", on_findings=lambda found: told.append(dict(found.sizes))
+    )
+
+    def full(_: Any) -> None:
+        raise GpuOutOfMemory("the GPU is out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "_run_batch", full)
+        assert network.input_view(WIDE).height == 416
+    assert told == [{"416x416": True}]
+    assert network.input_view(WIDE).height < 416
 
 
 def test_a_gpu_gets_full_batches_of_a_network_that_keeps_its_size(

@@ -359,13 +359,19 @@ class OnnxNetwork:
         size = f"{view.width}x{view.height}"
         with self._lock:
             if size not in self._found.sizes:
-                self._found.sizes[size] = accepted = self._try_size(view)
+                try:
+                    self._found.sizes[size] = accepted = self._try_size(view)
+                except GpuOutOfMemory:  # which says nothing of the network
+                    return False
                 logger.info("network input %s", fields(model=self.card.ref, size=size, accepted=accepted))
                 self._tell_findings()
             return self._found.sizes[size]
 
     def _try_size(self, view: View) -> bool:
-        """Compare the small canvas with the card's: the same picture must come out alike, cell by cell."""
+        """Compare the small canvas with the card's: the same picture must come out alike, cell by cell.
+
+        Raises: GpuOutOfMemory.
+        """
         spec = self.card.input
         _, _, width, height = view.content
         full = np.full((spec.height, spec.width, 3), spec.pad, np.uint8)
@@ -374,7 +380,7 @@ class OnnxNetwork:
         small[:height, :width] = full[:height, :width]
         try:
             wide, tight = (self._run_batch([picture])[0] for picture in (full, small))
-        except (InvalidModel, GpuOutOfMemory):
+        except InvalidModel:
             return False
         return answers_alike(wide, tight, ((spec.width, spec.height), (view.width, view.height)))
 
