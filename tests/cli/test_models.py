@@ -1,4 +1,4 @@
-"""`cvpipe models add | check | bench | rm | tune | quantize`, as a user types them."""
+"""`cvpipe models add | show | check | bench | rm | tune | quantize`, as a user types them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import pytest
 import yaml
 
+from cvpipe.inference import OnnxTools
 from tests.cli.conftest import Cvpipe
 from tests.modelcards import write_card
 from tests.modelfiles.networks import write, yolox
@@ -145,6 +146,19 @@ def test_rates_are_told_for_batches_and_calls(cvpipe: Cvpipe, tiny: Path, monkey
         (1, 1), (1, 4), (1, 16), (2, 1), (2, 4), (2, 16),
     ]  # fmt: skip
     assert all(row["pictures_per_second"] > 0 for row in document["rates"])
+
+
+def test_what_was_measured_of_a_model_here_is_shown_with_it(
+    cvpipe: Cvpipe, models: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CVPIPE_DATA_DIR", str(tmp_path / "data"))
+    assert cvpipe("models", "show", "tiny", "--json").json["measured"] == {}
+    tools = OnnxTools(models, "cpu", data_path=tmp_path / "data", threads=2)
+    tools._cores = 2
+    tools.network("tiny")
+    ((way, measured),) = yaml.safe_load(cvpipe("models", "show", "tiny").out)["measured"].items()
+    assert (way, set(measured)) == (tools.way, {"bytes", "threads", "calls", "rates"})
+    assert set(measured["rates"]) == {"1x2", "2x1"}
 
 
 def test_versions_are_removed_one_by_one_or_together(cvpipe: Cvpipe, models: Path, net: Path, tmp_path: Path) -> None:

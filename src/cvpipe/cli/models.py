@@ -54,17 +54,20 @@ def ls(as_json: Json = False) -> None:
 def show(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="`name`, or `name@version`.")], as_json: Json = False
 ) -> None:
-    """Show a model card, and check that its file is the one it describes."""
+    """Show a model card, and what was measured of it here; check that its file is the one it describes."""
     from cvpipe.inference.cards import find_card
+    from cvpipe.inference.remembered import known_of
 
-    card = find_card(load_settings().models_path, model)
+    settings = load_settings()
+    card = find_card(settings.models_path, model)
     card.read()
+    document = {**_document(card), "measured": known_of(settings.data_dir, card.sha256)}
     if as_json:
-        output.as_json(_document(card))
+        output.as_json(document)
         return
     import yaml
 
-    output.line(yaml.safe_dump(_document(card), sort_keys=False, allow_unicode=True).rstrip())
+    output.line(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
 
 
 def _document(card: ModelCard) -> dict[str, Any]:
