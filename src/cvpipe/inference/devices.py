@@ -74,14 +74,11 @@ def choose(wanted: str) -> Device:
     return device
 
 
-def providers(
-    device: Device, *, half: bool = False, engines: Path | None = None, graphs: bool = False, profile: str = ""
-) -> list[Any]:
+def providers(device: Device, *, half: bool = False, engines: Path | None = None, graphs: bool = False) -> list[Any]:
     """ONNX Runtime's providers for `device`, in order of preference.
 
     half: compute with 16-bit floats (TensorRT; CUDA gets a graph of them). engines: folder in which TensorRT keeps what
-    it has built. graphs: record a call's work once and play it back (CUDA). profile: the shapes that TensorRT is to
-    build for, `NAME:AxBxCxD,...`.
+    it has built. graphs: record a call's work once and play it back (CUDA).
     """
     if not is_gpu(device):
         return [CPU]
@@ -94,8 +91,6 @@ def providers(
         folder = str(engines)
         trt |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
         trt |= {"trt_timing_cache_enable": "True", "trt_timing_cache_path": folder}
-    if profile:
-        trt |= {f"trt_profile_{which}_shapes": profile for which in ("min", "opt", "max")}
     return [(_TENSORRT, trt), (_CUDA, cuda), CPU]
 
 
