@@ -110,6 +110,17 @@ def test_a_wrong_card_of_another_name_is_no_hindrance(tmp_path: Path) -> None:
         find_card(tmp_path, "bad")
 
 
+def test_a_wrong_card_of_another_version_is_no_hindrance_to_who_names_one(tmp_path: Path) -> None:
+    """A job that began with version 1 keeps it, whatever is written beside."""
+    put(tmp_path / "net" / "1", name="net", version="1")
+    (tmp_path / "net" / "2").mkdir()
+    (tmp_path / "net" / "2" / "model.yaml").write_text("[", encoding="utf-8")
+    assert find_card(tmp_path, "net@1").version == "1"
+    for ref in ("net", "net@2"):
+        with pytest.raises(InvalidModel, match="can't read the model card"):
+            find_card(tmp_path, ref)
+
+
 def test_a_card_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "b", name="a")
     with pytest.raises(InvalidModel, match="calls itself a@1; its folder must be a or a/1"):
@@ -119,6 +130,7 @@ def test_a_card_in_a_folder_of_another_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
+        ({"lables": "coco", "labels": []}, "lables", "there is no such key; did you mean 'labels'"),
         ({"famly": "yolox"}, "famly", "there is no such key; did you mean 'family'"),
         ({"input": {"width": 64, "height": 64, "colour": "bgr"}}, "input.colour", "did you mean 'color'"),
         ({"input": {"width": 64}}, "input.height", "Field required"),

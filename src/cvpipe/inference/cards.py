@@ -297,7 +297,14 @@ def find_card(models_path: Path, ref: str) -> ModelCard:
     """
     name, _, version = ref.partition("@")
     paths = _card_files(models_path, name) if re.match(_NAME, name) else iter(())
-    cards = [_load_at(models_path, path) for path in paths]
+    cards: list[ModelCard] = []
+    for path in paths:
+        try:
+            cards.append(_load_at(models_path, path))
+        except InvalidModel:
+            if version and _folders(models_path, path)[1:] not in ((), (version,)):
+                continue  # of another version: those who work with this one go on
+            raise
     if not cards:
         known = sorted({_folders(models_path, path)[0] for path in _card_files(models_path, "*")})
         if not known:
@@ -381,7 +388,9 @@ def _version_key(version: str) -> list[tuple[int, int, str]]:
 
 
 def _invalid(path: Path, error: ValidationError) -> InvalidModel:
-    first = error.errors(include_url=False)[0]
+    wrong = error.errors(include_url=False)
+    # A key that is misspelt comes first: it is why another is missing.
+    first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
