@@ -18,19 +18,14 @@ from cvpipe.inference.meters import Meters, Use
 from cvpipe.inference.networks import OnnxNetwork
 from cvpipe.inference.sessions import Opening
 from cvpipe.job import TimeRange
-from cvpipe.modelfiles import Limits, Wish, add_model
 from cvpipe.pipeline import parse_pipeline
 from cvpipe.settings import Settings
+from tests.people import add_shared
 
 BATCH = 8
 _FRAMES = 160
 _THREADS = len(os.sched_getaffinity(0))
 _CROPS = 3  # on each frame
-_ADDED = {
-    "yolox_nano.onnx": Wish(name="yolox-nano", labels="coco"),
-    "deeplab_v3_voc.onnx": Wish(name="deeplab-voc", labels="voc"),
-    "person_reid_0288.onnx": Wish(name="person-reid"),
-}
 
 
 def main(assets: Path, pairs: int) -> None:
@@ -38,8 +33,8 @@ def main(assets: Path, pairs: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         models = folder / "models"
-        for file, wish in _ADDED.items():
-            add_model(assets / "models" / file, wish, models, Limits(memory_bytes=3 * 2**30, seconds=60))
+        for name in ("yolox-nano", "deeplab-voc", "person-reid"):
+            add_shared(models, assets, name)
         _queue(models, pairs)
         _pipeline(folder, models, assets / "videos" / VIDEO, pairs)
 

@@ -1,4 +1,4 @@
-"""Frames of the shared video of people in a room, and the shared models with their example cards."""
+"""Frames of the shared video of people in a room; the shared models, added or with their example cards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from cvpipe.frames import Frame, View
 from cvpipe.inference import OnnxTools
+from cvpipe.modelfiles import Limits, Wish, add_model
 from cvpipe.results import Objects
 from cvpipe.stages import discover
 from examples.handmade import write_models
@@ -24,6 +25,22 @@ FILES = {
     "person-reid": "person_reid_0288.onnx",
     "yunet": "yunet_n_dynamic.onnx",
 }
+ADDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "yolox-nano": ("yolox_nano.onnx", {"labels": "coco"}),
+    "fastestdet": ("fastestdet.onnx", {"labels": "coco"}),
+    "yunet": ("yunet_n_dynamic.onnx", {}),
+    "deeplab-voc": ("deeplab_v3_voc.onnx", {"labels": "voc"}),
+    "skin-clothes-hair": ("pan_skin_clothes_hair.onnx", {"labels": "skin,clothes,hair"}),
+    "person-reid": ("person_reid_0288.onnx", {}),
+}
+"""All that has to be said of a shared model when it is added."""
+
+
+def add_shared(models: Path, assets: Path, name: str, **more: Any) -> None:
+    """Add one of the shared models to a folder of models, as `cvpipe models add` does."""
+    file, said = ADDED[name]
+    limits = Limits(memory_bytes=3 * 2**30, seconds=60)
+    add_model(assets / "models" / file, Wish(name=name, **said, **more), models, limits)
 
 
 def write_cards(models: Path, assets: Path) -> Path:
@@ -45,17 +62,18 @@ def _keyframes(assets: Path) -> list[av.VideoFrame]:
 
 
 class Room:
-    """The room, seen by stages; each tenth frame is there. Stages are opened once."""
+    """The room, seen by stages with models that were added; each tenth frame is there. Stages are opened once."""
 
     def __init__(self, assets: Path, models: Path) -> None:
-        self._assets = assets
-        self._tools = OnnxTools(write_cards(models, assets), device="cpu")
+        self._assets, self._models = assets, models
+        self._tools = OnnxTools(models, device="cpu")
         self._opened: dict[str, Any] = {}
 
     def open(self, kind: str, **options: Any) -> Any:
         """A stage, its name being its type."""
         key = f"{kind} {sorted(options.items())}"
         if key not in self._opened:
+            add_shared(self._models, self._assets, options["model"])
             cls = discover()[kind]
             stage = cls(cls.Options.model_validate({"type": kind, "name": kind} | options))
             stage.open(self._tools)

@@ -15,6 +15,7 @@ from cvpipe.inference import OnnxTools
 from cvpipe.results import Objects
 from cvpipe.stages.detect import Detect, DetectOptions
 from tests.modelcards import answering_network, write_card
+from tests.people import add_shared
 
 See = Callable[..., Objects]
 Look = Callable[..., list[Objects]]
@@ -67,11 +68,11 @@ def pictures(assets: Path) -> dict[str, av.VideoFrame]:
 
 @pytest.fixture
 def look(assets: Path, pictures: dict[str, av.VideoFrame], tmp_path: Path) -> Look:
-    """What `detect` finds on frames of the shared videos with one of the shared networks."""
+    """What `detect` finds on frames of the shared videos with one of the shared networks, as `models add` adds it."""
 
-    def run(file: str, names: list[str], **card: Any) -> list[Objects]:
-        write_card(tmp_path, (assets / "models" / file).read_bytes(), **card)
-        stage = Detect(DetectOptions(name="things", model="tiny"))
+    def run(model: str, names: list[str], **more: Any) -> list[Objects]:
+        add_shared(tmp_path, assets, model, **more)
+        stage = Detect(DetectOptions(name="things", model=model))
         stage.open(OnnxTools(tmp_path, device="cpu"))
         seen: list[Objects] = []
         for name in names:

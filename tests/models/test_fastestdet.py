@@ -23,9 +23,7 @@ def test_a_cell_becomes_a_box(see: Any) -> None:
 
 
 def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
-    spec = {"width": 352, "height": 352, "color": "bgr", "scale": 255, "resize": "stretch"}
     names = ["room 80", "room 240", "film 24", "film 96"]
-    card = {"family": "fastestdet", "labels": "coco", "score_threshold": 0.65, "input": spec}
     wanted = [
         [
             ("person", 0.89, [372.2, 12.9, 522.1, 385.4]),
@@ -36,7 +34,7 @@ def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
         [("person", 0.90, [183.3, 173.4, 363.4, 412.6]), ("person", 0.67, [345.5, 145.5, 437.5, 257.6])],
         [("person", 0.91, [248.1, 105.7, 557.6, 429.1])],
     ]
-    for found, expected in zip(look("fastestdet.onnx", names, **card), wanted, strict=True):
+    for found, expected in zip(look("fastestdet", names, score_threshold=0.65), wanted, strict=True):
         assert is_near(found, expected)
 
 

@@ -62,16 +62,14 @@ def test_outputs_of_other_networks_are_refused(shapes: list[tuple[int, ...]]) ->
 
 
 def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
-    spec = {"width": 416, "height": 416, "color": "bgr", "anchor": "top-left"}
     names = ["room 80", "room 240", "film 24", "film 96"]
-    card = {"family": "yolox", "labels": "coco", "score_threshold": 0.4, "input": spec}
     wanted = [
         [("person", 0.87, [373.5, 13.0, 522.6, 408.2])],
         [("person", 0.90, [356.8, 31.7, 527.5, 411.2])],
         [("person", 0.84, [194.5, 175.1, 355.0, 417.7])],
         [("person", 0.91, [266.8, 107.7, 546.4, 420.7])],
     ]
-    for found, expected in zip(look("yolox_nano.onnx", names, **card), wanted, strict=True):
+    for found, expected in zip(look("yolox-nano", names, score_threshold=0.4), wanted, strict=True):
         assert is_near(found, expected)
 
 

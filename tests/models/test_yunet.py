@@ -16,7 +16,6 @@ from cvpipe.models.yunet import Yunet
 from tests.modelcards import facts, make_card
 
 FACES = {"family": "yunet", "task": "faces", "labels": ["face"], "keypoints": "faces"}
-SPEC = {"width": 640, "height": 640, "color": "bgr", "anchor": "top-left", "pad": 0}
 SHAPES = [(cells, values) for values in (1, 1, 4, 10) for cells in (64, 16, 4)]
 
 
@@ -36,7 +35,7 @@ def test_cells_become_faces_with_keypoints(see: Any) -> None:
 
 def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
     names = ["film 24", "film 72", "film 96", "room 80"]
-    film24, film72, film96, room80 = look("yunet_n_dynamic.onnx", names, score_threshold=0.6, input=SPEC, **FACES)
+    film24, film72, film96, room80 = look("yunet", names, score_threshold=0.6)
     for found, score, box in (
         (film24, 0.893, [268.2, 219.4, 314.6, 270.2]),
         (film72, 0.919, [342.9, 174.6, 412.0, 257.9]),
@@ -52,7 +51,7 @@ def test_the_trained_network_finds_what_it_found_before(look: Any) -> None:
 def test_faces_are_those_that_opencv_reads_from_the_same_network(
     look: Any, assets: Path, pictures: dict[str, av.VideoFrame]
 ) -> None:
-    (found,) = look("yunet_n_dynamic.onnx", ["film 72"], score_threshold=0.6, input=SPEC, **FACES)
+    (found,) = look("yunet", ["film 72"], score_threshold=0.6)
     canvas = np.zeros((384, 640, 3), np.uint8)
     canvas[:360] = pictures["film 72"].reformat(640, 360, "bgr24").to_ndarray()
     theirs = cv2.FaceDetectorYN.create(str(assets / "models" / "yunet_n_dynamic.onnx"), "", (640, 384), 0.6, 0.45)

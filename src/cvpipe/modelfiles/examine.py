@@ -298,18 +298,21 @@ def _card(proposal: Proposal, facts: Facts, wish: Wish, name: str, *, spec: Inpu
 
 
 def _told_input(spec: InputSpec, wish: Wish, said: Declared) -> list[str]:
-    """That the order of colours, mean and scale are taken from habit, unless the user said."""
+    """What of the input is taken from habit, unless the user said."""
     taken = [
         f"{key} {shown}"
         for key, shown in (("color", spec.color), ("mean", _brief(spec.mean)), ("scale", _brief(spec.scale)))
         if getattr(wish, key) is None
     ]
-    if not taken:
-        return []
-    why = "the graph scales its input itself" if said.normalises else "the usual ones, for no graph tells them"
-    if said.normalises and said.reverses:
-        why += ", after turning its channels round"
-    return [f"input: {', '.join(taken)}: {why}"]
+    notes = []
+    if taken:
+        why = "the graph scales its input itself" if said.normalises else "the usual ones, for no graph tells them"
+        if said.normalises and said.reverses:
+            why += ", after turning its channels round"
+        notes.append(f"input: {', '.join(taken)}: {why}")
+    if wish.resize is None:
+        notes.append(f"input: resize {spec.resize}: the usual way, for no graph tells it")
+    return notes
 
 
 def _brief(values: Sequence[float]) -> str:

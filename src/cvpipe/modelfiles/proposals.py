@@ -288,6 +288,11 @@ def _covers(rows: int, columns: int, facts: Facts) -> bool:
     return 0.9 <= down <= 8.5 and 0.9 <= across <= 8.5 and 0.8 < down / across < 1.25
 
 
+def _fitted(task: Task) -> Mapping[str, Any]:
+    """How maps' pictures become the network's size: of people the shape is kept, as for those who train on crops."""
+    return {"resize": "letterbox", "pad": 0} if task == "human-parsing" else {"resize": "stretch"}
+
+
 def _semantic(facts: Facts) -> Proposal | None:
     found = _map(facts)
     if found is None or found[1] < 2 or facts.task == "depth":
@@ -298,7 +303,7 @@ def _semantic(facts: Facts) -> Proposal | None:
     task: Task = facts.task if facts.task in ("semantic-segmentation", "human-parsing") else "semantic-segmentation"
     why = f"output {place} is a map of {columns}x{rows} cells with {count} values each, the highest wins"
     options = {"output": place} if place else {}
-    spec = {**usual_input(facts, task), "resize": "stretch"}
+    spec = {**usual_input(facts, task), **_fitted(task)}
     return Proposal("semantic-map", task, why, 0.4 if alone else 0.6, count, options=options, input=spec)
 
 
@@ -313,7 +318,7 @@ def _class_numbers(facts: Facts) -> Proposal | None:
     task: Task = facts.task if facts.task in ("semantic-segmentation", "human-parsing") else "semantic-segmentation"
     why = f"output {place} is one whole number for each cell, its class"
     options = {"output": place} if place else {}
-    spec = {**usual_input(facts, task), "resize": "stretch"}
+    spec = {**usual_input(facts, task), **_fitted(task)}
     return Proposal("semantic-map", task, why, 0.7, None, options=options, input=spec)
 
 
@@ -334,7 +339,7 @@ def _multi_label(facts: Facts) -> Proposal | None:
     task: Task = facts.task if facts.task in ("semantic-segmentation", "human-parsing") else "human-parsing"
     why = f"output {place} is a map of {columns}x{rows} cells with {count} values each, all between 0 and 1"
     options = {"output": place} if place else {}
-    spec = {**IMAGENET, "resize": "stretch"}
+    spec = {**IMAGENET, **_fitted(task)}
     return Proposal("multi-label-map", task, why, 0.65 if sigmoid else 0.45, count, options=options, input=spec)
 
 
