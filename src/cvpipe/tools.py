@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cvpipe.network import Network
+
+PACKAGED: Final = "rapidocr:"
+"""What names of networks without a card begin with; the rest is what they are for: `detector`, `recogniser`."""
 
 
 class Tools(Protocol):

@@ -194,3 +194,24 @@ def test_the_encoder_must_give_a_vector_for_each_part_of_a_picture(networks: Pat
     path.write_text(yaml.safe_dump(card | {"sha256": hashlib.sha256(raw).hexdigest()}))
     with pytest.raises(InvalidModel, match="cells, depth"):
         OnnxTools(tmp_path, device="cpu").captioner("vit-gpt2")
+
+
+def test_networks_of_a_captioner_are_in_the_budget_and_say_the_same_after_they_made_room(
+    networks: Path, tmp_path: Path
+) -> None:
+    write_captioner(tmp_path, networks, "florence")
+    tools = OnnxTools(tmp_path, device="cpu")
+    captioner = tools.captioner("florence")
+    said = captioner.run(list(pictures()))
+    alone = tools.network("florence@1")
+    size = tools.state()["loaded"]["florence@1"]
+    captioner.unload()
+    assert not captioner.is_loaded
+    assert alone.is_loaded
+    assert 0 < tools.state()["loaded"]["florence@1"] < size
+    with tools.holding(["florence"]):
+        assert captioner.is_loaded
+        assert tools.state()["loaded"]["florence@1"] == size
+    captioner.unload()
+    assert captioner.run(list(pictures())) == said
+    assert captioner.is_loaded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,36 @@ def test_a_network_for_something_else_is_refused_when_it_is_asked(tools: OnnxToo
         ReadText(ReadTextOptions(name="text", recogniser="det")).open(tools)
     with pytest.raises(InvalidModel, match="does not carry its characters"):
         ReadText(ReadTextOptions(name="text", recogniser="no-text")).open(tools)
+
+
+def test_text_networks_are_in_the_budget_and_read_the_same_after_they_made_room(models: Path) -> None:
+    tools = OnnxTools(models, device="cpu")
+    picture, stage = draw(LINES), ReadText(ReadTextOptions(name="text", recogniser="rec"))
+    rows = read(tools, picture, recogniser="rec")
+    loaded = tools.state()["loaded"]
+    assert set(loaded) == {"rapidocr:detector", "rec@1"}
+    assert all(size > 5 * 2**20 for size in loaded.values())
+    again = OnnxTools(models, device="cpu", loaded_bytes=2 * max(loaded.values()))
+    assert read(again, picture, recogniser="rec") == rows
+    with again.holding(stage.held()):
+        assert set(again.state()["loaded"]) == {"rapidocr:detector", "rec@1"}
+        again.ocr(recogniser="rec-plain")  # there is no room, but what is held does not go
+        assert set(again.state()["loaded"]) == {"rapidocr:detector", "rec@1", "rec-plain@1"}
+    with again.holding(["rec-plain"]):
+        assert not set(again.state()["loaded"]) >= {"rapidocr:detector", "rec@1"}
+    with again.holding(stage.held()):
+        assert set(again.state()["loaded"]) >= {"rapidocr:detector", "rec@1"}
+        assert read(again, picture, recogniser="rec") == rows
+
+
+def test_what_text_networks_take_is_remembered(models: Path, tmp_path: Path) -> None:
+    tools = OnnxTools(models, device="cpu", data_path=tmp_path)
+    tools.ocr(detector="det")
+    known = {
+        name.split()[0]: entry["bytes"] for name, entry in json.loads((tmp_path / "engine.json").read_text()).items()
+    }
+    loaded = tools.state()["loaded"]
+    assert known == {
+        sha256_of(packaged("PP-OCRv6_det_small.onnx")): loaded["det@1"],
+        "rapidocr:recogniser": loaded["rapidocr:recogniser"],
+    }

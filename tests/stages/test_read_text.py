@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from cvpipe.frames import Frame, View
 from cvpipe.inference import OnnxTools, textnets
+from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.ocr import TextReader
 from cvpipe.results import Objects
 from cvpipe.stages.read_text import ReadText, ReadTextOptions
@@ -157,19 +159,32 @@ def test_a_line_is_read_the_same_in_any_company(reader: TextReader) -> None:
     assert reader.recognise([]) == []
 
 
-def test_on_a_gpu_lines_of_like_width_share_a_batch(
-    reader: TextReader, tools: OnnxTools, monkeypatch: pytest.MonkeyPatch
+def test_on_a_gpu_lines_of_like_width_share_a_call_whoever_asks(
+    reader: TextReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = cut_lines(reader) * 3
-    single = reader.recognise(lines)
+    lines = cut_lines(reader)
+    single = [text for text, _ in reader.recognise(lines)]
     shapes: list[tuple[int, ...]] = []
     run_session = textnets.run_session
     monkeypatch.setattr(textnets, "run_session", lambda s, feed: shapes.append(feed["x"].shape) or run_session(s, feed))
-    monkeypatch.setattr(reader.reader, "lines", 8)
-    batched = reader.recognise(lines)
-    assert [text for text, _ in batched] == [text for text, _ in single]
+    monkeypatch.setattr(textnets, "is_gpu", lambda _: True)
+    askers: set[int] = set()
+
+    def both_wait(queue: Batcher[Any], _: float) -> bool:
+        askers.update(item.asker for item in queue._queue)
+        return len(askers) == 2
+
+    monkeypatch.setattr(Batcher, "_everybody_waits", both_wait)
+    gpu = textnets.LineReader(cv2, device="cpu", wait_seconds=60)
+
+    def ask() -> list[str]:
+        return [text for text, _ in gpu.read(lines * 2)]
+
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(ask) for _ in range(2)]
+        assert [one.result(60) for one in asked] == [single * 2] * 2
     assert {shape[0] for shape in shapes} == {8}
-    assert len(shapes) < len(lines)
+    assert len(shapes) == len(set(shapes))
     assert all(shape[3] % 32 == 0 for shape in shapes)
 
 

@@ -135,7 +135,8 @@ def run_local(
                     calling.add(record)
                 yield record
 
-        with tools.holding(pipeline.models()), log or nullcontext():
+        held = [name for stage in pipeline.make_stages() for name in stage.held()]
+        with tools.holding(held), log or nullcontext():
             exports = _write_records(out, counted(), table)
             if run.stopped is not None:
                 summary.selection = selection = select_frames(

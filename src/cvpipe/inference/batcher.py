@@ -10,14 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+import numpy.typing as npt
 
 from cvpipe.errors import GpuOutOfMemory
-from cvpipe.frames import Image
 from cvpipe.inference.meters import Use
 from cvpipe.inference.shares import Share, current
 
 R = TypeVar("R")
+Image = npt.NDArray[Any]  # or what a network is fed of one
 
 _ACTIVE_SECONDS: Final = 0.5
 _LOOK_UP_SECONDS: Final = 0.5

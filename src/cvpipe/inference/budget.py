@@ -147,9 +147,13 @@ class Budget:
                 self._changed.notify_all()
 
     def loaded(self) -> dict[str, int]:
-        """Bytes of each model that is loaded, by name."""
+        """Bytes of each model that is loaded, by name; of all its networks, where it has several."""
+        sizes: dict[str, int] = {}
         with self._changed:
-            return {entry.name: entry.bytes for entry in self._entries.values() if entry.counts}
+            for entry in self._entries.values():
+                if entry.counts:
+                    sizes[entry.name] = sizes.get(entry.name, 0) + entry.bytes
+        return sizes
 
     def _make_room(self, wanted: Mapping[str, int], names: Mapping[str, str], share: Share) -> None:
         """Unload idle models until `wanted` fit, or wait until they are idle. The lock is held, but not while waiting.
@@ -170,7 +174,8 @@ class Budget:
                 if idle:
                     self._unload(min(idle, key=lambda entry: entry.used_at))
                     continue
-                words = f"{' and '.join(names.values())} {'need' if len(names) > 1 else 'needs'} {_gib(need)}"
+                told = list(dict.fromkeys(names.values()))
+                words = f"{' and '.join(told)} {'need' if len(told) > 1 else 'needs'} {_gib(need)}"
                 if need > self.limit:
                     raise NoRoomForModels(f"{words}; models may take {_gib(self.limit)} of {self.device}")
                 if _holds.get():

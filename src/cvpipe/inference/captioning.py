@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ class Captioner:
     """A captioning card's networks and its tokenizer, ready to run. Safe to call from several threads.
 
     A sentence does not depend, on a CPU, on the pictures that come along: there they are looked at one by one, on a GPU
-    always so many at once. Memory: the keys and values of `num_beams` sentences for each of them.
+    always so many at once. Memory: the keys and values of `num_beams` sentences for each of them. What it holds of the
+    device's memory can be given back (`unload`), but for the encoder of pictures, which does so by itself.
     """
 
     def __init__(self, encoder: Network, *, device: Device) -> None:
@@ -62,19 +64,35 @@ class Captioner:
             self._which = _cells(encoder.output_shapes)
             self._tokenizer = _tokenizer(self.card.read_file("tokenizer"))
             graphs = {
-                role: Graph(self.card.read_file(role), role=role, device=device)
+                role: Graph(partial(self.card.read_file, role), role=role, device=device)
                 for role in ("decoder", "decoder_with_past", "embed_tokens", "encoder")
                 if role in self.card.files
             }
             if "decoder" not in graphs:
                 raise InvalidModel("a captioning card must name a file `decoder`", field="files")
+            self._graphs = tuple(graphs.values())
             self._embed, self._mixer = graphs.get("embed_tokens"), graphs.get("encoder")
             if self._mixer is not None and self._embed is None:
                 raise InvalidModel("an `encoder` needs a file `embed_tokens`", field="files")
             self._decoder = Decoder(graphs["decoder"], graphs.get("decoder_with_past"), self._embed)
             self._try()
         except InvalidModel as error:
-            raise InvalidModel(f"model {self.card.ref}: {error.message}", field=error.field) from error
+            raise type(error)(f"model {self.card.ref}: {error.message}", field=error.field) from error
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it takes memory of the device."""
+        return any(graph.is_loaded for graph in self._graphs)
+
+    def load(self) -> None:
+        """Have it in the device's memory. Raises: InvalidModel, GpuOutOfMemory."""
+        for graph in self._graphs:
+            graph.load()
+
+    def unload(self) -> None:
+        """Give the device's memory back, once the calls that run have ended."""
+        for graph in self._graphs:
+            graph.unload()
 
     @property
     def batch(self) -> int:

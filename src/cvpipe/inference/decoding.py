@@ -8,7 +8,7 @@ which sees the whole sentence at each step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cvpipe.errors import InvalidModel
 from cvpipe.inference.devices import Device
-from cvpipe.inference.sessions import open_session, run_session
+from cvpipe.inference.sessions import LoadableSession, run_session
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -40,23 +40,23 @@ _KNOWN = frozenset(
 )  # fmt: skip
 
 
-class Graph:
+class Graph(LoadableSession):
     """A session that is fed and read by names. Safe to call from several threads."""
 
-    def __init__(self, raw: bytes, *, role: str, device: Device) -> None:
-        """raw: the ONNX file. role: what it is for, for messages. Raises: InvalidModel."""
+    def __init__(self, read: Callable[[], bytes], *, role: str, device: Device) -> None:
+        """read: the ONNX file's bytes. role: what it is for, for messages. Raises: InvalidModel."""
         self.role = role
         try:
-            self._session = open_session(raw, device=device)
+            super().__init__(read, device=device)
         except InvalidModel as error:
-            raise InvalidModel(f"{role}: {error.message}", field=f"files.{role}") from error
+            raise self._told(error) from error
         self.shapes: dict[str, Sequence[Any]] = {}
         self._dtypes: dict[str, type[Any]] = {}
-        for wanted in self._session.get_inputs():
+        for wanted in self.session.get_inputs():
             if wanted.type not in _DTYPES:
                 raise InvalidModel(f"{role}: {wanted.name} is of type {wanted.type}; known are {', '.join(_DTYPES)}")
             self.shapes[wanted.name], self._dtypes[wanted.name] = wanted.shape, _DTYPES[wanted.type]
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self.outputs = tuple(output.name for output in self.session.get_outputs())
 
     @property
     def past(self) -> frozenset[str]:
@@ -67,9 +67,12 @@ class Graph:
         """All outputs by name. Raises: InvalidModel."""
         feed = {name: given[name].astype(self._dtypes[name], copy=False) for name in self.shapes}
         try:
-            return dict(zip(self.outputs, run_session(self._session, feed, options), strict=True))
+            return dict(zip(self.outputs, run_session(self.session, feed, options), strict=True))
         except InvalidModel as error:
-            raise InvalidModel(f"{self.role}: {error.message}", field=f"files.{self.role}") from error
+            raise self._told(error) from error
+
+    def _told(self, error: InvalidModel) -> InvalidModel:
+        return type(error)(f"{self.role}: {error.message}", field=error.field or f"files.{self.role}")
 
 
 @dataclass(slots=True)

@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image
-from cvpipe.inference.cards import ModelCard
-from cvpipe.inference.devices import Device
 from cvpipe.inference.textnets import LineDetector, LineReader, LineTurner
 
 Floats = npt.NDArray[np.float32]
@@ -43,31 +40,11 @@ class TextReader:
     """Finds and reads lines of text. Safe to call from several threads; equal pictures give equal results."""
 
     def __init__(
-        self,
-        cv2: Any,
-        *,
-        device: Device,
-        detector: ModelCard | None = None,
-        recogniser: ModelCard | None = None,
-        angle: ModelCard | None = None,
+        self, cv2: Any, *, detector: LineDetector, recogniser: LineReader, angle: LineTurner | None = None
     ) -> None:
-        """detector, recogniser: default: those of the package `rapidocr`. angle: default: lines are taken as upright.
-
-        Raises: InvalidModel; ExtraMissing without the package `rapidocr`.
-        """
+        """angle: default: lines are taken as upright."""
         self._cv2 = cv2
-        self.cards = tuple(card for card in (detector, recogniser, angle) if card is not None)
-        opening = detector
-        try:
-            self.detector = LineDetector(cv2, detector, device=device)
-            opening = recogniser
-            self.reader = LineReader(cv2, recogniser, device=device)
-            opening = angle
-            self._turner = None if angle is None else LineTurner(cv2, angle, device=device)
-        except InvalidModel as error:
-            if opening is None:
-                raise
-            raise InvalidModel(f"model {opening.ref}: {error.message}", field=error.field) from error
+        self._detector, self._recogniser, self._turner = detector, recogniser, angle
 
     def read(self, image: Image, *, max_side: int, min_score: float = 0.0) -> list[TextLine]:
         """The lines of text in `image`, (height, width, 3) BGR, from the top to the bottom, then from left to right.
@@ -85,7 +62,7 @@ class TextReader:
 
     def find(self, image: Image, *, max_side: int) -> list[Floats]:
         """The corners of each line of text in `image`, (4, 2), in reading order."""
-        return _in_reading_order(self.detector.find(image, max_side=max_side))
+        return _in_reading_order(self._detector.find(image, max_side=max_side))
 
     def cut(self, image: Image, quad: Floats) -> Image:
         """The part of `image` inside the four corners, upright: (height, width, 3)."""
@@ -104,7 +81,7 @@ class TextReader:
 
     def recognise(self, lines: Sequence[Image]) -> list[tuple[str, float]]:
         """Text and score of each picture of one line, (height, width, 3) BGR."""
-        return self.reader.read(lines)
+        return self._recogniser.read(lines)
 
 
 def _in_reading_order(quads: list[Floats]) -> list[Floats]:

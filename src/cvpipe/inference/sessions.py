@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from cvpipe.errors import DeviceUnavailable, GpuOutOfMemory, InvalidModel
+from cvpipe.errors import (
+    DeviceUnavailable,
+    GpuOutOfMemory,
+    InvalidModel,
+    ModelTimeout,
+    ModelTooMuchMemory,
+    ModelUnsupported,
+)
 from cvpipe.inference.bound import BoundCall, enter, stand_apart
 from cvpipe.inference.devices import CPU, Device, is_gpu, kind_of, number_of, providers
 from cvpipe.inference.feeds import Feed
@@ -37,6 +44,12 @@ _NO_MEMORY: Final = (
     "cudnn_status_alloc_failed",
     "device_allocation_failed",  # as cuDNN 9 has it
 )
+_MEMORY: Final = ("bad_alloc", "allocate memory", "bad allocation", "allocation failed", "out of memory", "MemoryError")
+_UNSUPPORTED: Final = (
+    "is not a registered", "Could not find an implementation", "Unsupported model IR", "only *guarantees*",
+    "NOT_IMPLEMENTED", "No Op registered", "unsupported", "no opset import", "opset",
+)  # fmt: skip
+_ENDED: Final = "terminate flag being set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,46 @@ class Call(Protocol):
     def __call__(self, feed: Feed) -> Arrays:
         """Raises: InvalidModel, GpuOutOfMemory."""
         ...
+
+
+class LoadableSession:
+    """A session that can give back what it holds in memory; it is opened again when it is next asked for.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, read: Callable[[], bytes], *, device: Device) -> None:
+        """read: the ONNX file's bytes, whenever they are needed. Raises as `open_session` does."""
+        self._read, self._device = read, device
+        self._lock = threading.Lock()
+        self._session: onnxruntime.InferenceSession | None = open_session(read(), device=device)
+
+    @property
+    def session(self) -> onnxruntime.InferenceSession:
+        """The session. Raises as `open_session` does, where it has to be opened again."""
+        return self._session or self._opened()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it takes memory of the device."""
+        return self._session is not None
+
+    def load(self) -> None:
+        """Have it in the device's memory. Raises as `open_session` does."""
+        self._opened()
+
+    def unload(self) -> None:
+        """Give the device's memory back, once the calls that run have ended."""
+        if is_gpu(self._device):
+            enter(number_of(self._device))
+        self._session = None
+
+    def _opened(self) -> onnxruntime.InferenceSession:
+        with self._lock:
+            session = self._session
+            if session is None:
+                session = self._session = open_session(self._read(), device=self._device)
+            return session
 
 
 def open_session(
@@ -108,7 +161,21 @@ def _converted(error: Exception, what: str, *, on_gpu: bool) -> InvalidModel | G
     words = str(error).lower()
     if on_gpu and any(sign in words for sign in _NO_MEMORY):
         return GpuOutOfMemory(f"{what}: the GPU is out of memory")
-    return InvalidModel(f"{what}: {error}")
+    return told(error, what)
+
+
+def told(error: Exception, what: str) -> InvalidModel:
+    """The error of ONNX Runtime, by what its words say."""
+    words = " ".join(str(error).split())[:600]
+    if isinstance(error, InvalidModel):
+        return error
+    if isinstance(error, MemoryError) or any(word in words for word in _MEMORY):
+        return ModelTooMuchMemory(f"{what}: it wants more memory than allowed ({words[-200:]})")
+    if any(word in words for word in _UNSUPPORTED):
+        return ModelUnsupported(f"{what}: {words}")
+    if _ENDED in words:
+        return ModelTimeout(f"{what}: it takes too long")
+    return InvalidModel(f"{what}: {words}")
 
 
 def run_limited(session: onnxruntime.InferenceSession, feed: Feed, *, seconds: float) -> Arrays:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Sequence
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,34 +16,47 @@ import numpy.typing as npt
 
 from cvpipe.errors import ExtraMissing, InvalidModel
 from cvpipe.frames import Image
+from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.cards import InputSpec, ModelCard, read_options
 from cvpipe.inference.devices import Device, is_gpu
 from cvpipe.inference.ppocr import AngleOptions, DetectionOptions, RecognitionOptions
-from cvpipe.inference.sessions import open_session, run_session
+from cvpipe.inference.sessions import LoadableSession, run_session
 
 Floats = npt.NDArray[np.float32]
 
-_DETECTOR = "PP-OCRv6_det_small.onnx"
-_RECOGNISER = "PP-OCRv6_rec_small.onnx"
+_PACKAGED = {"detector": "PP-OCRv6_det_small.onnx", "recogniser": "PP-OCRv6_rec_small.onnx"}
 
 _STEP = 32  # the detector's coarsest stride
 _HEIGHT = 48  # of a line, as the recogniser was trained
 _WIDTH_STEP = 32
 _MAX_WIDTH = 2048
 _GPU_LINES = 8
+_GPU_CALLS = 2
+_CPU_CALLS = 1024  # as many as ask
+_LINES_AT_ONCE = 64  # of 1.2 MB at most
 _MAX_DICTIONARY_BYTES = 4 << 20
 
 
-class LineDetector:
+class TextNetwork(LoadableSession):
+    """A network that takes one picture. card: None: it is of the package `rapidocr`."""
+
+    def __init__(self, cv2: Any, card: ModelCard | None, role: str, *, device: Device) -> None:
+        """role: which file of the package, where there is no card. Raises: InvalidModel, ExtraMissing."""
+        self.card = card
+        self._cv2, self._spec = cv2, None if card is None else card.input
+        super().__init__(partial(packaged, role) if card is None else card.read, device=device)
+        self._input, self._shape = _picture_input(self.session)
+
+
+class LineDetector(TextNetwork):
     """Finds lines of text. Safe to call from several threads."""
 
     def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device) -> None:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
-        self._cv2, self._spec = cv2, None if card is None else card.input
         self._options = DetectionOptions() if card is None else read_options(card, DetectionOptions)
-        self._session = open_session(_packaged(_DETECTOR) if card is None else card.read(), device=device)
-        self._input, shape = _picture_input(self._session)
-        self._fixed = (shape[3], shape[2]) if isinstance(shape[2], int) and isinstance(shape[3], int) else None
+        super().__init__(cv2, card, "detector", device=device)
+        height, width = self._shape[2:]
+        self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
 
     def find(self, image: Image, *, max_side: int) -> list[Floats]:
         """The corners of each line of text in `image`, (4, 2), in no order; see `TextReader.find`.
@@ -64,7 +77,7 @@ class LineDetector:
             image, size, interpolation=self._cv2.INTER_AREA if scale < 1 else self._cv2.INTER_LINEAR
         )
         tensor = normalised([small], canvas[0], self._spec, height=canvas[1])
-        probability = run_session(self._session, {self._input: tensor})[0]
+        probability = run_session(self.session, {self._input: tensor})[0]
         if probability.ndim != 4 or probability.shape[:2] != (1, 1):
             raise InvalidModel(f"a text detector's output is (1, 1, height, width), got {probability.shape}")
         rows, columns = probability.shape[2:]
@@ -105,44 +118,48 @@ class LineDetector:
         return float(inside.mean()) if len(inside) else 0.0
 
 
-class LineTurner:
+class LineTurner(TextNetwork):
     """Turns lines around that are upside down. Safe to call from several threads."""
 
     def __init__(self, cv2: Any, card: ModelCard, *, device: Device) -> None:
         """Raises: InvalidModel."""
-        self._cv2, self._spec = cv2, card.input
         self._threshold = read_options(card, AngleOptions).threshold
-        self._session = open_session(card.read(), device=device)
-        self._input, _ = _picture_input(self._session)
+        super().__init__(cv2, card, "angle", device=device)
+        self._canvas = card.input
 
     def upright(self, line: Image) -> Image:
         """The line as it is, or turned by 180 degrees; one at a time, so that none depends on the others."""
-        spec = self._spec
+        spec = self._canvas
         width = spec.width
         if spec.resize == "letterbox":
             width = min(width, max(1, -(-spec.height * line.shape[1] // line.shape[0])))
         sized = np.asarray(self._cv2.resize(line, (width, spec.height)))
-        chances = run_session(self._session, {self._input: normalised([sized], spec.width, spec)})[0]
+        chances = run_session(self.session, {self._input: normalised([sized], spec.width, spec)})[0]
         if chances.shape != (1, 2):
             raise InvalidModel(f"an angle network's output is (1, 2), for 0 and 180 degrees, got {chances.shape}")
         return np.rot90(line, 2) if chances[0, 1] >= self._threshold else line
 
 
-class LineReader:
-    """Reads lines of text. Safe to call from several threads; a line is read the same in any company, on a CPU."""
+class LineReader(TextNetwork):
+    """Reads lines of text. Safe to call from several threads; a line is read the same in any company.
 
-    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device) -> None:
-        """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
-        self._cv2, self._spec = cv2, None if card is None else card.input
+    On a GPU lines of like width share calls with those of other threads and jobs.
+    """
+
+    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device, wait_seconds: float = 0.005) -> None:
+        """card: default: the network of the package `rapidocr`. wait_seconds: how long a line waits at most for others.
+
+        Raises: InvalidModel, ExtraMissing.
+        """
         if card is not None:
             read_options(card, RecognitionOptions)
-        self._session = open_session(_packaged(_RECOGNISER) if card is None else card.read(), device=device)
-        self._input, shape = _picture_input(self._session)
+        super().__init__(cv2, card, "recogniser", device=device)
+        width = self._shape[3]
         self._height = _HEIGHT if self._spec is None else self._spec.height
-        self._width = shape[3] if isinstance(shape[3], int) else None
+        self._width = width if isinstance(width, int) else None
         # The character of each class: the blank of CTC, those that the dictionary names, and the space.
-        named = _dictionary(self._session, card)
-        classes = self._session.get_outputs()[0].shape[-1]
+        named = _dictionary(self.session, card)
+        classes = self.session.get_outputs()[0].shape[-1]
         if isinstance(classes, int) and classes not in (len(named) + 1, len(named) + 2):
             raise InvalidModel(
                 f"the recogniser tells {classes} characters apart, its dictionary has {len(named)}: wanted one less, "
@@ -150,34 +167,35 @@ class LineReader:
             )
         self._alphabet = ["", *named, " "]
         # On a CPU with one thread a batch gains nothing, and its last digits differ from those of single lines.
-        self.lines = _GPU_LINES if is_gpu(device) else 1
+        lines, calls = (_GPU_LINES, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
+        self._batcher = Batcher(
+            self._read_together, batch=lines, calls=calls, is_padded=True, wait_seconds=wait_seconds
+        )
 
     def read(self, lines: Sequence[Image]) -> list[tuple[str, float]]:
         """Text and score of each picture of one line, (height, width, 3) BGR.
 
-        Lines of like width share a batch. A line's padding depends on its own width alone, and so does its result.
+        A line's padding depends on its own width alone, and so does its result.
         """
-        sized = [self._resized(line) for line in lines]
-        widths = [self._width or -(-line.shape[1] // _WIDTH_STEP) * _WIDTH_STEP for line in sized]
-        results = [("", 0.0)] * len(lines)
-        order = sorted(range(len(lines)), key=lambda i: widths[i])
-        for width, group in groupby(order, key=lambda i: widths[i]):
-            members = list(group)
-            for start in range(0, len(members), self.lines):
-                part = members[start : start + self.lines]
-                batch = [sized[i] for i in part]
-                batch += [batch[0]] * (self.lines - len(part))
-                table = run_session(self._session, {self._input: normalised(batch, width, self._spec)})[0]
-                if table.ndim != 3 or table.shape[2] > len(self._alphabet):
-                    raise InvalidModel(f"a recogniser's output is (lines, steps, characters), got {table.shape}")
-                for i, rows in zip(part, table, strict=False):
-                    results[i] = self._text(rows)
-        return results
+        read: list[tuple[str, float]] = []
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            read += self._batcher.ask([self._tensor(line) for line in lines[start : start + _LINES_AT_ONCE]])
+        return read
 
-    def _resized(self, line: Image) -> Image:
+    def _read_together(self, tensors: Sequence[Floats]) -> list[tuple[str, float]]:
+        """What is on lines of one width, as many as a call takes at most; blank ones fill it up."""
+        blank = [np.zeros_like(tensors[0])] * (self._batcher.batch - len(tensors))
+        table = run_session(self.session, {self._input: np.stack((*tensors, *blank))})[0]
+        if table.ndim != 3 or table.shape[2] > len(self._alphabet):
+            raise InvalidModel(f"a recogniser's output is (lines, steps, characters), got {table.shape}")
+        return [self._text(rows) for rows in table[: len(tensors)]]
+
+    def _tensor(self, line: Image) -> Floats:
+        """(3, height, width) with the width a multiple of 32, or the network's own."""
         height, width = line.shape[:2]
         wanted = min(self._width or _MAX_WIDTH, max(1, -(-self._height * width // height)))
-        return np.asarray(self._cv2.resize(line, (wanted, self._height)))
+        sized = np.asarray(self._cv2.resize(line, (wanted, self._height)))
+        return normalised([sized], self._width or -(-wanted // _WIDTH_STEP) * _WIDTH_STEP, self._spec)[0]
 
     def _text(self, rows: Floats) -> tuple[str, float]:
         """Greedy CTC: the best character of each step; repeats and blanks (character 0) fall out."""
@@ -246,7 +264,9 @@ def _clockwise(corners: Floats) -> Floats:
     return np.stack((left[0], right[0], right[1], left[1]))
 
 
-def _packaged(name: str) -> bytes:
+def packaged(role: str) -> bytes:
+    """The network for a role (`detector`, `recogniser`) of the package `rapidocr`. Raises: ExtraMissing."""
+    name = _PACKAGED[role]
     try:
         return (importlib.resources.files("rapidocr") / "models" / name).read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:

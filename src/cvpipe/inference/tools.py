@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
-from cvpipe.errors import ExtraMissing
+from cvpipe.errors import ExtraMissing, InvalidModel
 from cvpipe.inference.cards import ModelCard, find_card
 from cvpipe.inference.findings import Findings
 from cvpipe.inference.meters import Meters
 from cvpipe.inference.remembered import Remembered, trial_of, way_of
 from cvpipe.log import fields
+from cvpipe.tools import PACKAGED
 
 if TYPE_CHECKING:
+    from cvpipe.inference.budget import Resident
     from cvpipe.inference.captioning import Captioner
     from cvpipe.inference.networks import OnnxNetwork
     from cvpipe.inference.ocr import TextReader
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Resident")
+
+_TEXT: Final = ("detector", "recogniser", "angle")
+_KINDS: Final = ("network", "captioner", *_TEXT)
+"""What a card's files are opened as."""
 
 
 class OnnxTools:
@@ -99,7 +107,9 @@ class OnnxTools:
         Raises: NotFound, InvalidModel.
         """
         card = find_card(self._models_path, model)
-        return self._once(_key(card), lambda: self._budgeted(card))
+        return self._opened(
+            _key("network", card), card.ref, lambda: self._open(card), known_as=card.sha256, size=_file_bytes(card)
+        )
 
     def card(self, model: str) -> ModelCard:
         """The model card `name` or `name@version`. Raises: NotFound, InvalidModel."""
@@ -110,16 +120,35 @@ class OnnxTools:
 
         Raises: NotFound, InvalidModel.
         """
+        try:
+            from cvpipe.inference.captioning import Captioner
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
         encoder = self.network(model)
-        return self._once(f"captioner {_key(encoder.card)}", lambda: _open_captioner(encoder, self.device))
+        card = encoder.card
+        return self._opened(
+            _key("captioner", card),
+            card.ref,
+            lambda: Captioner(encoder, device=self.device),
+            known_as=card.digest,
+            size=sum(_file_bytes(card, spec.file) for spec in card.files.values()),
+        )
 
     @contextmanager
     def holding(self, models: Iterable[str]) -> Iterator[None]:
         """These models are in memory for the length of the block, as far as they have been opened.
 
-        Waits until there is room, and tells this thread's `Share` for what. Raises: NotFound, NoRoomForModels.
+        models: as stages name them (`cvpipe.stages.Stage.held`). Waits until there is room, and tells this thread's
+        `Share` for what. Raises: NotFound, NoRoomForModels.
         """
-        with self._budget.holding([_key(find_card(self._models_path, model)) for model in models]):
+        keys: list[str] = []
+        for model in models:
+            if model.startswith(PACKAGED):
+                keys.append(model)
+            else:
+                card = find_card(self._models_path, model)
+                keys += [_key(kind, card) for kind in _KINDS]
+        with self._budget.holding(keys):
             yield
 
     def state(self) -> dict[str, Any]:
@@ -141,10 +170,8 @@ class OnnxTools:
 
     def used_models(self) -> dict[str, str]:
         """sha256 of the file (`ModelCard.digest`) of every network loaded so far, by `name@version`."""
-        made = list(self._made.values())
-        cards = [network.card for network in made if hasattr(network, "card")]
-        cards += [card for reader in made for card in getattr(reader, "cards", ())]
-        return {card.ref: card.digest for card in cards}
+        cards = [getattr(made, "card", None) for made in list(self._made.values())]
+        return {card.ref: card.digest for card in cards if card is not None}
 
     def ocr(
         self, *, detector: str | None = None, recogniser: str | None = None, angle: str | None = None
@@ -155,19 +182,52 @@ class OnnxTools:
         """
         refs = {"detector": detector, "recogniser": recogniser, "angle": angle}
         cards = {role: None if ref is None else self.card(ref) for role, ref in refs.items()}
-        key = " ".join("-" if card is None else card.model_dump_json() for card in cards.values())
-        return self._once(f"ocr {key}", lambda: _open_reader(self.cv2, self.device, cards))
+        try:
+            from cvpipe.inference.ocr import TextReader
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
+        wanted = {role: card for role, card in cards.items() if card is not None or role != "angle"}
+        return TextReader(self.cv2, **{role: self._text(role, card) for role, card in wanted.items()})
 
-    def _budgeted(self, card: ModelCard) -> OnnxNetwork:
-        """A network, once there is room for it."""
-        known = self._remembered.get(card.sha256, self._way).get("bytes")
-        return self._budget.open(
-            _key(card),
-            card.ref,
-            lambda: self._open(card),
-            expected=int(known or 2 * _file_bytes(card)),
-            measured=lambda size: self._remembered.put(card.sha256, self._way, {"bytes": size}),
-        )
+    def _text(self, role: str, card: ModelCard | None) -> Any:
+        """One of a reader's networks."""
+        from cvpipe.inference import textnets
+
+        kinds: dict[str, Callable[..., Any]] = {
+            "detector": textnets.LineDetector,
+            "recogniser": partial(textnets.LineReader, wait_seconds=self._wait_seconds),
+            "angle": textnets.LineTurner,
+        }
+        cv2 = self.cv2
+        if card is None:
+            name, size = f"{PACKAGED}{role}", len(textnets.packaged(role))
+            return self._opened(name, name, lambda: kinds[role](cv2, device=self.device), known_as=name, size=size)
+
+        def make() -> Any:
+            try:
+                return kinds[role](cv2, card, device=self.device)
+            except InvalidModel as error:
+                raise type(error)(f"model {card.ref}: {error.message}", field=error.field) from error
+
+        return self._opened(_key(role, card), card.ref, make, known_as=card.sha256, size=_file_bytes(card))
+
+    def _opened(self, key: str, name: str, make: Callable[[], R], *, known_as: str, size: int) -> R:
+        """A network, opened once, when there is room for it.
+
+        known_as: what its memory is remembered by. size: of its files; a guess of it until it was measured.
+        """
+
+        def open_it() -> R:
+            known = self._remembered.get(known_as, self._way).get("bytes")
+            return self._budget.open(
+                key,
+                name,
+                make,
+                expected=int(known or 2 * size),
+                measured=lambda taken: self._remembered.put(known_as, self._way, {"bytes": taken}),
+            )
+
+        return self._once(key, open_it)
 
     def _open(self, card: ModelCard) -> OnnxNetwork:
         from cvpipe.inference.networks import OnnxNetwork
@@ -224,18 +284,6 @@ class OnnxTools:
             return cast(T, self._made[key])
 
 
-def _open_captioner(encoder: OnnxNetwork, device: str) -> Captioner:
-    from cvpipe.inference.captioning import Captioner
-
-    return Captioner(encoder, device=device)
-
-
-def _open_reader(cv2: Any, device: str, cards: Mapping[str, ModelCard | None]) -> TextReader:
-    from cvpipe.inference.ocr import TextReader
-
-    return TextReader(cv2, device=device, **cards)
-
-
 def _open_cv2() -> Any:
     import cv2
 
@@ -253,14 +301,14 @@ def _missing(error: ModuleNotFoundError) -> ExtraMissing:
     return ExtraMissing(f"the package {error.name!r} is not installed; install cvpipe with the extra `cpu` or `gpu`")
 
 
-def _key(card: ModelCard) -> str:
+def _key(kind: str, card: ModelCard) -> str:
     """A card that was changed on disk is another network."""
-    return f"network {card.ref} {card.model_dump_json()}"
+    return f"{kind} {card.ref} {card.model_dump_json()}"
 
 
-def _file_bytes(card: ModelCard) -> int:
-    """Of its ONNX file; 0 where it is not there, which is told when it is read."""
+def _file_bytes(card: ModelCard, file: str | None = None) -> int:
+    """Of a file beside the card, its ONNX file unless named; 0 where it is not there, which is told when it is read."""
     try:
-        return card.path.stat().st_size
+        return card.path.with_name(file or card.file).stat().st_size
     except OSError:
         return 0

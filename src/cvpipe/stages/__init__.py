@@ -93,6 +93,10 @@ class Stage(ABC, Generic[OptionsT]):
         """Names of the models this stage needs."""
         return ()
 
+    def held(self) -> tuple[str, ...]:
+        """What is to stay in memory while it works: its models, and networks that have no card (`cvpipe.tools`)."""
+        return self.models()
+
     def meet(self, earlier: Mapping[str, Stage[Any]]) -> None:
         """Look at the stages before, by name, where options speak of what they do. Raises: InvalidPipeline."""
 

@@ -15,6 +15,7 @@ from cvpipe.frames import Frame, Image
 from cvpipe.models import family
 from cvpipe.results import Found, Objects
 from cvpipe.stages import FrameStage, StageOptions, Tools
+from cvpipe.tools import PACKAGED
 from cvpipe.votes import Ballot, Verdict, vote_texts
 
 _MARGIN = 0.05  # of an object's size, on each side: boxes are rarely generous
@@ -91,6 +92,10 @@ class ReadText(FrameStage[ReadTextOptions]):
     def models(self) -> tuple[str, ...]:
         """The models asked for."""
         return tuple(ref for ref in self._cards().values() if ref is not None)
+
+    def held(self) -> tuple[str, ...]:
+        """The models asked for, and those that come along in place of others."""
+        return tuple(ref or f"{PACKAGED}{role}" for role, ref in self._cards().items() if ref or role != "angle")
 
     def open(self, tools: Tools) -> None:
         """Load the networks. Raises: ExtraMissing, NotFound, InvalidModel; InvalidPipeline for one of another kind."""

@@ -141,7 +141,7 @@ class Bench:
     def holding(self, spec: PipelineSpec, segment: Segment) -> AbstractContextManager[None]:
         """The models of a segment stay in memory in the block. Waits for room; raises: NoRoomForModels."""
         stages = spec.make_stages()
-        return self.tools.holding(model for number in segment.stages for model in stages[number].models())
+        return self.tools.holding(name for number in segment.stages for name in stages[number].held())
 
     def runner(self, spec: PipelineSpec, segment: Segment) -> FramesRunner:
         """The opened segment of this thread; kept warm between chunks and jobs, as long as no model card changes."""
