@@ -67,7 +67,7 @@ def _be_child(fds: tuple[int, ...], parent: int) -> NoReturn:
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     try:
-        child.serve(*fds, parent)
+        child.serve(parent, *fds)
     finally:
         os._exit(1)
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import random
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 
 from cvpipe.cli import main
-from cvpipe.errors import InvalidModel, TooLarge
+from cvpipe.errors import (
+    InvalidModel,
+    ModelExternalData,
+    ModelTimeout,
+    ModelTooMuchMemory,
+    ModelUnsupported,
+    TooLarge,
+)
 from cvpipe.inference import OnnxTools
+from cvpipe.modelfiles import process
 from cvpipe.modelfiles.captioners import add_captioner, propose_captioner
 from cvpipe.modelfiles.process import Limits
 from tests.captioners import KINDS, expected, pictures, unpack
+from tests.fuzz import hostile
 
 # As transformers writes them: ViT-GPT2 in short, BLIP's end, Florence's nested text.
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -122,7 +136,7 @@ def test_what_is_missing_is_told(kind: str, file: str, words: str, exports: Path
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("text_decoder_model.onnx", b"not a network", "decoder: ONNX Runtime can't load the model"),
+        ("text_decoder_model.onnx", b"not a network", "decoder: not an ONNX file"),
         ("tokenizer.json", b"{}", "the tokenizer can't be read"),
         ("config.json", b"[1]", "holds no mapping"),
         ("generation_config.json", b'{"num_beams": 99}', "num_beams"),
@@ -135,6 +149,83 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(
     with pytest.raises(InvalidModel, match=words):
         add_captioner(exports / "blip", tmp_path / "models", Limits())
     assert not list(tmp_path.glob("models/blip*"))
+
+
+def unknown_operator(model: onnx.ModelProto, _: random.Random) -> None:
+    model.graph.node[0].op_type, model.graph.node[0].domain = "NobodyKnows", "com.example"
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "error"),
+    [
+        ("vision_model.onnx", hostile._external, ModelExternalData),
+        ("text_decoder_model.onnx", hostile._external, ModelExternalData),
+        ("text_decoder_model.onnx", unknown_operator, ModelUnsupported),
+        ("vision_model.onnx", hostile._giant, ModelTooMuchMemory),
+        ("vision_model.onnx", hostile._endless, ModelTimeout),
+    ],
+    ids=["external", "external decoder", "operator", "giant", "endless"],
+)
+def test_hostile_files_get_the_codes_of_any_model(
+    file: str, change: Callable[..., None], error: type[InvalidModel], exports: Path, tmp_path: Path
+) -> None:
+    path = exports / "blip" / file
+    model = onnx.load_model_from_string(path.read_bytes())
+    change(model, random.Random(0))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InvalidModel) as refused:
+        add_captioner(exports / "blip", tmp_path / "models", Limits(memory_bytes=3 * 2**30, seconds=8))
+    assert type(refused.value) is error
+    assert not list(tmp_path.glob("models/blip*"))
+
+
+# What a network that has taken the trial over might try; told as an error, by which it comes back.
+PROBE = """
+import json, sys; sys.path[:] = json.loads(sys.argv[1])
+import os, socket
+from cvpipe.errors import InvalidModel
+from cvpipe.inference import captioning
+from cvpipe.modelfiles import child
+from cvpipe.video import sandbox
+
+def look(self, *_, **__):
+    trials = {{
+        "read": lambda: os.open({secret!r}, os.O_RDONLY),
+        "write": lambda: os.open({secret!r} + ".new", os.O_WRONLY | os.O_CREAT),
+        "connect": lambda: socket.socket().connect(("127.0.0.1", {port})),
+    }}
+    done = []
+    for name, trial in trials.items():
+        try:
+            trial()
+            done.append(name)
+        except OSError:
+            pass
+    raise InvalidModel(f"could {{done}}")
+
+captioning.Captioner._try = look
+{more}
+child.main(*map(int, sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "could"),
+    [("", []), ("sandbox.confine = list", ["read", "write", "connect"])],
+    ids=["confined", "if it were not"],
+)
+def test_the_trial_reaches_neither_files_nor_network(
+    more: str, could: list[str], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of others")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe = PROBE.format(secret=str(secret), port=server.getsockname()[1], more=more)
+        monkeypatch.setattr(process, "_BOOT", probe)
+        with pytest.raises(InvalidModel) as told:
+            add_captioner(exports / "blip", tmp_path / "models", Limits())
+    assert told.value.message == f"model blip@1: could {could}"
 
 
 def test_too_large_a_model_is_refused(exports: Path, tmp_path: Path) -> None:

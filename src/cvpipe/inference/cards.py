@@ -20,7 +20,7 @@ import difflib
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -177,6 +177,7 @@ class ModelCard(BaseModel):
     )
 
     _folder: Path | None = PrivateAttr(default=None)
+    _read_by_name: Callable[[str], bytes] | None = PrivateAttr(default=None)
 
     @field_validator("version", mode="before")
     @classmethod
@@ -242,7 +243,7 @@ class ModelCard(BaseModel):
 
     def _read(self, path: Path, sha256: str, *, field: str) -> bytes:
         try:
-            raw = path.read_bytes()
+            raw = path.read_bytes() if self._read_by_name is None else self._read_by_name(path.name)
         except OSError as error:
             raise InvalidModel(f"{self.ref}: can't read {path}: {error.strerror}", field=field) from error
         actual = hashlib.sha256(raw).hexdigest()
@@ -253,6 +254,13 @@ class ModelCard(BaseModel):
                 field="sha256" if field == "file" else f"{field}.sha256",
             )
         return raw
+
+    @classmethod
+    def handed(cls, content: Mapping[str, Any], read: Callable[[str], bytes]) -> Self:
+        """A card whose files are not in a folder. read: the bytes of a file, by its name."""
+        card = cls.model_validate(content)
+        card._folder, card._read_by_name = Path(), read
+        return card
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -14,21 +14,17 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from cvpipe.errors import InvalidModel, ModelTooMuchMemory, ModelUnsupported
+from cvpipe.errors import InvalidModel, ModelUnsupported
 from cvpipe.frames import Image
 from cvpipe.inference.batching import with_free_batch
 from cvpipe.inference.cards import InputSpec
 from cvpipe.inference.feeds import Feeder
 from cvpipe.inference.graphs import image_input
 from cvpipe.inference.likeness import trial_picture
+from cvpipe.inference.sessions import told
 
 Arrays = list[npt.NDArray[Any]]
 
-_MEMORY: Final = ("bad_alloc", "allocate memory", "bad allocation", "allocation failed", "out of memory", "MemoryError")
-_UNSUPPORTED: Final = (
-    "is not a registered", "Could not find an implementation", "Unsupported model IR", "only *guarantees*",
-    "NOT_IMPLEMENTED", "No Op registered", "unsupported", "no opset import", "opset",
-)  # fmt: skip
 _SCALING: Final = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
 _PLAIN: Final = _SCALING | {
     "Cast",
@@ -101,7 +97,7 @@ class Trial:
         try:
             self._session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
-            raise _told(error, "ONNX Runtime can't load the model") from error
+            raise told(error, "ONNX Runtime can't load the model") from error
         self._feeder = Feeder(self._session, self.image.name, spec)
 
     def run(self, images: Sequence[Image]) -> Arrays:
@@ -109,7 +105,7 @@ class Trial:
         try:
             outputs = self._session.run(None, self._feeder.feed(images))
         except Exception as error:  # see above
-            raise _told(error, "the network does not run") from error
+            raise told(error, "the network does not run") from error
         if not all(isinstance(output, np.ndarray) and output.dtype.kind in "fiub" for output in outputs):
             raise ModelUnsupported("wanted outputs that are tensors of numbers")
         return list(outputs)
@@ -275,15 +271,3 @@ def _reverses(first: Sequence[NodeProto]) -> bool:
 
 def _count(number: int) -> str:
     return "one" if number == 1 else str(number)
-
-
-def _told(error: Exception, what: str) -> InvalidModel:
-    """The error of ONNX Runtime, by what its words say."""
-    words = " ".join(str(error).split())[:600]
-    if isinstance(error, InvalidModel):
-        return error
-    if isinstance(error, MemoryError) or any(word in words for word in _MEMORY):
-        return ModelTooMuchMemory(f"{what}: it wants more memory than allowed ({words[-200:]})")
-    if any(word in words for word in _UNSUPPORTED):
-        return ModelUnsupported(f"{what}: {words}")
-    return InvalidModel(f"{what}: {words}")

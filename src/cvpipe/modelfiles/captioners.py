@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import resource
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from cvpipe.errors import InvalidModel, ModelCrashed, ModelTimeout, TooLarge, Unavailable
+from cvpipe.errors import InvalidModel, TooLarge, Unavailable
 from cvpipe.inference.cards import CARD_FILE, ModelCard
 from cvpipe.inference.generation import CaptionOptions
 from cvpipe.modelfiles import folder
-from cvpipe.modelfiles.process import Limits
+from cvpipe.modelfiles.process import Limits, try_captioner
 
 _PICTURES: Final = ("vision_encoder.onnx", "vision_model.onnx", "encoder_model.onnx")
 _DECODERS: Final = (
@@ -36,10 +32,6 @@ _FLORENCE: Final = {
     "<DETAILED_CAPTION>": "Describe in detail what is shown in the image.",
     "<MORE_DETAILED_CAPTION>": "Describe with a paragraph what is shown in the image.",
 }
-_TRIAL: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from cvpipe.modelfiles.captioners import trial; trial(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
-)
 
 
 def propose_captioner(export: Path) -> dict[str, Any]:
@@ -104,53 +96,17 @@ def add_captioner(export: Path, models_path: Path, limits: Limits, *, name: str 
         for one in names:
             shutil.copyfile(files[one], aside / one)
         (aside / CARD_FILE).write_text(folder.card_text(card), encoding="utf-8")
-        _try(aside, limits)
+        try_captioner(card, [aside / one for one in dict.fromkeys(names)], limits)
         target = models_path / card.name / card.version
         target.parent.mkdir(exist_ok=True)
         aside.rename(target)
+    except InvalidModel:  # of which some are OSErrors too
+        raise
     except OSError as error:
         raise Unavailable(f"the model can't be stored: {error.strerror or error}") from error
     finally:
         shutil.rmtree(aside.parent, ignore_errors=True)
     return ModelCard.load(target / CARD_FILE)
-
-
-def trial(card: str, memory_bytes: int, seconds: int) -> None:
-    """In a process of its own: open the card's networks, which say two words; prints the error, or nothing."""
-    from cvpipe.errors import CvpipeError
-    from cvpipe.inference.captioning import Captioner
-    from cvpipe.inference.networks import OnnxNetwork
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    said: dict[str, Any] = {}
-    try:
-        Captioner(OnnxNetwork(ModelCard.load(Path(card)), device="cpu"), device="cpu")
-    except CvpipeError as error:
-        said = {"error": error.message[:4000], "field": error.field}
-    except MemoryError:
-        said = {"error": "it takes more memory than allowed", "field": None}
-    os.write(1, json.dumps(said).encode())
-    os._exit(0)
-
-
-def _try(aside: Path, limits: Limits) -> None:
-    """Raises: InvalidModel, ModelTimeout, ModelCrashed."""
-    path = [str(Path(entry).absolute()) for entry in sys.path if entry]
-    arguments = [str(aside / CARD_FILE), str(limits.memory_bytes), str(int(limits.seconds) + 1)]
-    command = [sys.executable, "-I", "-c", _TRIAL, json.dumps(path), *arguments]
-    try:
-        ended = subprocess.run(command, capture_output=True, timeout=limits.seconds, check=False, env={})
-    except subprocess.TimeoutExpired as error:
-        raise ModelTimeout(f"loading it and saying two words takes longer than {limits.seconds:g} s") from error
-    try:
-        said = json.loads(ended.stdout)
-    except ValueError:
-        raise ModelCrashed("the process that tried it died") from None
-    if said:
-        raise InvalidModel(str(said["error"]), field=said["field"])
 
 
 def _files(export: Path) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """The process that tries a model: everything imported, then cut off from network and files, with limits; then the file.
 
-Started by `cvpipe.modelfiles.process` with four descriptors: the ONNX file, the order, and two files in memory for the
-answer and for the file as it is to be kept.
+Started by `cvpipe.modelfiles.process` with descriptors: the order, two files in memory for the answer and for the file
+as it is to be kept, and the model's files.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 _SPARE_BYTES = 64 * 2**20
 _ANSWER_BYTES = 32 * 2**20
 
 
-def main(file: int, order: int, answer: int, kept: int, parent: int) -> NoReturn:
+def main(parent: int, order: int, answer: int, kept: int, *files: int) -> NoReturn:
     """Carry out the order and end. See `serve`."""
     warm_up()
-    serve(file, order, answer, kept, parent)
+    serve(parent, order, answer, kept, *files)
 
 
-def serve(file: int, order: int, answer: int, kept: int, parent: int) -> NoReturn:
+def serve(parent: int, order: int, answer: int, kept: int, *files: int) -> NoReturn:
     """Carry out the order (see `_answer`) and write the answer, JSON, to the descriptor `answer`. Ends the process.
 
     Everything that is needed must be imported: see `warm_up`. parent: the process that this one is not to outlive.
@@ -34,10 +35,10 @@ def serve(file: int, order: int, answer: int, kept: int, parent: int) -> NoRetur
     sandbox.die_with(parent)
     wanted = json.loads(_read(order))
     sandbox.confine()
-    size = os.fstat(file).st_size
+    size = sum(os.fstat(file).st_size for file in files)
     _limit(wanted["memory_bytes"], wanted["cpu_seconds"], file_bytes=2 * size + _SPARE_BYTES)
     try:
-        said = _answer(wanted, _read(file), kept)
+        said = _answer(wanted, files, kept)
     except CvpipeError as error:
         said = {"error": {"code": error.code, "message": error.message[:4000], "field": error.field}}
     except MemoryError:
@@ -72,12 +73,17 @@ def warm_up() -> None:
         examine(model.SerializeToString(), Wish(fuse=True), "warm")
 
 
-def _answer(wanted: dict[str, Any], raw: bytes, kept: int) -> dict[str, Any]:
-    """Orders: `add` with `wish` and `name`; `check` with `card`."""
+def _answer(wanted: dict[str, Any], files: Sequence[int], kept: int) -> dict[str, Any]:
+    """Orders: `add` with `wish` and `name`; `check` with `card`; `caption` with `card` and the `names` of all files."""
     from cvpipe.inference.cards import ModelCard
-    from cvpipe.modelfiles.examine import check, examine
+    from cvpipe.modelfiles.examine import check, examine, say_two_words
     from cvpipe.modelfiles.wish import Wish
 
+    if wanted["order"] == "caption":
+        named = dict(zip(wanted["names"], files, strict=True))
+        say_two_words(ModelCard.handed(wanted["card"], lambda name: _read(named[name])))
+        return {}
+    raw = _read(files[0])
     if wanted["order"] == "check":
         return {"steps": check(raw, ModelCard.model_validate(wanted["card"]))}
     found, content = examine(raw, Wish.model_validate(wanted["wish"]), wanted["name"])

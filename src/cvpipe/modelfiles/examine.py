@@ -12,10 +12,12 @@ from onnx import ModelProto
 from pydantic import ValidationError
 
 from cvpipe.errors import InvalidModel, ModelUnrecognised
+from cvpipe.inference.captioning import Captioner
 from cvpipe.inference.cards import Extra, InputSpec, ModelCard, nearest
 from cvpipe.inference.fusing import with_pixels_in, with_places_out
 from cvpipe.inference.graphs import card_input, image_input, read_graph
 from cvpipe.inference.labels import VOC
+from cvpipe.inference.networks import OnnxNetwork
 from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, pictures, same
 from cvpipe.modelfiles.facts import WHOLE, Facts, Proposal, class_names, usual_input
 from cvpipe.modelfiles.found import Found
@@ -111,6 +113,19 @@ def check(raw: bytes, card: ModelCard) -> list[tuple[str, bool, str]]:
     except InvalidModel as error:
         done.append((what, False, f"{error.code}: {error.message}"))
     return done
+
+
+def say_two_words(card: ModelCard) -> None:
+    """Have a captioning card's networks say two words. Raises: InvalidModel and those below it."""
+    for role, spec in {"file": card.file, **{role: spec.file for role, spec in card.files.items()}}.items():
+        if spec.endswith(".onnx"):
+            try:
+                read_graph(card.read() if role == "file" else card.read_file(role))
+            except InvalidModel as error:
+                raise type(error)(
+                    f"{role}: {error.message}", field=role if role == "file" else f"files.{role}"
+                ) from error
+    Captioner(OnnxNetwork(card, device="cpu"), device="cpu")
 
 
 def _first_spec(model: ModelProto, said: Declared, wish: Wish) -> tuple[InputSpec, list[str]]:

@@ -9,7 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,7 @@ def examine(file: Path, wish: Wish, name: str, limits: Limits) -> tuple[Found, b
     Raises: InvalidModel and those below it, TooLarge, Unavailable, ExtraMissing.
     """
     order = {"order": "add", "wish": wish.model_dump(mode="json"), "name": name}
-    said, kept = _ask(file, order, limits)
+    said, kept = _ask([file], order, limits)
     try:
         found = Found.model_validate(said.get("found"))
     except ValidationError as error:
@@ -75,7 +75,7 @@ def examine(file: Path, wish: Wish, name: str, limits: Limits) -> tuple[Found, b
 def check(file: Path, card: ModelCard, limits: Limits) -> list[Step]:
     """What is right and wrong with a card's file, in order, up to the first thing that is wrong."""
     try:
-        said, _ = _ask(file, {"order": "check", "card": card.model_dump(mode="json")}, limits)
+        said, _ = _ask([file], {"order": "check", "card": card.model_dump(mode="json")}, limits)
         return [Step(what=what, ok=ok, words=_line(words)) for what, ok, words in said["steps"]]
     except InvalidModel as error:
         return [Step(what="trial", ok=False, words=f"{error.code}: {error.message}")]
@@ -83,13 +83,22 @@ def check(file: Path, card: ModelCard, limits: Limits) -> list[Step]:
         raise ModelCrashed("the process that tried it said what can't be") from error
 
 
+def try_captioner(card: ModelCard, files: Sequence[Path], limits: Limits) -> None:
+    """Have a captioning card's networks say two words. files: the card's file and all of its further ones.
+
+    Raises: InvalidModel and those below it, TooLarge, Unavailable.
+    """
+    order = {"order": "caption", "card": card.model_dump(mode="json"), "names": [file.name for file in files]}
+    _ask(files, order, limits)
+
+
 def too_large(size: int, limits: Limits) -> TooLarge:
     """The error for a file of `size` bytes, more than are allowed."""
     return TooLarge(f"the file has {size} bytes; at most {limits.max_bytes} are accepted (CVPIPE_MAX_MODEL_BYTES)")
 
 
-def _ask(file: Path, order: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], bytes]:
-    """The answer to an order about a file, and what the process wrote of it. Raises as `examine` does."""
+def _ask(files: Sequence[Path], order: dict[str, Any], limits: Limits) -> tuple[dict[str, Any], bytes]:
+    """The answer to an order about files, and what the process wrote of them. Raises as `examine` does."""
     seconds = math.ceil(limits.seconds)
     wanted = {**order, "memory_bytes": limits.memory_bytes, "cpu_seconds": seconds}
     with ExitStack() as stack:
@@ -98,11 +107,13 @@ def _ask(file: Path, order: dict[str, Any], limits: Limits) -> tuple[dict[str, A
             stack.callback(os.close, fd)
             return fd
 
-        try:
-            model = keep(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            raise InvalidModel(f"can't read {file.name}: {error.strerror}", field="file") from error
-        size = os.fstat(model).st_size
+        models = []
+        for file in files:
+            try:
+                models.append(keep(os.open(file, os.O_RDONLY | os.O_CLOEXEC)))
+            except OSError as error:
+                raise InvalidModel(f"can't read {file.name}: {error.strerror}", field="file") from error
+        size = sum(os.fstat(model).st_size for model in models)
         if size > limits.max_bytes:
             raise too_large(size, limits)
         try:
@@ -110,7 +121,7 @@ def _ask(file: Path, order: dict[str, Any], limits: Limits) -> tuple[dict[str, A
                 keep(os.memfd_create(name, os.MFD_CLOEXEC)) for name in ("order", "answer", "kept")
             )
             os.write(inward, json.dumps(wanted).encode())
-            status, peak = _run((model, inward, outward, kept), limits.seconds)
+            status, peak = _run((inward, outward, kept, *models), limits.seconds)
         except OSError as error:
             raise Unavailable(f"the process that tries models does not start: {error}") from error
         said = _read(outward, _ANSWER_BYTES)
@@ -126,7 +137,7 @@ def _run(fds: tuple[int, ...], seconds: float) -> tuple[int | None, int]:
     path = [str(Path(entry).absolute()) for entry in sys.path if entry]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _BOOT, json.dumps(path), *map(str, fds), str(os.getpid())],
+        [sys.executable, "-I", "-c", _BOOT, json.dumps(path), str(os.getpid()), *map(str, fds)],
         pass_fds=fds,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
