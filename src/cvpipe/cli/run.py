@@ -22,7 +22,7 @@ def run(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", parser=read_file, help="The video file.")],
     pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Name of a pipeline, or a YAML or JSON file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made where it is missing.")],
-    chunk_seconds: Annotated[float, typer.Option(min=0.2, max=120, help="Length of a unit of work, about.")] = 10,
+    chunk_seconds: Annotated[float, typer.Option(min=0.2, max=120, help="Length of a unit of work, about.")] = 30,
     annotate: Annotated[bool, typer.Option("--annotate", help="Also write a copy with the findings drawn.")] = False,
     starts_at: Annotated[
         str | None,

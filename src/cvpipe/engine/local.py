@@ -68,7 +68,7 @@ def run_local(
     out: Path,
     *,
     settings: Settings,
-    chunk_seconds: float = 10,
+    chunk_seconds: float = 30,
     annotate: bool = False,
     range: TimeRange | None = None,
     starts_at: float | None = None,
@@ -77,6 +77,8 @@ def run_local(
 ) -> dict[str, Any]:
     """Run a pipeline on a video in this process and write `out/frames.ndjson`, `out/job.json` (and `annotated.mp4`).
 
+    chunk_seconds: longer than a service's by default, for no other worker waits for a chunk here, and each costs 25 ms
+    of a decoder process and a wait.
     starts_at: seconds since the epoch at which the video's first frame was taken. Default: what the file says.
     stop_when: a condition; the results end with the first frame for which it holds.
     Returns the job document. on_progress gets (frames done, frames in all) of the records, then of each video that is
