@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,11 +144,13 @@ def test_equal_scores_keep_the_order_of_the_network() -> None:
     assert kept.class_id.tolist() == [2, 0, 1]
 
 
-def test_families_are_called_like_their_files() -> None:
+def test_families_are_called_like_their_files_and_each_has_a_test() -> None:
     found = models.discover()
     assert {"ultralytics-yolo", "yolox"} <= set(found)
     files = {kind: type(family).__module__.rsplit(".", 1)[1] for kind, family in found.items()}
     assert {kind: kind.replace("-", "_") for kind in found} == files
+    here = Path(__file__).parent
+    assert [file for file in files.values() if not (here / f"test_{file}.py").is_file()] == []
 
 
 def test_an_unknown_family_is_told_with_the_nearest_name() -> None:
