@@ -191,7 +191,7 @@ def is_offered(*, card: bool = False) -> bool:
 
 def _is_refused() -> bool:
     try:
-        socket.socket(socket.AF_INET).close()
+        socket.socket(socket.AF_UNIX).close()  # of a stream: refused with a card, too
     except PermissionError:
         return True
     return False
