@@ -152,14 +152,15 @@ def _masks(
     crop: Crop, grid: npt.NDArray[Any], wanted: Iterable[int], threshold: float
 ) -> Iterator[tuple[int, int, Mask]]:
     """Each label that has any pixels: the label, how many, and their mask."""
+    if grid.ndim == 2 and grid.size and grid.min() >= 0 and grid.max() < 2**15:
+        grid = grid.astype(np.int16)  # quicker to compare, once for each label
     if grid.ndim == 2 and crop.view.lens is None:
         columns, rows, at = _cells(crop, grid.shape[1], grid.shape[0])
         wide, high = (
             np.bincount(cells, minlength=n) for cells, n in zip((columns, rows), grid.shape[::-1], strict=True)
         )
-        small = grid.astype(np.int16) if grid.size and grid.min() >= 0 and grid.max() < 2**15 else grid
         for label in wanted:
-            cells = small == label
+            cells = grid == label
             if cells.any() and (pixels := int(high @ cells @ wide)):
                 yield label, pixels, Mask.spread(cells, columns, rows, at, crop.view.source)
         return

@@ -62,16 +62,8 @@ class Mask:
 
         at: (x, y) of the part's first pixel. size: (width, height) of the whole picture.
         """
-        x, y = at
-        width, height = size
         rows, columns = pixels.shape
-        if min(x, y) < 0 or x + columns > width or y + rows > height:
-            raise ValueError(f"{columns}x{rows} pixels at {x}, {y} leave the {width}x{height} picture")
-        # A row of zeros above and below keeps runs within their columns.
-        padded = np.zeros((columns, rows + 2), bool)
-        padded[:, 1:-1] = pixels.T
-        column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), rows + 1)
-        return cls.of_changes(height, width, (column + x) * height + row + y)
+        return cls.spread(pixels, np.arange(columns), np.arange(rows), at, size)
 
     @classmethod
     def spread(
@@ -87,6 +79,7 @@ class Mask:
         if min(x, y) < 0 or x + len(columns) > width or y + len(rows) > height:
             raise ValueError(f"{len(columns)}x{len(rows)} pixels at {x}, {y} leave the {width}x{height} picture")
         high, wide = cells.shape
+        # A row of zeros above and below keeps runs within their columns.
         padded = np.zeros((wide, high + 2), bool)
         padded[:, 1:-1] = cells.T
         column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), high + 1)
