@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from dataclasses import dataclass
@@ -58,7 +57,6 @@ class Bench:
         self._decoders = Decoders(limits=_LIMITS)
         self._server = self._decoders.server_pid
         self._decoders.usage()
-        gc.collect()
         self._descriptors = descriptors()
         self._tried = 0
 
@@ -113,11 +111,10 @@ class Bench:
         self._tried += 1
         if self._tried % _CENSUS_EVERY:
             return None
-        gc.collect()
         if not eventually(lambda: not children(self._server), 5):
             return "decoders were left behind"
-        if (now := descriptors()) != self._descriptors:
-            return f"descriptors were left behind: {sorted(set(now) - set(self._descriptors))}"
+        if gained := descriptors() - self._descriptors:
+            return f"descriptors were left behind: {sorted(gained)}"
         return None
 
 
