@@ -38,7 +38,7 @@ _FLOW_THREADS: Final = 4  # they wait for the store and for decoders, they hardl
 _NOTIFY_THREADS: Final = 8  # they wait for servers outside, for some of them long: a process of their own
 _MEDIA_THREADS: Final = 2  # somebody is waiting for a picture: never behind chunks
 _STORE_SECONDS: Final = 300.0  # a store that reads a large file is slow, not broken
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 180.0  # a child that ends is told at once; one that takes long has a busy machine
 _STOP_ORDER: Final = (("compute", "flow", "notify", "media"), ("api",), ("store",))
 
 
