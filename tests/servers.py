@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,22 @@ def find_rabbitmq() -> Path | None:
     return Path(found).parent if found and shutil.which("erl_call") else None
 
 
+def _ports() -> Iterator[int]:
+    """Each once, in an order that no seed of a test sets; each process of a test run has its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    own = range(20_000 + int(worker) % 6 * 2000, 22_000 + int(worker) % 6 * 2000)
+    yield from random.SystemRandom().sample(own, len(own))
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A loopback port below those the kernel gives to clients, so that a stopped server finds it free again."""
-    for _ in range(200):
-        port = random.randrange(20_000, 32_000)
+    """A loopback port below those the kernel gives to clients, so that a stopped server finds it free again.
+
+    Nobody else in the test run is given it: it is still free when its server starts.
+    """
+    for port in _PORTS:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -43,7 +55,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise RuntimeError("no free port between 20000 and 32000")
+    raise RuntimeError("all ports were given away")
 
 
 class Server:
@@ -146,7 +158,7 @@ class RedisServer(Server):
             "loglevel": "warning",
         }
         command = [program, *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
-        self.spawn(command, {"PATH": os.environ["PATH"]}, self._answers, seconds=20)
+        self.spawn(command, {"PATH": os.environ["PATH"]}, self._answers, seconds=100)
 
     def stop(self) -> None:
         """End it in good order."""
@@ -194,8 +206,8 @@ class RabbitMQServer(Server):
         if not self._mapper.is_running:
             # Started here, because one that the node starts would outlive it.
             command = ["epmd", "-port", str(self._mapper_port), "-address", "127.0.0.1"]
-            self._mapper.spawn(command, self._env, lambda: answers(self._mapper_port), seconds=10)
-        self.spawn([str(self.scripts / "rabbitmq-server")], self._env, self._answers, seconds=90)
+            self._mapper.spawn(command, self._env, lambda: answers(self._mapper_port), seconds=60)
+        self.spawn([str(self.scripts / "rabbitmq-server")], self._env, self._answers, seconds=200)
 
     def stop(self) -> None:
         """End it in good order."""
@@ -230,7 +242,7 @@ class RabbitMQServer(Server):
         """What `rabbitmqctl WORDS` prints."""
         command = [str(self.scripts / "rabbitmqctl"), "--quiet", *words]
         done = subprocess.run(
-            command, env=self._env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            command, env=self._env, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(words)}: {done.stdout}{done.stderr}")
@@ -240,7 +252,7 @@ class RabbitMQServer(Server):
         """Have the node run Erlang: in 10 ms, where `rabbitmqctl eval` takes a second of a core."""
         command = ["erl_call", "-sname", self._env["RABBITMQ_NODENAME"], "-e"]
         done = subprocess.run(
-            command, env=self._env, input=f"{code}\n", capture_output=True, text=True, timeout=60, check=False
+            command, env=self._env, input=f"{code}\n", capture_output=True, text=True, timeout=120, check=False
         )
         if done.stdout != "{ok, ok}":
             raise RuntimeError(f"erl_call: {code}: {done.stdout}{done.stderr}")

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -318,11 +318,17 @@ def receiver(talk: Callable[[socket.socket], None]) -> Iterator[str]:
         with listener:
             try:
                 connection, _ = listener.accept()
+            except OSError:
+                return  # the sender had enough before it came
+            try:
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     received = b""
                     while BODY not in received:
-                        received += connection.recv(65536)
+                        part = connection.recv(65536)
+                        if not part:
+                            return
+                        received += part
                     talk(connection)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # the sender had enough
@@ -335,13 +341,15 @@ def receiver(talk: Callable[[socket.socket], None]) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
     finally:
-        thread.join(15)
+        with suppress(OSError):  # it is closed where a sender came
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
     assert not thread.is_alive()
     assert failures == []
 
 
 def drip(connection: socket.socket) -> None:
-    for _ in range(100):
+    for _ in range(300):
         connection.sendall(b"H")
         time.sleep(0.1)
 
@@ -352,27 +360,29 @@ def test_a_receiver_that_answers_byte_by_byte_holds_nobody_longer_than_the_timeo
         outcome = deliver(HERE, url, SECRET, "msg_1", BODY, timeout_seconds=0.5)
         took = time.monotonic() - started
     assert outcome.delivered is False
-    assert took < 2
+    assert took < 15  # all of it would take 30
 
 
 def test_a_receiver_that_never_answers_is_told_as_such() -> None:
-    with receiver(lambda _: time.sleep(1)) as url:
-        assert deliver(HERE, url, SECRET, "msg_1", BODY, timeout_seconds=0.3) == Outcome(
-            delivered=False, error="no answer within 0.3 s"
-        )
+    enough = threading.Event()
+    with receiver(lambda _: enough.wait(60)) as url:
+        outcome = deliver(HERE, url, SECRET, "msg_1", BODY, timeout_seconds=0.3)
+        enough.set()
+    assert outcome == Outcome(delivered=False, error="no answer within 0.3 s")
 
 
 def test_a_name_that_takes_long_to_look_up_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.getaddrinfo
+    real, enough = socket.getaddrinfo, threading.Event()
 
     def slow(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(1)
+        enough.wait(60)
         return real(*args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     started = time.monotonic()
     outcome = deliver(HERE, "http://localhost:9/hook", SECRET, "msg_1", BODY, timeout_seconds=0.2)
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 30
+    enough.set()
     assert outcome == Outcome(delivered=False, error="no answer within 0.2 s")
 
 
@@ -388,8 +398,8 @@ def test_an_answer_without_end_is_read_no_further_than_its_bound() -> None:
 
     with receiver(talk) as url:
         started = time.monotonic()
-        assert deliver(HERE, url, SECRET, "msg_1", BODY, timeout_seconds=5) == Outcome(delivered=True, status=200)
-        assert time.monotonic() - started < 4
+        assert deliver(HERE, url, SECRET, "msg_1", BODY, timeout_seconds=60) == Outcome(delivered=True, status=200)
+        assert time.monotonic() - started < 40
     assert sent < 100 * 2**20
 
 
@@ -407,9 +417,9 @@ def test_a_receiver_that_hangs_up_without_an_answer_has_not() -> None:
 
 
 def test_nobody_listening_is_told_as_such() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    outcome = deliver(HERE, f"http://127.0.0.1:{port}", SECRET, "msg_1", BODY)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # nobody else can listen there
+        outcome = deliver(HERE, f"http://127.0.0.1:{silent.getsockname()[1]}", SECRET, "msg_1", BODY)
     assert outcome.error is not None
     assert outcome.error.startswith("can't connect")
     assert not outcome.give_up

@@ -37,10 +37,10 @@ class Service:
 
     def start(self) -> None:
         self._thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not self.server.started:
             assert self._thread.is_alive(), "the service did not start"
-            assert time.monotonic() < until, "the service did not start within 10 s"
+            assert time.monotonic() < until, "the service did not start within 60 s"
             time.sleep(0.005)
 
     @property
@@ -52,7 +52,7 @@ class Service:
         """Stop the service; returns how many seconds it took."""
         began = time.monotonic()
         self.server.should_exit = True
-        self._thread.join(15)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the service did not stop"
         return time.monotonic() - began
 
@@ -96,5 +96,5 @@ def settings(service: Service) -> Settings:
 @pytest.fixture
 def api(service: Service) -> Iterator[httpx.Client]:
     """A client of the service."""
-    with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as client:
         yield client

@@ -59,7 +59,7 @@ def test_pipelines_of_the_operator_are_listed_without_the_wrong_ones_and_can_be_
     service = Service(settings.model_copy(update={"pipelines_dir": folder}))
     service.start()
     try:
-        with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as api:
+        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as api:
             names = {entry["name"] for entry in api.get("/v1/pipelines").json()["pipelines"]}
             assert "slow" in names
             assert not names & {"no-stage", "no-yaml", "no-text", "folder"}

@@ -125,7 +125,7 @@ def key(store: Store, service: Service) -> str:
 def api(service: Service, key: str) -> Iterator[httpx.Client]:
     """A client of the service, with the key."""
     headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -81,7 +81,7 @@ def test_a_running_job_is_followed_live(api: httpx.Client, store: Store) -> None
         worker.append(store, held, job, 0, range(1))
         began = time.monotonic()
         some = [next(told), next(told)]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < events.KEEP_ALIVE_SECONDS
         assert sorted(event.kind for event in some) == ["frame", "progress"]
         worker.append(store, held, job, 0, range(1, 10))  # announced by no event of its own
         assert [event.data["frame"] for event in (next(told) for _ in range(9))] == list(range(1, 10))
@@ -165,29 +165,27 @@ def test_streams_that_wait_hold_no_threads(settings: Settings, service: Service,
     # The pool that runs synchronous code has 40 threads: if a waiting stream held one, nothing else would be answered.
     job = worker.submit(api)["id"]
     limits = httpx.Limits(max_connections=None)
-    with ExitStack() as stack, httpx.Client(base_url=service.url, timeout=10, limits=limits, trust_env=False) as many:
+    with ExitStack() as stack, httpx.Client(base_url=service.url, timeout=60, limits=limits, trust_env=False) as many:
         for _ in range(60):
             response = stack.enter_context(many.stream("GET", f"/v1/jobs/{job}/events"))
             assert next(read(response)).kind == "progress"
-        began = time.monotonic()
         assert api.get(f"/v1/jobs/{job}").status_code == 200
-        assert time.monotonic() - began < 3
         workers = [thread for thread in threading.enumerate() if "AnyIO worker" in thread.name]
         assert len(workers) <= 40
         assert api.post(f"/v1/jobs/{job}/cancel").status_code == 200
 
 
-def test_streams_end_when_the_service_stops(settings: Settings) -> None:
+def test_streams_end_when_the_service_stops(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvpipe.api.server.GRACE_SECONDS", 100)  # for those that do not end by themselves
     service = Service(settings)
     service.start()
-    with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as api:
+    with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as api:
         job = worker.submit(api)["id"]
         with api.stream("GET", f"/v1/jobs/{job}/events") as response:
             told = read(response)
             next(told)
             stopping = threading.Thread(target=service.stop)
-            began = time.monotonic()
             stopping.start()
             assert list(told) == []
-            stopping.join()
-    assert time.monotonic() - began < 3
+            stopping.join(60)
+            assert not stopping.is_alive()

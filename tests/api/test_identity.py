@@ -75,7 +75,7 @@ class House:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.service.url, headers=headers, timeout=10, trust_env=False, verify=False)
+        return httpx.Client(base_url=self.service.url, headers=headers, timeout=60, trust_env=False, verify=False)
 
     def furnish(self, tenant: str = MINE) -> dict[str, str]:
         """A video, a job that has ended with an export, and an addition: by the names of path parameters."""
@@ -292,7 +292,7 @@ def test_keys_are_made_listed_and_revoked_over_the_api(house: House) -> None:
         assert made["id"] in [key["id"] for key in listed.json()["keys"]]
         assert made["key"] not in listed.text
         assert made["key"][-64:] not in listed.text
-        assert api.delete(f"/v1/keys/{made['id']}").json()["revoked_at"] == pytest.approx(time.time(), abs=5)
+        assert api.delete(f"/v1/keys/{made['id']}").json()["revoked_at"] == pytest.approx(time.time(), abs=60)
         assert api.delete("/v1/keys/ffffffffffff").status_code == 404
 
 

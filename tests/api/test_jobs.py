@@ -194,7 +194,7 @@ def test_a_broker_that_is_away_does_not_keep_a_job_from_being_accepted(settings:
     service = Service(settings.model_copy(update={"broker_url": "amqp://127.0.0.1:1"}))
     service.start()
     try:
-        with httpx.Client(base_url=service.url, timeout=10, trust_env=False) as api:
+        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as api:
             assert worker.submit(api)["state"] == "queued"
     finally:
         service.stop()

@@ -106,7 +106,14 @@ def test_requests_beyond_the_rate_are_told_when_to_come_again(house: House) -> N
         assert [api.get("/v1/stages").status_code for _ in range(3)] == [200] * 3
         answer = api.get("/v1/stages")
         assert refusal(answer) == (429, "quota_exceeded")
-        assert int(answer.headers["retry-after"]) in (19, 20)
+        assert 0 < int(answer.headers["retry-after"]) <= 20
+
+
+def refused(api: httpx.Client, address: str) -> bool:
+    """Whether a stream is one too many."""
+    with api.stream("GET", address) as response:
+        assert response.status_code in (200, 429)
+        return response.status_code == 429
 
 
 def test_event_streams_of_a_key_are_bounded_and_free_again_at_their_end(house: House) -> None:
@@ -120,8 +127,10 @@ def test_event_streams_of_a_key_are_bounded_and_free_again_at_their_end(house: H
         api.post(f"/v1/jobs/{job}/cancel")
         for stream in opened:
             assert b"event: done" in stream.read()
-        with api.stream("GET", f"/v1/jobs/{job}/events") as again:
-            assert again.status_code == 200
+        until = time.monotonic() + 60
+        while refused(api, f"/v1/jobs/{job}/events"):  # the service has yet to do what follows the end of a stream
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 @pytest.fixture
@@ -139,7 +148,7 @@ def small(redis_server: RedisServer, redis_url: str, tmp_path: Path) -> Iterator
 
 
 def test_a_full_disk_takes_no_uploads_and_a_process_has_so_many_streams(small: Service, tmp_path: Path) -> None:
-    with httpx.Client(base_url=small.url, timeout=10, trust_env=False) as api:
+    with httpx.Client(base_url=small.url, timeout=60, trust_env=False) as api:
         for answer in (
             api.put("/v1/videos", content=b"x"), api.post("/v1/models", content=b"x", params={"name": "n"}),
         ):  # fmt: skip
@@ -153,7 +162,7 @@ def test_a_full_disk_takes_no_uploads_and_a_process_has_so_many_streams(small: S
                 answer = api.get(f"/v1/jobs/{job}/events")
                 assert refusal(answer) == (503, "unavailable")
                 assert "CVPIPE_MAX_STREAMS" in answer.json()["detail"]
-            until = time.monotonic() + 5
+            until = time.monotonic() + 60
             while small.app.state.resources.streams.value == 0:  # the service has yet to notice that its client is gone
                 assert time.monotonic() < until
                 time.sleep(0.01)

@@ -72,11 +72,11 @@ def test_what_arrived_before_a_connection_broke_is_kept(service: Service, api: h
     head += "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n\r\n"
     with socket.create_connection((host, int(port))) as raw:
         raw.sendall(head.encode() + BODY[:300_000])
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while (busy := send(api, where, 1, b"x")).json()["detail"].startswith("the upload is at 0"):
             assert time.monotonic() < until, "the first part never began"
         assert (busy.status_code, "another part" in busy.json()["detail"]) == (409, True)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while offset(api, where) != 300_000:
         assert time.monotonic() < until, offset(api, where)
         time.sleep(0.01)
@@ -137,7 +137,7 @@ def test_an_upload_that_is_left_alone_expires_and_is_swept(api: httpx.Client, se
     old, young = begin(api, 8), begin(api, 8)
     answer = send(api, young, 0, b"abcd")
     expires = parsedate_to_datetime(answer.headers["upload-expires"]).timestamp()
-    assert expires == pytest.approx(time.time() + settings.upload_keep_seconds, abs=5)
+    assert expires == pytest.approx(time.time() + settings.upload_keep_seconds, abs=60)
     for path in left(settings):
         if path.parent.name == old.rpartition("/")[2]:
             os.utime(path, (1, 1))

@@ -39,7 +39,7 @@ class Several:
     def answering(self) -> str | None:
         """The number of the process that a new connection meets."""
         try:
-            found = re.search(r'process="(\d)"', httpx.get(f"{self.url}/metrics", timeout=5, trust_env=False).text)
+            found = re.search(r'process="(\d)"', httpx.get(f"{self.url}/metrics", timeout=60, trust_env=False).text)
         except httpx.HTTPError:
             return None
         return found and found[1]
@@ -60,7 +60,6 @@ def several(redis_url: str, tmp_path: Path) -> Iterator[Several]:
     several.parent.wait()
 
 
-@pytest.mark.timeout(300)
 def test_all_answer_one_that_dies_is_started_again_and_they_end_together(several: Several) -> None:
     several.see_both()
     killed, other = several.children()
@@ -68,6 +67,6 @@ def test_all_answer_one_that_dies_is_started_again_and_they_end_together(several
     until(lambda: other in several.children() and len({*several.children()} - {killed}) == 2, "another is started")
     several.see_both()
     several.parent.terminate()
-    assert several.parent.wait(30) == 0
+    assert several.parent.wait(60) == 0
     assert "ended (-9); starting it again" in several.log.read_text()
     assert several.answering() is None

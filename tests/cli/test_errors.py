@@ -162,6 +162,6 @@ def test_a_reader_that_goes_away_is_no_error(root: Path) -> None:
     command = [sys.executable, "-m", "cvpipe", "stages", "ls", "--json"]
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, env=env, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=env, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=200, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")

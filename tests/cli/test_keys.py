@@ -103,7 +103,7 @@ def test_the_api_tells_its_first_key_on_standard_output_and_not_in_its_log(redis
         assert os.read(reader, 16) == b"ready\n"
         os.close(reader)
         process.terminate()
-        return process.communicate(timeout=40)
+        return process.communicate(timeout=200)
 
     out, log = run()
     said, _, key = out.strip().rpartition(" ")

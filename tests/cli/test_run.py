@@ -222,7 +222,7 @@ def test_a_terminal_gets_a_progress_bar_on_standard_error(root: Path, clip: Path
     with suppress(OSError):  # what Linux says at the end of a terminal
         while block := os.read(screen, 4096):
             shown += block
-    out, _ = done.communicate(timeout=60)
+    out, _ = done.communicate(timeout=200)
     os.close(screen)
     assert done.returncode == 0
     assert json.loads(out)["state"] == "succeeded"
@@ -253,7 +253,7 @@ def test_ctrl_c_ends_a_run_in_one_line(root: Path, assets: Path, tmp_path: Path)
             assert time.monotonic() < deadline
             time.sleep(0.02)
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=30)
+        out, err = run.communicate(timeout=200)
     assert (run.returncode, out, err) == (130, "", "error: interrupted\n")
     assert not (tmp_path / "out" / "frames.ndjson").exists()
 

@@ -271,7 +271,7 @@ def test_each_part_stops_cleanly_when_asked_to(redis_url: str, tmp_path: Path) -
         os.close(reader)
         process.terminate()
     for process, _ in started:
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=200)
         assert (process.returncode, out) == (0, ""), err
 
 
@@ -296,7 +296,7 @@ def test_a_part_without_a_store_does_not_start(
 
 def test_a_worker_for_a_queue_that_is_not_there_does_not_start(redis_url: str) -> None:
     process = start(["worker", "--queues", "cpu,gpx"], CVPIPE_REDIS_URL=redis_url)
-    out, err = process.communicate(timeout=40)
+    out, err = process.communicate(timeout=200)
     done = Done(process.returncode, out, err)
     assert done.code == 2
     assert "--queues: there is no queue gpx; there is cpu, " in done.err
@@ -304,7 +304,7 @@ def test_a_worker_for_a_queue_that_is_not_there_does_not_start(redis_url: str) -
 
 def test_a_worker_without_the_device_it_was_told_to_use_does_not_start(redis_url: str) -> None:
     process = start(["worker", "-q", "gpu"], CVPIPE_REDIS_URL=redis_url, CVPIPE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="")
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 3
     assert "\nerror: device=cuda was asked for, but " in f"\n{err}"
 

@@ -44,7 +44,7 @@ def test_commands_that_need_nothing_heavy_import_nothing_heavy(root: Path, tmp_p
     )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root / "src"), "CVPIPE_DATA_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("[")]

@@ -43,7 +43,7 @@ class Proxy:
         for held in list(self._open):
             _reset(held)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]

@@ -25,15 +25,15 @@ class Service:
         self._server = Server(create_app(self.settings), self.settings)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not self._server.started:
             assert self._thread.is_alive(), "the service did not start"
-            assert time.monotonic() < until, "the service did not start within 10 s"
+            assert time.monotonic() < until, "the service did not start within 60 s"
             time.sleep(0.005)
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(15)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the service did not stop"
 
     def restart(self) -> None:

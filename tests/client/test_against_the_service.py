@@ -40,7 +40,7 @@ def at_work(task: Callable[..., Any], *args: Any) -> Iterator[None]:
     thread = threading.Thread(target=run)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(100)
     assert not thread.is_alive()
     assert failures == []
 
@@ -52,8 +52,9 @@ def submitted(url: str, tmp_path: Path, **changes: Any) -> cvpipe.Job:
         return client.submit(worker.PIPELINE, video=client.upload(video), **changes)
 
 
-def work_slowly(store: Store, job: str, chunks: int) -> None:
-    """The whole job, a chunk at a time, each in two parts."""
+def work_slowly(store: Store, job: str, chunks: int, after: threading.Event | None = None) -> None:
+    """The whole job, a chunk at a time, each in two parts. after: when to begin."""
+    assert after is None or after.wait(60)
     worker.plan(store, job, chunks=chunks)
     for chunk in range(chunks):
         held = worker.claim(store, f"chunk:{worker.named(job)}:0:{chunk}")
@@ -81,7 +82,7 @@ def test_a_job_from_upload_to_download(connect_to: ConnectTo, service: Service, 
     worker.work_chunk(store, job.id, 0)
     worker.work_chunk(store, job.id, 1)
     worker.finish(store, job.id, folder=service.settings.data_dir, exports={"annotated.mp4": b"moving pictures"})
-    done = client.wait(job, timeout_seconds=10)
+    done = client.wait(job, timeout_seconds=60)
     assert (done.state, done.exports) == (JobState.succeeded, ["annotated.mp4"])
     assert client.frames(job) == [worker.make_record(number) for number in range(20)]
     assert client.frames(job, start=0.5, stop=1.2) == [worker.make_record(number) for number in range(5, 12)]
@@ -105,19 +106,23 @@ def test_a_running_job_is_followed_by_its_stream_not_by_asking_again(
 ) -> None:
     job = submitted(service.url, tmp_path)
     asked: list[tuple[str, int]] = []
+    is_followed = threading.Event()
 
     class Recorder(httpx.HTTPTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             response = super().handle_request(request)
             asked.append((request.url.path.rpartition("/")[2], response.status_code))
+            if asked[-1][0] == "events":
+                is_followed.set()
             return response
 
     with cvpipe.Client(service.url, transport=Recorder()) as client:
-        with at_work(work_slowly, store, job.id, 5):
+        with at_work(work_slowly, store, job.id, 5, is_followed):
             assert len(list(client.frames(job))) == 50
         assert asked == [("frames", 200), ("events", 200), ("frames", 200)]
         asked.clear()
-        with at_work(work_slowly, store, (again := submitted(service.url, tmp_path)).id, 2):
+        is_followed.clear()
+        with at_work(work_slowly, store, (again := submitted(service.url, tmp_path)).id, 2, is_followed):
             client.wait(again)
         assert asked == [(again.id, 200), ("events", 200)]
 
@@ -140,8 +145,14 @@ def test_wait_hears_of_progress_and_of_the_end(
 ) -> None:
     job = submitted(service.url, tmp_path)
     reports: list[Progress] = []
-    with at_work(work_slowly, store, job.id, 5):
-        done = connect_to(service.url).wait(job, on_progress=reports.append)
+    is_followed = threading.Event()
+
+    def note(progress: Progress) -> None:
+        reports.append(progress)
+        is_followed.set()
+
+    with at_work(work_slowly, store, job.id, 5, is_followed):
+        done = connect_to(service.url).wait(job, on_progress=note)
     assert done.state is JobState.succeeded
     assert (done.progress.frames_done, done.progress.frames_total) == (50, 50)
     counts = [report.frames_done for report in reports]
@@ -174,8 +185,8 @@ def test_connections_that_break_again_and_again_lose_and_double_nothing(
 ) -> None:
     job = submitted(service.url, tmp_path)
     budgets = itertools.chain([4000, budget, 5000, budget, 200, budget], itertools.repeat(None))
-    with Proxy(service.url, budgets) as proxy, at_work(work_slowly, store, job.id, 5):
-        assert connect_to(proxy.url).frames(job) == [worker.make_record(number) for number in range(50)]
+    with Proxy(service.url, budgets) as proxy, at_work(work_slowly, store, job.id, 12):
+        assert connect_to(proxy.url).frames(job) == [worker.make_record(number) for number in range(120)]
         assert proxy.cut >= 3
 
 

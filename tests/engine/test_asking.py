@@ -160,12 +160,15 @@ def test_the_budget_of_bytes_is_kept() -> None:
 
 
 def test_no_more_calls_are_under_way_than_allowed() -> None:
-    now, most, lock = [0], [0], threading.Lock()
+    now, most, lock, are_three = [0], [0], threading.Lock(), threading.Event()
 
     def answer(request: Asked) -> Said:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
+            if now[0] == 3:
+                are_three.set()
+        are_three.wait(20)
         time.sleep(0.05)
         with lock:
             now[0] -= 1

@@ -17,7 +17,7 @@ from tests.fuzz.mutants import Corpus, Mutant
 from tests.fuzz.seeds import corpus
 from tests.video.reading import children, descriptors, different, eventually, is_alive, read
 
-SECONDS = 10.0
+SECONDS = 40.0
 MEMORY = 512 * 2**20
 CODES = frozenset(
     cls.code
@@ -111,7 +111,7 @@ class Bench:
         self._tried += 1
         if self._tried % _CENSUS_EVERY:
             return None
-        if not eventually(lambda: not children(self._server), 5):
+        if not eventually(lambda: not children(self._server)):
             return "decoders were left behind"
         if gained := descriptors() - self._descriptors:
             return f"descriptors were left behind: {sorted(gained)}"

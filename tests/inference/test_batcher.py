@@ -34,7 +34,7 @@ class Device:
         self.calls.append([int(image.flat[0]) for image in images])
         assert len({image.shape for image in images}) == 1
         self.busy.set()
-        assert self.open.wait(20)
+        assert self.open.wait(60)
         if len(images) > self.fits:
             raise GpuOutOfMemory("full")
         return [int(image.flat[0]) * 10 for image in images]
@@ -47,12 +47,12 @@ def asking(queue: Batcher[int] | None, *asks: Callable[[], object]) -> Iterator[
     for thread in threads:
         before = len(queue._queue) if queue else 0
         thread.start()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while queue and len(queue._queue) == before and time.monotonic() < until:
             time.sleep(0.001)
     yield threads
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -71,7 +71,7 @@ def held(device: Device, batcher: Batcher[int]) -> threading.Thread:
     device.open.clear()
     thread = threading.Thread(target=lambda: batcher.ask([picture(0)]), daemon=True)
     thread.start()
-    assert device.busy.wait(20)
+    assert device.busy.wait(60)
     return thread
 
 
@@ -110,17 +110,17 @@ def test_pictures_of_different_shapes_go_apart() -> None:
 def test_a_picture_waits_for_company_no_longer_than_it_was_told() -> None:
     device = Device()
     batcher = Batcher(device, batch=2, calls=1, wait_seconds=0.3)
-    batcher._seen[1] = time.perf_counter() + 60  # somebody who has asked, and may again
+    batcher._seen[1] = time.perf_counter() + 600  # somebody who has asked, and may again
     started = time.monotonic()
     assert batcher.ask([picture(1)]) == [10]
-    assert 0.3 <= time.monotonic() - started < 5
+    assert 0.3 <= time.monotonic() - started < 30
 
 
 def test_nobody_waits_for_company_that_can_not_come() -> None:
-    batcher = Batcher(Device(), batch=2, calls=1, wait_seconds=30)
+    batcher = Batcher(Device(), batch=2, calls=1, wait_seconds=100)
     started = time.monotonic()
     assert batcher.ask([picture(1)]) == [10]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
 
 
 def test_a_device_out_of_memory_gets_half_as_much() -> None:

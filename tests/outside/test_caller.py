@@ -83,9 +83,9 @@ def test_the_time_is_for_the_whole_call_however_slowly_bytes_come() -> None:
         connection, _ = listener.accept()
         with connection:
             try:
-                for _ in range(100):
+                for _ in range(300):
                     connection.sendall(b"H")
-                    time.sleep(0.05)
+                    time.sleep(0.1)
             except OSError:
                 pass  # the caller had enough
 
@@ -94,8 +94,8 @@ def test_the_time_is_for_the_whole_call_however_slowly_bytes_come() -> None:
     began = time.monotonic()
     with listener, pytest.raises(OutsideUnavailable, match=r"no answer within 0\.4 s"):
         asked(f"http://127.0.0.1:{listener.getsockname()[1]}/", seconds=0.4)
-    assert time.monotonic() - began < 2
-    thread.join(10)
+    assert time.monotonic() - began < 15  # all of it would take 30
+    thread.join(60)
 
 
 def test_tls_checks_the_name_although_the_connection_goes_to_an_address(
@@ -114,12 +114,12 @@ def test_tls_checks_the_name_although_the_connection_goes_to_an_address(
         names: list[str | None] = []
         server.sni_callback = lambda _socket, name, _context: names.append(name)
         good = outside.call(
-            "GET", f"https://receiver.test:{receiver.port}/", headers={}, timeout_seconds=5, max_answer_bytes=9
+            "GET", f"https://receiver.test:{receiver.port}/", headers={}, timeout_seconds=60, max_answer_bytes=9
         )
         assert (good.status, names) == (204, ["receiver.test"])
         with pytest.raises(OutsideUnavailable, match="certificate"):
             outside.call(
-                "GET", f"https://other.test:{receiver.port}/", headers={}, timeout_seconds=5, max_answer_bytes=9
+                "GET", f"https://other.test:{receiver.port}/", headers={}, timeout_seconds=60, max_answer_bytes=9
             )
         assert len(receiver.asked) == 1
 

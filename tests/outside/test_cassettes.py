@@ -13,7 +13,7 @@ HERE = Outside(Rules(loopback=True))
 
 def post(way: Caller, url: str, body: bytes) -> Answer:
     headers = {"authorization": "Bearer sk-123"}
-    return way.call("POST", url, headers=headers, body=body, timeout_seconds=5, max_answer_bytes=1000)
+    return way.call("POST", url, headers=headers, body=body, timeout_seconds=60, max_answer_bytes=1000)
 
 
 def echo(request: Asked) -> Said:

@@ -67,7 +67,7 @@ class Deployment:
         """A client of this deployment."""
         return Client(self.url)
 
-    def until(self, is_so: Callable[[], Any], what: str, *, seconds: float = 60) -> None:
+    def until(self, is_so: Callable[[], Any], what: str, *, seconds: float = 100) -> None:
         """Wait until something is so. Fails where it is not in time."""
         deadline = time.monotonic() + seconds
         while not is_so():
@@ -85,13 +85,13 @@ class Deployment:
                 child.send_signal(signal.SIGTERM)
         for child in self.children:
             with suppress(subprocess.TimeoutExpired):
-                child.wait(10)
+                child.wait(30)
             if child.poll() is None:
                 child.kill()
                 child.wait()
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False

@@ -12,7 +12,7 @@ import pytest
 from cvpipe.errors import ApiError
 from tests.service.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 TOLD = ("cvpipe-damaged-frames", "cvpipe-first-damaged-frame", "cvpipe-warnings")
 

@@ -16,7 +16,7 @@ from cvpipe.settings import Settings
 from tests.servers import RabbitMQServer
 from tests.service.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 PIPELINE = {
     "name": "p",
@@ -78,7 +78,7 @@ def test_chunks_in_one_process_give_what_one_chunk_gives(
 @pytest.fixture
 def deployment(tmp_path: Path, redis_url: str, rabbitmq: RabbitMQServer, video: Path) -> Iterator[Deployment]:
     deployment = Deployment(
-        tmp_path, redis_url=redis_url, broker_url=rabbitmq.url, PATH_ROOTS=video.parent, DEVICE="cpu", LEASE_SECONDS=1
+        tmp_path, redis_url=redis_url, broker_url=rabbitmq.url, PATH_ROOTS=video.parent, DEVICE="cpu"
     )
     deployment.start_api()
     deployment.start("sweep")
@@ -98,7 +98,7 @@ def test_chunks_by_two_workers_of_which_one_is_killed_give_what_one_chunk_gives(
         os.kill(victim.pid, signal.SIGKILL)
         deployment.worker()
         deployment.worker()
-        done = client.wait(job.id, timeout_seconds=60)
+        done = client.wait(job.id, timeout_seconds=200)
         assert (done.state, done.error) == ("succeeded", None), deployment.logs()
         assert [record.to_json() for record in client.frames(job.id)] == expected
         assert maps_of(made) == maps_of(folder)

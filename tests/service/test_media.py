@@ -19,7 +19,7 @@ from cvpipe.store import Store
 from cvpipe.video import Video
 from tests.service.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_video_that_jobs_know_by_its_path_has_pictures_until_the_file_changes(
 ) -> None:
     pipeline: dict[str, Any] = {"name": "p", "stages": [{"type": "decimate", "fps": 1}, {"type": "edges"}]}
     with deployment.client() as client:
-        job = client.wait(client.submit(pipeline, path=str(mine), range=(0, 1)), timeout_seconds=60)
+        job = client.wait(client.submit(pipeline, path=str(mine), range=(0, 1)), timeout_seconds=200)
         assert job.video is not None, deployment.logs()
         picture = client.frame_picture(job.video, 3, format="png")
         with Video(video) as opened:

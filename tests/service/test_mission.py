@@ -21,7 +21,7 @@ from tests.receivers import Asked, Receiver, Said, receiving
 from tests.servers import RabbitMQServer
 from tests.service.deployment import Deployment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 VIDEO = "one-by-one-person-detection.mp4"
 PART = {"from": 60, "to": 65}
@@ -97,7 +97,7 @@ def test_the_whole_way_through_workers_on_queues_of_their_own_is_that_of_one_pro
             deployment.worker(queues=queues)
         with deployment.client() as client:
             job = client.submit(pipeline=pipeline, path=str(video), range=PART, chunk_seconds=2)
-            done = client.wait(job.id, timeout_seconds=200)
+            done = client.wait(job.id, timeout_seconds=250)
             assert done.state == "succeeded", (done.error, deployment.logs())
             got = {
                 name: (deployment.folder / "data" / "jobs" / "default" / job.id / name).read_text() for name in expected

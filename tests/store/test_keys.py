@@ -44,7 +44,7 @@ def test_a_revoked_key_stays_listed_and_a_second_time_changes_nothing(store: Sto
     time.sleep(0.002)
     second, _ = store.make_key(KeyRequest(name="b"))
     revoked = store.revoke_key(first.id)
-    assert revoked.revoked_at == pytest.approx(time.time(), abs=5)
+    assert revoked.revoked_at == pytest.approx(time.time(), abs=60)
     assert store.revoke_key(first.id) == revoked
     assert store.keys() == [revoked, second]
     with pytest.raises(NotFound, match="there is no key 'ffffffffffff'"):

@@ -96,7 +96,7 @@ def descriptors() -> Counter[str]:
     return found
 
 
-def eventually(condition: Any, seconds: float = 10) -> bool:
+def eventually(condition: Any, seconds: float = 60) -> bool:
     """Does it become true in time?"""
     end = time.monotonic() + seconds
     while not condition():

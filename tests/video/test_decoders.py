@@ -135,14 +135,14 @@ def test_a_crash_is_named(decoders, clip, index, sent):
 
 
 def test_a_decoder_that_hangs_is_ended_and_others_read_on(clip, index, long_clip):
-    with Decoders(limits=Limits(timeout_seconds=1)) as decoders:
+    with Decoders(limits=Limits(timeout_seconds=5)) as decoders:
         long_index = decoders.index(long_clip)
         with decoders.read(long_clip, long_index, np.arange(400), [VIEW]) as frames:
             next(frames)
             pid = frames.pid
             os.kill(pid, signal.SIGSTOP)
             assert len(read(decoders, clip, index)) == 60
-            with pytest.raises(DecodeTimeout, match="said nothing for 1 s"):
+            with pytest.raises(DecodeTimeout, match="said nothing for 5 s"):
                 for frame in frames:
                     frame.release()
         assert not is_alive(pid)
@@ -165,11 +165,11 @@ def test_work_that_takes_long_is_no_silence(monkeypatch):
 
 
 def test_silence_while_nobody_waits_is_no_hang(long_clip):
-    with Decoders(limits=Limits(timeout_seconds=0.3)) as decoders:
+    with Decoders(limits=Limits(timeout_seconds=3)) as decoders:
         index = decoders.index(long_clip)
         with decoders.read(long_clip, index, np.arange(len(index)), [VIEW]) as frames:
             next(frames).release()
-            time.sleep(0.5)  # a slow consumer: the ring is full, the decoder waits
+            time.sleep(3.5)  # a slow consumer: the ring is full, the decoder waits
             assert sum(frame.release() is None for frame in frames) == len(index) - 1
 
 
@@ -320,8 +320,13 @@ def test_the_first_frame_comes_quickly(decoders, clip, index):
             next(frames)
             return time.perf_counter() - start
 
+    def anew() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import av"], check=True)
+        return time.perf_counter() - start
+
     # 10 to 20 ms on an idle machine; starting Python and importing PyAV for each reading would take 200.
-    assert min(first() for _ in range(20)) < 0.1
+    assert min(first() for _ in range(20)) < min(anew() for _ in range(3)) / 2
 
 
 def test_where_no_decoder_process_starts_it_is_told(clip, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ def test_a_decoder_sees_its_one_file_and_nothing_else(clips, monkeypatch):
         socket.create_server(("127.0.0.1", 0)),
     ):
         process = decoders._server.fork(video.fileno(), memory.fileno())
-        process.socket.settimeout(20)
+        process.socket.settimeout(60)
         seen = json.loads(process.socket.recv(65536))
         process.end()
         protection = decoders.protection
