@@ -75,6 +75,16 @@ def test_what_is_expected_wrong_is_put_right_when_it_is_measured() -> None:
     assert machine.budget.loaded() == {"b": 90 * MIB}
 
 
+def test_a_model_in_memory_that_others_left_counts_for_what_it_surely_takes() -> None:
+    machine, told = Machine(100), list[int]()
+    made = machine.budget.open(
+        "a", "a", lambda: Model(machine, "a", 0), expected=40 * MIB, least=20 * MIB, measured=told.append
+    )
+    assert machine.budget.loaded() == {"a": 20 * MIB}
+    assert told == [20 * MIB]
+    assert made.is_loaded
+
+
 @pytest.mark.parametrize("expected", [150, 10], ids=["known", "measured"])
 def test_a_model_larger_than_the_limit_is_refused(expected: int) -> None:
     machine = Machine(100)

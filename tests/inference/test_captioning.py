@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from onnx import helper
 
 from cvpipe.errors import InvalidModel
 from cvpipe.inference import OnnxTools
+from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.captioning import Captioner
 from cvpipe.inference.generation import CaptionOptions
+from cvpipe.inference.shares import Share, working_for
 from tests.captioners import KINDS, TOKENS, captioner_card, expected, pictures, unpack, write_captioner
 from tests.modelcards import model_bytes
 
@@ -100,12 +103,48 @@ def test_a_picture_is_captioned_the_same_in_any_company(name: str, captioners: C
 @pytest.mark.parametrize("name", KINDS)
 def test_pictures_searched_for_in_step_say_what_each_says_alone(name: str, captioners: Captioners) -> None:
     in_step = copy.copy(captioners[name])
-    in_step._pictures = 3  # as on a GPU: three at a time, the last call filled up
+    # As on a GPU: three at a time, the last call filled up.
+    in_step._batcher = Batcher(in_step._say_together, batch=3, calls=1)
     for beams in (1, 3):
         options = with_options(captioners[name], name, num_beams=beams, eos_token_id=[0, 2, 3, 6, 78])
         in_step.options = options.options
         said = [caption.tokens for caption in in_step.run(list(pictures()))]
         assert said == [caption.tokens for caption in options.run(list(pictures()))]
+
+
+def test_pictures_of_all_threads_are_said_in_one_call_where_the_same_is_asked(
+    captioners: Captioners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = copy.copy(captioners["vit-gpt2"])
+    alone = {length: captioner.run(list(pictures()), max_new_tokens=length) for length in (3, 12)}
+    calls: list[int] = []
+    say = captioner._say
+    monkeypatch.setattr(captioner, "_say", lambda hidden, *wish: calls.append(len(hidden)) or say(hidden, *wish))
+    captioner._batcher = Batcher(captioner._say_together, batch=4, calls=1, wait_seconds=60)
+    # Whoever does not fill a call of its own waits until the full one has been made.
+    monkeypatch.setattr(Batcher, "_everybody_waits", lambda *_: bool(calls))
+    first, last = list(pictures())[:2], list(pictures())[2:]
+    with ThreadPoolExecutor(3) as threads:
+        asked = [
+            threads.submit(captioner.run, part, max_new_tokens=length)
+            for part, length in ((first, 12), (last, 12), (first, 3))
+        ]
+        said = [one.result(60) for one in asked]
+    assert [[caption.tokens for caption in captions] for captions in said] == [
+        [caption.tokens for caption in captions] for captions in (alone[12][:2], alone[12][2:], alone[3][:2])
+    ]
+    assert calls == [4, 4], "the two threads that ask for 12 tokens share one, the third fills up its own"
+
+
+def test_what_the_encoder_and_the_decoder_do_is_counted_for_the_job(networks: Path, tmp_path: Path) -> None:
+    write_captioner(tmp_path, networks, "vit-gpt2")
+    tools = OnnxTools(tmp_path, device="cpu")
+    captioner = tools.captioner("vit-gpt2")
+    with working_for(Share("mine")):
+        captioner.run(list(pictures()))
+    used = tools.meters.take("mine")
+    assert {model: use.pictures for model, use in used.items()} == {"vit-gpt2@1": 4, "vit-gpt2@1:decoder": 4}
+    assert all(use.fill == 1 and use.device_seconds > 0 for use in used.values())
 
 
 def test_a_short_name_stands_for_the_cards_prompt(captioners: Captioners) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,23 @@ def test_a_gpu_gets_full_batches_and_every_picture_its_own_answer(
     answers = network.run(images)
     assert len(answers) == n
     assert set(seen) <= {16}
+    for image, (out,) in zip(images, answers, strict=True):
+        assert out[:, 0] == pytest.approx(image[:8, :8].mean(axis=(0, 1)), abs=1e-3)
+
+
+def test_a_call_that_was_chosen_before_another_ran_out_of_memory_still_answers_every_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_gpu(monkeypatch)
+    network = open_network(tmp_path, mean_network(), device="cuda")
+    images, run = pictures(16), network._batcher._run
+
+    def run_after_the_other(chosen: Sequence[np.ndarray]) -> list[Any]:
+        network._batcher._most = 8
+        return run(chosen)
+
+    network._batcher._run = run_after_the_other
+    answers = network.run(images)
     for image, (out,) in zip(images, answers, strict=True):
         assert out[:, 0] == pytest.approx(image[:8, :8].mean(axis=(0, 1)), abs=1e-3)
 

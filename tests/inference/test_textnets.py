@@ -16,7 +16,9 @@ from onnx import helper
 
 from cvpipe.errors import InvalidModel, InvalidPipeline
 from cvpipe.frames import Frame, View
-from cvpipe.inference import OnnxTools
+from cvpipe.inference import OnnxTools, textnets
+from cvpipe.inference.ocr import TextReader
+from cvpipe.inference.shares import Share, working_for
 from cvpipe.results import Objects
 from cvpipe.stages.read_text import ReadText, ReadTextOptions
 from tests.modelcards import model_bytes, write_card
@@ -70,10 +72,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         dimension.dim_value = size
     card = DETECTION | {"input": {"width": 640, "height": 480, **MIDDLE}}
     write_card(folder, fixed.SerializeToString(), name="det-fixed", **card)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    write_card(folder, fixed.SerializeToString(), name="det-pairs", **card)
     two = model_bytes(
         [helper.make_node("Identity", ["x"], ["y"])], inputs={"x": ["n", 3, 48, "w"]}, outputs={"y": ["n", 3, 48, "w"]}
     )
     write_card(folder, two, name="no-text", **RECOGNITION)
+    same = model_bytes(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        inputs={"x": ["n", 3, "h", "w"]},
+        outputs={"y": ["n", 3, "h", "w"]},
+    )
+    small = {"width": 64, "height": 64, **MIDDLE}
+    write_card(folder, same, name="det-not", **DETECTION | {"input": small})
+    write_card(folder, same, name="cls-not", **ANGLE)
     return folder
 
 
@@ -168,6 +180,79 @@ def test_a_network_for_something_else_is_refused_when_it_is_asked(tools: OnnxToo
         ReadText(ReadTextOptions(name="text", recogniser="det")).open(tools)
     with pytest.raises(InvalidModel, match="does not carry its characters"):
         ReadText(ReadTextOptions(name="text", recogniser="no-text")).open(tools)
+
+
+def test_a_detector_of_a_fixed_batch_is_shown_as_many(tools: OnnxTools) -> None:
+    picture = draw(LINES, 640, 480)
+    reader = tools.ocr(detector="det-pairs")
+    assert reader.batch == 2
+    three = reader.read([picture, draw([], 640, 480), picture], max_side=640, min_score=0.5)
+    texts = [text for text, _, _ in LINES]
+    assert [[line.text for line in lines] for lines in three] == [texts, [], texts]
+    (single,) = tools.ocr(detector="det-fixed").read([picture], max_side=640)
+    for lines in (three[0], three[2]):
+        assert [line.box for line in lines] == [pytest.approx(line.box, abs=0.5) for line in single]
+
+
+def test_what_text_networks_do_is_counted_for_the_job(models: Path) -> None:
+    tools = OnnxTools(models, device="cpu")
+    stage = ReadText(ReadTextOptions(name="text", recogniser="rec", angle="cls"))
+    stage.open(tools)
+    assert tools.meters.models() == {}, "trials are nobody's work"
+    view = View.of(854, 480, format="bgr24")
+    frames = [Frame(n, n, n / 25, view, picture) for n, picture in enumerate([draw(LINES)] * 2)]
+    with working_for(Share("mine")):
+        stage.process(frames, [Objects.none()] * 2)
+    used = tools.meters.take("mine")
+    assert {model: use.pictures for model, use in used.items()} == {"rapidocr:detector": 2, "cls@1": 8, "rec@1": 8}
+    assert all(use.fill == 1 and use.device_seconds > 0 for use in used.values())
+    assert set(tools.state()["models"]) == set(used)
+
+
+def test_on_a_gpu_frames_are_searched_together_and_lines_of_all_read_together(
+    tools: OnnxTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [draw(LINES), draw([]), draw(LINES[:2])]
+    expected = [tools.ocr(angle="cls").read([picture], max_side=640)[0] for picture in pictures]
+    shapes: list[tuple[int, ...]] = []
+    run_session = textnets.run_session
+    monkeypatch.setattr(textnets, "run_session", lambda s, feed: shapes.append(feed["x"].shape) or run_session(s, feed))
+    monkeypatch.setattr(textnets, "is_gpu", lambda _: True)
+    gpu = TextReader(
+        cv2,
+        detector=textnets.LineDetector(cv2, device="cpu"),
+        recogniser=textnets.LineReader(cv2, device="cpu"),
+        angle=textnets.LineTurner(cv2, tools.card("cls"), device="cpu"),
+    )
+    assert gpu.batch == 4
+    shapes.clear()  # of the trials
+    found = gpu.read(pictures, max_side=640)
+    assert [[line.text for line in lines] for lines in found] == [[line.text for line in lines] for lines in expected]
+    for lines, alone in zip(found, expected, strict=True):
+        assert [line.box for line in lines] == [pytest.approx(line.box, abs=0.5) for line in alone]
+        assert [line.score for line in lines] == pytest.approx([line.score for line in alone], abs=1e-3)
+    assert shapes[:2] == [(4, 3, 352, 640), (8, 3, 48, 192)]
+    assert {shape[:3] for shape in shapes[2:]} == {(8, 3, 48)}
+    assert len(shapes[2:]) == len(set(shapes[2:])), "lines of all frames share calls"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "detector",
+            r"model det-not@1: a text detector's output is \(1, height, width\) for a picture, got \(3, 64, 64",
+        ),
+        ("angle", r"model cls-not@1: an angle network's output is \(2,\) for a line, .* got \(3, 48, 192\)"),
+    ],
+)
+def test_a_network_that_answers_otherwise_is_refused_before_the_job(
+    option: str, message: str, tools: OnnxTools
+) -> None:
+    with pytest.raises(InvalidModel, match=message):
+        ReadText(ReadTextOptions(name="text", **{option: {"detector": "det-not", "angle": "cls-not"}[option]})).open(
+            tools
+        )
 
 
 def test_text_networks_are_in_the_budget_and_read_the_same_after_they_made_room(models: Path) -> None:

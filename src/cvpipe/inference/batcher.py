@@ -12,14 +12,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Final, Generic, TypeVar
 
-import numpy.typing as npt
-
 from cvpipe.errors import GpuOutOfMemory
 from cvpipe.inference.meters import Use
 from cvpipe.inference.shares import Share, current
 
 R = TypeVar("R")
-Image = npt.NDArray[Any]  # or what a network is fed of one
+Image = Any  # an array, or what else a network is asked about one, with a `shape` that those of one call have in common
 
 _ACTIVE_SECONDS: Final = 0.5
 _LOOK_UP_SECONDS: Final = 0.5

@@ -83,11 +83,13 @@ class Budget:
         make: Callable[[], T],
         *,
         expected: int,
+        least: int = 1,
         measured: Callable[[int], None] | None = None,
     ) -> T:
         """Make a model that is not there yet, once there is room for it. Waits, and tells the job for what.
 
-        expected: bytes that it takes, as far as is known. measured: told what it really takes.
+        expected: bytes that it takes, as far as is known. least: what it surely takes; the measure sees nothing of what
+        fills memory that others have just left. measured: told what it really takes.
         Raises: NoRoomForModels, and what `make` raises.
         """
         share = current()
@@ -98,7 +100,7 @@ class Budget:
             with self._loading:
                 before = self._taken()
                 made = make()
-                size = max(self._taken() - before, 0)
+                size = max(self._taken() - before, least)
         except BaseException:
             with self._changed:
                 del self._entries[key]
@@ -107,7 +109,7 @@ class Budget:
         if measured is not None:
             measured(size)
         with self._changed:
-            entry.bytes, entry.resident = max(size, 1), made
+            entry.bytes, entry.resident = size, made
             entry.holders, entry.used_at = entry.holders - 1, time.monotonic()
             try:
                 self._make_room({key: entry.bytes}, {key: name}, share)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,24 @@ from tokenizers import Tokenizer
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image, View
+from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.cards import ModelCard, read_options
 from cvpipe.inference.decoding import Decoder, Graph, embedded
-from cvpipe.inference.devices import Device
+from cvpipe.inference.devices import Device, is_gpu
 from cvpipe.inference.generation import CaptionOptions, Search, Sentence
+from cvpipe.inference.meters import Meters
 from cvpipe.network import Network
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+SAYS: Final = ":decoder"
+"""What is put behind a card's name where the meters count what its decoder does."""
+
 _TRIAL_SECONDS = 60.0
 _GPU_PICTURES = 8
+_GPU_CALLS = 2  # one chooses tokens while the other computes
+_CPU_CALLS = 1024  # as many as ask
 _MAX_TOKENIZER_BYTES = 64 << 20
 
 
@@ -46,19 +53,46 @@ class Caption:
     tokens: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wish:
+    """A picture to say something about. hidden: (cells, depth), what the encoder made of it.
+
+    shape: what those of one call have in common.
+    """
+
+    hidden: Floats
+    words: str
+    options: CaptionOptions
+    shape: tuple[Any, ...]
+
+
 class Captioner:
     """A captioning card's networks and its tokenizer, ready to run. Safe to call from several threads.
 
     A sentence does not depend, on a CPU, on the pictures that come along: there they are looked at one by one, on a GPU
-    always so many at once. Memory: the keys and values of `num_beams` sentences for each of them. What it holds of the
-    device's memory can be given back (`unload`), but for the encoder of pictures, which does so by itself.
+    always so many at once, those of all threads and jobs that ask for the same. Memory: the keys and values of
+    `num_beams` sentences for each of them. What it holds of the device's memory can be given back (`unload`), but for
+    the encoder of pictures, which does so by itself.
     """
 
-    def __init__(self, encoder: Network, *, device: Device) -> None:
-        """encoder: the network of the card's `file`. Raises: InvalidModel."""
+    def __init__(
+        self, encoder: Network, *, device: Device, wait_seconds: float = 0.005, meters: Meters | None = None
+    ) -> None:
+        """encoder: the network of the card's `file`. wait_seconds: how long a picture waits at most for others.
+
+        meters: told what the decoder does. Raises: InvalidModel.
+        """
         self.card: ModelCard = encoder.card
         self._encoder = encoder
-        self._pictures = 1 if device == "cpu" else _GPU_PICTURES
+        pictures, calls = (_GPU_PICTURES, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
+        self._batcher: Batcher[Caption] = Batcher(
+            self._say_together,
+            batch=pictures,
+            calls=calls,
+            is_padded=True,
+            wait_seconds=wait_seconds,
+            on_use=None if meters is None else partial(meters.add, f"{self.card.ref}{SAYS}"),
+        )
         try:
             self.options = read_options(self.card, CaptionOptions)
             self._which = _cells(encoder.output_shapes)
@@ -97,7 +131,7 @@ class Captioner:
     @property
     def batch(self) -> int:
         """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
-        return max(self._encoder.batch, self._pictures)
+        return max(self._encoder.batch, self._batcher.batch)
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -128,12 +162,15 @@ class Captioner:
         """
         hidden = [outputs[self._which].astype(np.float32, copy=False) for outputs in self._encoder.run(images)]
         words, options = self._wish(prompt, beams, max_new_tokens)
-        captions: list[Caption] = []
-        for start in range(0, len(hidden), self._pictures):
-            part = hidden[start : start + self._pictures]
-            missing = self._pictures - len(part)
-            captions += self._say(np.stack(part + part[:1] * missing), words, options)[: len(part)]
-        return captions
+        asked = options.model_dump_json()
+        return self._batcher.ask([_Wish(one, words, options, (*one.shape, words, asked)) for one in hidden])
+
+    def _say_together(self, wishes: Sequence[_Wish]) -> list[Caption]:
+        """What is said of pictures of which the same is asked, as many as a call takes at most; copies fill it up."""
+        first = wishes[0]
+        missing = self._batcher.batch - len(wishes)  # below 0 where another call has just run out of memory
+        hidden = np.stack([wish.hidden for wish in wishes] + [first.hidden] * missing)
+        return self._say(hidden, first.words, first.options)[: len(wishes)]
 
     def _wish(self, prompt: str | None, beams: int | None, max_new_tokens: int | None) -> tuple[str, CaptionOptions]:
         """The words to begin with or to ask, and the card's options with what is wished instead."""
@@ -174,7 +211,7 @@ class Captioner:
         timer.daemon = True
         timer.start()
         try:
-            self._say(np.zeros((self._pictures, *shape), np.float32), *self._wish(None, None, 2), options)
+            self._say(np.zeros((self._batcher.batch, *shape), np.float32), *self._wish(None, None, 2), options)
         except (ValueError, KeyError, IndexError) as error:
             raise InvalidModel(f"the networks do not fit together: {error}") from error
         finally:

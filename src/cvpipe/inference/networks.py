@@ -202,7 +202,8 @@ class OnnxNetwork:
     def _run_batch(self, images: Sequence[Image]) -> list[Outputs]:
         """The outputs for 1 to `batch` pictures of one shape, in one call."""
         call = self._call or self._loaded()
-        size = self._batcher.batch if self._found.free_batch else self._own_batch
+        # More than fit now, where another call ran out of memory after these were chosen.
+        size = max(len(images), self._batcher.batch) if self._found.free_batch else self._own_batch
         missing = size - len(images)
         feed = self._feeder.feed([*images, *[np.zeros_like(images[0])] * missing] if missing else images)
         shape = (size, *images[0].shape)

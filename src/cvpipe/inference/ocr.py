@@ -46,23 +46,32 @@ class TextReader:
         self._cv2 = cv2
         self._detector, self._recogniser, self._turner = detector, recogniser, angle
 
-    def read(self, image: Image, *, max_side: int, min_score: float = 0.0) -> list[TextLine]:
-        """The lines of text in `image`, (height, width, 3) BGR, from the top to the bottom, then from left to right.
+    @property
+    def batch(self) -> int:
+        """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
+        return self._detector.batch
 
-        max_side: the picture is made smaller for detection where its longer side has more pixels; lines are cut out of
-        the full picture. min_score: lines with a lower score are left out.
+    def read(self, images: Sequence[Image], *, max_side: int, min_score: float = 0.0) -> list[list[TextLine]]:
+        """The lines of text in each picture, (height, width, 3) BGR, from top to bottom, then from left to right.
+
+        max_side: a picture is made smaller for detection where its longer side has more pixels; lines are cut out of
+        the full picture. min_score: lines with a lower score are left out. The lines of all pictures are read together.
         """
-        quads = self.find(image, max_side=max_side)
-        read = self.recognise([self.cut(image, quad) for quad in quads])
+        quads = self.find(images, max_side=max_side)
+        lines = [self.cut(image, quad) for image, some in zip(images, quads, strict=True) for quad in some]
+        read = iter(self.recognise(lines if self._turner is None else self._turner.upright(lines)))
         return [
-            TextLine(quad, text, score)
-            for quad, (text, score) in zip(quads, read, strict=True)
-            if text.strip() and score >= min_score
+            [
+                TextLine(quad, text, score)
+                for quad, (text, score) in zip(some, read, strict=False)  # the next picture's lines follow
+                if text.strip() and score >= min_score
+            ]
+            for some in quads
         ]
 
-    def find(self, image: Image, *, max_side: int) -> list[Floats]:
-        """The corners of each line of text in `image`, (4, 2), in reading order."""
-        return _in_reading_order(self._detector.find(image, max_side=max_side))
+    def find(self, images: Sequence[Image], *, max_side: int) -> list[list[Floats]]:
+        """The corners of each line of text in each picture, (4, 2), in reading order."""
+        return [_in_reading_order(quads) for quads in self._detector.find(images, max_side=max_side)]
 
     def cut(self, image: Image, quad: Floats) -> Image:
         """The part of `image` inside the four corners, upright: (height, width, 3)."""
@@ -76,8 +85,7 @@ class TextReader:
             image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
         # Much taller than wide: a line that runs downwards.
-        line = np.rot90(line) if height >= 1.5 * width else line
-        return line if self._turner is None else self._turner.upright(line)
+        return np.rot90(line) if height >= 1.5 * width else line
 
     def recognise(self, lines: Sequence[Image]) -> list[tuple[str, float]]:
         """Text and score of each picture of one line, (height, width, 3) BGR."""

@@ -7,22 +7,28 @@ et al., 2020, https://arxiv.org/abs/1911.08947), recognition ends in a greedy CT
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cvpipe.errors import ExtraMissing, InvalidModel
+from cvpipe.errors import ExtraMissing, GpuOutOfMemory, InvalidModel
 from cvpipe.frames import Image
 from cvpipe.inference.batcher import Batcher
 from cvpipe.inference.cards import InputSpec, ModelCard, read_options
 from cvpipe.inference.devices import Device, is_gpu
+from cvpipe.inference.meters import Meters
 from cvpipe.inference.ppocr import AngleOptions, DetectionOptions, RecognitionOptions
-from cvpipe.inference.sessions import LoadableSession, run_session
+from cvpipe.inference.sessions import LoadableSession, run_limited, run_session
+from cvpipe.tools import PACKAGED
 
 Floats = npt.NDArray[np.float32]
+R = TypeVar("R")
 
 _PACKAGED = {"detector": "PP-OCRv6_det_small.onnx", "recogniser": "PP-OCRv6_rec_small.onnx"}
 
@@ -30,63 +36,167 @@ _STEP = 32  # the detector's coarsest stride
 _HEIGHT = 48  # of a line, as the recogniser was trained
 _WIDTH_STEP = 32
 _MAX_WIDTH = 2048
-_GPU_LINES = 8
 _GPU_CALLS = 2
 _CPU_CALLS = 1024  # as many as ask
-_LINES_AT_ONCE = 64  # of 1.2 MB at most
+_TRIAL_SECONDS = 60.0
+_TRIAL_SIDE, _TRIAL_WIDTH = 640, 320  # of a frame and of a line, as `read_text` has them by default
 _MAX_DICTIONARY_BYTES = 4 << 20
 
 
-class TextNetwork(LoadableSession):
-    """A network that takes one picture. card: None: it is of the package `rapidocr`."""
+class TextNetwork(LoadableSession, ABC, Generic[R]):
+    """A network that is shown pictures: on a CPU one by one, on a GPU those of like size together, whoever asks.
 
-    def __init__(self, cv2: Any, card: ModelCard | None, role: str, *, device: Device) -> None:
-        """role: which file of the package, where there is no card. Raises: InvalidModel, ExtraMissing."""
+    Opening it tries it on a blank picture: a network that can't run, or runs for ever, fails here and not in a job.
+    """
+
+    gpu_batch: ClassVar[int] = 8
+    """Pictures in one call on a GPU."""
+    at_once: ClassVar[int] = 64
+    """Pictures in memory at once as numbers."""
+
+    def __init__(
+        self,
+        cv2: Any,
+        card: ModelCard | None,
+        role: str,
+        *,
+        device: Device,
+        wait_seconds: float,
+        meters: Meters | None,
+    ) -> None:
+        """card: None: it is the file of the package `rapidocr` for this role. wait_seconds: see `Batcher`.
+
+        meters: told what the network does. Raises: InvalidModel, ExtraMissing.
+        """
         self.card = card
         self._cv2, self._spec = cv2, None if card is None else card.input
         super().__init__(partial(packaged, role) if card is None else card.read, device=device)
         self._input, self._shape = _picture_input(self.session)
+        # On a CPU with one thread a batch gains nothing, and its last digits differ from those of single pictures.
+        batch, calls = (self.gpu_batch, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
+        self._own_batch = self._shape[0] if isinstance(self._shape[0], int) else None
+        name = f"{PACKAGED}{role}" if card is None else card.ref
+        self._batcher: Batcher[R] = Batcher(
+            self._run_batch,
+            batch=self._own_batch or batch,
+            calls=calls,
+            is_padded=True,
+            wait_seconds=wait_seconds,
+            on_use=None if meters is None else partial(meters.add, name),
+        )
+
+    @property
+    def batch(self) -> int:
+        """How many pictures to hand over in one call for best use of the device; 1 on a CPU."""
+        return self._batcher.batch
+
+    def _ask(self, tensors: Iterable[Floats]) -> list[R]:
+        """What the network says of each picture, (3, height, width)."""
+        rest, said = iter(tensors), list[R]()
+        while part := list(islice(rest, self.at_once)):
+            said += self._batcher.ask(part)
+        return said
+
+    @abstractmethod
+    def _meaning(self, row: Floats) -> R:
+        """What the network's output for one picture says. Raises: InvalidModel."""
+
+    def _run_batch(self, tensors: Sequence[Floats]) -> list[R]:
+        """What it says of pictures of one size, as many as a call takes at most; blank ones fill it up."""
+        size = self._own_batch or max(len(tensors), self._batcher.batch)  # which another call may just have halved
+        blank = [np.zeros_like(tensors[0])] * (size - len(tensors))
+        feed = {self._input: tensors[0][None] if size == 1 else np.stack((*tensors, *blank))}
+        return self._rows(run_session(self.session, feed)[0], size)[: len(tensors)]
+
+    def _rows(self, output: Floats, size: int) -> list[R]:
+        if output.ndim < 2 or len(output) != size:
+            raise InvalidModel(f"a text network's output has a row for each of {size} pictures, got {output.shape}")
+        return [self._meaning(row.astype(np.float32, copy=False)) for row in output]
+
+    def _try(self, width: int, height: int) -> None:
+        """Show it a blank picture, and a full batch of them where it takes several: its memory is measured after."""
+        size = self._own_batch or 1
+        blank = np.zeros((3, height, width), np.float32)
+        feed = {self._input: np.stack([blank] * size)}
+        self._rows(run_limited(self.session, feed, seconds=_TRIAL_SECONDS)[0], size)
+        if self.batch > size:
+            with suppress(GpuOutOfMemory):  # it takes fewer at a time when it is asked
+                self._run_batch([blank] * self.batch)
 
 
-class LineDetector(TextNetwork):
-    """Finds lines of text. Safe to call from several threads."""
+class _Place(NamedTuple):
+    """How a detector sees a picture: its size and that of the canvas (width, height), and how much smaller it is."""
 
-    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device) -> None:
+    size: tuple[int, int]
+    canvas: tuple[int, int]
+    scale: float
+
+
+class LineDetector(TextNetwork[Floats]):
+    """Finds lines of text. Safe to call from several threads; what it finds does not depend on the company."""
+
+    gpu_batch = 4
+    at_once = 8
+
+    def __init__(
+        self,
+        cv2: Any,
+        card: ModelCard | None = None,
+        *,
+        device: Device,
+        wait_seconds: float = 0.005,
+        meters: Meters | None = None,
+    ) -> None:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         self._options = DetectionOptions() if card is None else read_options(card, DetectionOptions)
-        super().__init__(cv2, card, "detector", device=device)
+        super().__init__(cv2, card, "detector", device=device, wait_seconds=wait_seconds, meters=meters)
         height, width = self._shape[2:]
         self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
+        usual = (_TRIAL_SIDE, _TRIAL_SIDE) if card is None else (card.input.width, card.input.height)
+        self._try(*(self._fixed or (_stepped(usual[0]), _stepped(usual[1]))))
 
-    def find(self, image: Image, *, max_side: int) -> list[Floats]:
-        """The corners of each line of text in `image`, (4, 2), in no order; see `TextReader.find`.
+    def find(self, images: Sequence[Image], *, max_side: int) -> list[list[Floats]]:
+        """The corners of each line of text in each picture, (4, 2), in no order; see `TextReader.find`.
 
         A network of a fixed size sees the picture in the top left corner of its canvas.
         """
+        placed = [self._placed(image, max_side) for image in images]
+        maps = self._ask(self._tensor(image, place) for image, place in zip(images, placed, strict=True))
+        return [
+            self._lines(probability, image, place)
+            for probability, image, place in zip(maps, images, placed, strict=True)
+        ]
+
+    def _placed(self, image: Image, max_side: int) -> _Place:
         height, width = image.shape[:2]
         longest = max_side / max(height, width)
         if self._fixed is None:
             scale = min(1.0, longest)
-            size = [max(_STEP, round(side * scale / _STEP) * _STEP) for side in (width, height)]
-            canvas = size
-        else:
-            canvas = list(self._fixed)
-            scale = min(1.0, longest, canvas[0] / width, canvas[1] / height)
-            size = [max(1, min(most, round(side * scale))) for side, most in zip((width, height), canvas, strict=True)]
-        small = self._cv2.resize(
-            image, size, interpolation=self._cv2.INTER_AREA if scale < 1 else self._cv2.INTER_LINEAR
-        )
-        tensor = normalised([small], canvas[0], self._spec, height=canvas[1])
-        probability = run_session(self.session, {self._input: tensor})[0]
-        if probability.ndim != 4 or probability.shape[:2] != (1, 1):
-            raise InvalidModel(f"a text detector's output is (1, 1, height, width), got {probability.shape}")
-        rows, columns = probability.shape[2:]
-        # The map covers the canvas, of which the picture fills the top left part.
-        factor = np.array([width / size[0], height / size[1]], np.float32)
-        if (columns, rows) != tuple(canvas):
-            factor *= np.array([canvas[0] / columns, canvas[1] / rows], np.float32)
+            size = (_stepped(width * scale), _stepped(height * scale))
+            return _Place(size, size, scale)
+        columns, rows = self._fixed
+        scale = min(1.0, longest, columns / width, rows / height)
+        size = (max(1, min(columns, round(width * scale))), max(1, min(rows, round(height * scale))))
+        return _Place(size, self._fixed, scale)
+
+    def _tensor(self, image: Image, place: _Place) -> Floats:
+        way = self._cv2.INTER_AREA if place.scale < 1 else self._cv2.INTER_LINEAR
+        small = self._cv2.resize(image, place.size, interpolation=way)
+        return normalised([small], place.canvas[0], self._spec, height=place.canvas[1])[0]
+
+    def _meaning(self, row: Floats) -> Floats:
+        if row.ndim != 3 or len(row) != 1:
+            raise InvalidModel(f"a text detector's output is (1, height, width) for a picture, got {row.shape}")
+        return row[0]
+
+    def _lines(self, probability: Floats, image: Image, place: _Place) -> list[Floats]:
+        """The corners of lines, in pixels of `image`, from the map that covers the canvas."""
+        (height, width), (rows, columns) = image.shape[:2], probability.shape
+        factor = np.array([width / place.size[0], height / place.size[1]], np.float32)
+        if (columns, rows) != place.canvas:
+            factor *= np.array([place.canvas[0] / columns, place.canvas[1] / rows], np.float32)
         edge = np.array([width, height], np.float32)
-        quads = [quad * factor for quad in self._quads(probability[0, 0].astype(np.float32, copy=False))]
+        quads = [quad * factor for quad in self._quads(probability)]
         return quads if self._fixed is None else [np.minimum(quad, edge) for quad in quads]
 
     def _quads(self, probability: Floats) -> list[Floats]:
@@ -118,42 +228,56 @@ class LineDetector(TextNetwork):
         return float(inside.mean()) if len(inside) else 0.0
 
 
-class LineTurner(TextNetwork):
-    """Turns lines around that are upside down. Safe to call from several threads."""
+class LineTurner(TextNetwork[float]):
+    """Turns lines around that are upside down. Safe to call from several threads; none depends on the others."""
 
-    def __init__(self, cv2: Any, card: ModelCard, *, device: Device) -> None:
+    def __init__(
+        self, cv2: Any, card: ModelCard, *, device: Device, wait_seconds: float = 0.005, meters: Meters | None = None
+    ) -> None:
         """Raises: InvalidModel."""
         self._threshold = read_options(card, AngleOptions).threshold
-        super().__init__(cv2, card, "angle", device=device)
+        super().__init__(cv2, card, "angle", device=device, wait_seconds=wait_seconds, meters=meters)
         self._canvas = card.input
+        self._try(card.input.width, card.input.height)
 
-    def upright(self, line: Image) -> Image:
-        """The line as it is, or turned by 180 degrees; one at a time, so that none depends on the others."""
+    def upright(self, lines: Sequence[Image]) -> list[Image]:
+        """Each line as it is, or turned by 180 degrees."""
+        chances = self._ask(map(self._tensor, lines))
+        return [
+            np.rot90(line, 2) if chance >= self._threshold else line
+            for line, chance in zip(lines, chances, strict=True)
+        ]
+
+    def _tensor(self, line: Image) -> Floats:
         spec = self._canvas
         width = spec.width
         if spec.resize == "letterbox":
             width = min(width, max(1, -(-spec.height * line.shape[1] // line.shape[0])))
         sized = np.asarray(self._cv2.resize(line, (width, spec.height)))
-        chances = run_session(self.session, {self._input: normalised([sized], spec.width, spec)})[0]
-        if chances.shape != (1, 2):
-            raise InvalidModel(f"an angle network's output is (1, 2), for 0 and 180 degrees, got {chances.shape}")
-        return np.rot90(line, 2) if chances[0, 1] >= self._threshold else line
+        return normalised([sized], spec.width, spec)[0]
+
+    def _meaning(self, row: Floats) -> float:
+        if row.shape != (2,):
+            raise InvalidModel(f"an angle network's output is (2,) for a line, for 0 and 180 degrees, got {row.shape}")
+        return float(row[1])
 
 
-class LineReader(TextNetwork):
-    """Reads lines of text. Safe to call from several threads; a line is read the same in any company.
+class LineReader(TextNetwork[tuple[str, float]]):
+    """Reads lines of text. Safe to call from several threads; a line is read the same in any company."""
 
-    On a GPU lines of like width share calls with those of other threads and jobs.
-    """
-
-    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device, wait_seconds: float = 0.005) -> None:
-        """card: default: the network of the package `rapidocr`. wait_seconds: how long a line waits at most for others.
-
-        Raises: InvalidModel, ExtraMissing.
-        """
+    def __init__(
+        self,
+        cv2: Any,
+        card: ModelCard | None = None,
+        *,
+        device: Device,
+        wait_seconds: float = 0.005,
+        meters: Meters | None = None,
+    ) -> None:
+        """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         if card is not None:
             read_options(card, RecognitionOptions)
-        super().__init__(cv2, card, "recogniser", device=device)
+        super().__init__(cv2, card, "recogniser", device=device, wait_seconds=wait_seconds, meters=meters)
         width = self._shape[3]
         self._height = _HEIGHT if self._spec is None else self._spec.height
         self._width = width if isinstance(width, int) else None
@@ -166,29 +290,14 @@ class LineReader(TextNetwork):
                 "for the blank, or two, for blank and space"
             )
         self._alphabet = ["", *named, " "]
-        # On a CPU with one thread a batch gains nothing, and its last digits differ from those of single lines.
-        lines, calls = (_GPU_LINES, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
-        self._batcher = Batcher(
-            self._read_together, batch=lines, calls=calls, is_padded=True, wait_seconds=wait_seconds
-        )
+        self._try(self._width or _TRIAL_WIDTH, self._height)
 
     def read(self, lines: Sequence[Image]) -> list[tuple[str, float]]:
         """Text and score of each picture of one line, (height, width, 3) BGR.
 
         A line's padding depends on its own width alone, and so does its result.
         """
-        read: list[tuple[str, float]] = []
-        for start in range(0, len(lines), _LINES_AT_ONCE):
-            read += self._batcher.ask([self._tensor(line) for line in lines[start : start + _LINES_AT_ONCE]])
-        return read
-
-    def _read_together(self, tensors: Sequence[Floats]) -> list[tuple[str, float]]:
-        """What is on lines of one width, as many as a call takes at most; blank ones fill it up."""
-        blank = [np.zeros_like(tensors[0])] * (self._batcher.batch - len(tensors))
-        table = run_session(self.session, {self._input: np.stack((*tensors, *blank))})[0]
-        if table.ndim != 3 or table.shape[2] > len(self._alphabet):
-            raise InvalidModel(f"a recogniser's output is (lines, steps, characters), got {table.shape}")
-        return [self._text(rows) for rows in table[: len(tensors)]]
+        return self._ask(map(self._tensor, lines))
 
     def _tensor(self, line: Image) -> Floats:
         """(3, height, width) with the width a multiple of 32, or the network's own."""
@@ -197,14 +306,16 @@ class LineReader(TextNetwork):
         sized = np.asarray(self._cv2.resize(line, (wanted, self._height)))
         return normalised([sized], self._width or -(-wanted // _WIDTH_STEP) * _WIDTH_STEP, self._spec)[0]
 
-    def _text(self, rows: Floats) -> tuple[str, float]:
+    def _meaning(self, row: Floats) -> tuple[str, float]:
         """Greedy CTC: the best character of each step; repeats and blanks (character 0) fall out."""
-        best = rows.argmax(axis=1)
+        if row.ndim != 2 or row.shape[1] > len(self._alphabet):
+            raise InvalidModel(f"a recogniser's output is (steps, characters) for a line, got {row.shape}")
+        best = row.argmax(axis=1)
         keep = best != 0
         keep[1:] &= best[1:] != best[:-1]
         if not keep.any():
             return "", 0.0
-        score = float(rows[np.flatnonzero(keep), best[keep]].mean(dtype=np.float64))
+        score = float(row[np.flatnonzero(keep), best[keep]].mean(dtype=np.float64))
         return "".join(self._alphabet[i] for i in best[keep]), score
 
 
@@ -227,6 +338,11 @@ def normalised(images: Sequence[Image], width: int, spec: InputSpec | None, *, h
             part -= np.array(spec.mean, np.float32).reshape(3, 1, 1)
             part /= np.array(spec.scale, np.float32).reshape(3, 1, 1)
     return tensor
+
+
+def _stepped(side: float) -> int:
+    """The nearest side that a detector takes."""
+    return max(_STEP, round(side / _STEP) * _STEP)
 
 
 def _picture_input(session: Any) -> tuple[str, Sequence[Any]]:

@@ -129,7 +129,7 @@ class OnnxTools:
         return self._opened(
             _key("captioner", card),
             card.ref,
-            lambda: Captioner(encoder, device=self.device),
+            lambda: Captioner(encoder, device=self.device, wait_seconds=self._wait_seconds, meters=self.meters),
             known_as=card.digest,
             size=sum(_file_bytes(card, spec.file) for spec in card.files.values()),
         )
@@ -195,17 +195,19 @@ class OnnxTools:
 
         kinds: dict[str, Callable[..., Any]] = {
             "detector": textnets.LineDetector,
-            "recogniser": partial(textnets.LineReader, wait_seconds=self._wait_seconds),
+            "recogniser": textnets.LineReader,
             "angle": textnets.LineTurner,
         }
-        cv2 = self.cv2
+        kind = partial(
+            kinds[role], self.cv2, card, device=self.device, wait_seconds=self._wait_seconds, meters=self.meters
+        )
         if card is None:
             name, size = f"{PACKAGED}{role}", len(textnets.packaged(role))
-            return self._opened(name, name, lambda: kinds[role](cv2, device=self.device), known_as=name, size=size)
+            return self._opened(name, name, kind, known_as=name, size=size)
 
         def make() -> Any:
             try:
-                return kinds[role](cv2, card, device=self.device)
+                return kind()
             except InvalidModel as error:
                 raise type(error)(f"model {card.ref}: {error.message}", field=error.field) from error
 
@@ -224,6 +226,7 @@ class OnnxTools:
                 name,
                 make,
                 expected=int(known or 2 * size),
+                least=max(1, size // 2),  # all of its weights, as 16-bit floats
                 measured=lambda taken: self._remembered.put(known_as, self._way, {"bytes": taken}),
             )
 

@@ -20,6 +20,7 @@ from cvpipe.votes import Ballot, Verdict, vote_texts
 
 _MARGIN = 0.05  # of an object's size, on each side: boxes are rarely generous
 _MIN_CROP_SIDE = 192  # the detector misses text that fills a smaller picture
+_TOGETHER = 8  # crops of objects, of all frames
 _FAMILIES = {"detector": "ppocr-detection", "recogniser": "ppocr-recognition", "angle": "ppocr-angle"}
 
 
@@ -114,14 +115,17 @@ class ReadText(FrameStage[ReadTextOptions]):
         self._reader = tools.ocr(**asked)
         self._cv2 = tools.cv2
 
+    @property
+    def batch(self) -> int:
+        """As many frames as the network that finds lines takes in one call."""
+        return int(self._reader.batch)
+
     def process(self, frames: Sequence[Frame], found: Sequence[Objects]) -> list[Found]:
         """New objects with the label `text`; or, with `of`, the objects found before with their `text`."""
         if self.options.of is None:
-            return [Found(added=self._lines(frame)) for frame in frames]
-        return [
-            Found(objects=self._labelled(frame, objects, self.options.of))
-            for frame, objects in zip(frames, found, strict=True)
-        ]
+            read = self._read([frame.image for frame in frames])
+            return [Found(added=self._objects(frame, lines)) for frame, lines in zip(frames, read, strict=True)]
+        return [Found(objects=objects) for objects in self._labelled(frames, found, self.options.of)]
 
     def vote(self, ballots: Sequence[Ballot]) -> Verdict:
         """The text that is most like all others, character by character."""
@@ -131,8 +135,7 @@ class ReadText(FrameStage[ReadTextOptions]):
         options = self.options
         return {"detector": options.detector, "recogniser": options.recogniser, "angle": options.angle}
 
-    def _lines(self, frame: Frame) -> Objects:
-        lines = self._read(frame.image)
+    def _objects(self, frame: Frame, lines: Sequence[Any]) -> Objects:
         quads = [frame.view.to_source(line.quad).astype(np.float64).round(2).tolist() for line in lines]
         return Objects.make(
             stage=self.name,
@@ -143,17 +146,24 @@ class ReadText(FrameStage[ReadTextOptions]):
             values=[{self.name: {"quad": quad}} for quad in quads],
         )
 
-    def _labelled(self, frame: Frame, objects: Objects, of: str) -> Objects:
-        text = list(objects.text)
-        for i in np.flatnonzero(objects.of_stage(of)):
-            crop = self._crop(frame, objects.box[i])
-            lines = self._read(crop) if crop is not None else []
-            if lines:
-                text[i] = " ".join(line.text for line in lines)
-        return replace(objects, text=tuple(text))
+    def _labelled(self, frames: Sequence[Frame], found: Sequence[Objects], of: str) -> list[Objects]:
+        """The objects of all frames, those of the stage `of` with the text on them."""
+        texts = [list(objects.text) for objects in found]
+        crops = [
+            (text, i, crop)
+            for frame, objects, text in zip(frames, found, texts, strict=True)
+            for i in np.flatnonzero(objects.of_stage(of))
+            if (crop := self._crop(frame, objects.box[i])) is not None
+        ]
+        for start in range(0, len(crops), _TOGETHER):
+            part = crops[start : start + _TOGETHER]
+            for (text, i, _), lines in zip(part, self._read([crop for _, _, crop in part]), strict=True):
+                if lines:
+                    text[i] = " ".join(line.text for line in lines)
+        return [replace(objects, text=tuple(text)) for objects, text in zip(found, texts, strict=True)]
 
-    def _read(self, image: Image) -> list[Any]:
-        return list(self._reader.read(image, max_side=self.options.max_side, min_score=self.options.min_score))
+    def _read(self, images: Sequence[Image]) -> list[list[Any]]:
+        return list(self._reader.read(images, max_side=self.options.max_side, min_score=self.options.min_score))
 
     def _crop(self, frame: Frame, box: npt.NDArray[np.float32]) -> Image | None:
         """The object's part of the picture, enlarged where it is small; None where nothing of it is on the picture."""
