@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from cvpipe.errors import InvalidModel, ModelUnrecognised, NotFound, TooLarge
 from cvpipe.frames import View
-from cvpipe.inference import OnnxTools, find_card
+from cvpipe.inference import OnnxTools, find_card, trials
 from cvpipe.inference.labels import COCO, VOC
 from cvpipe.modelfiles import Limits, Wish, add_model, check, examine, process, remove
 from cvpipe.modelfiles.found import Found
@@ -205,6 +205,61 @@ def test_a_size_that_the_file_leaves_open_can_be_given(tmp_path: Path) -> None:
     assert (card.input.width, card.input.height, card.version) == (96, 32, "2")
     with pytest.raises(InvalidModel, match="the network's width is 64; it can't be 96"):
         add(tmp_path, yolox(), width=96, height=32)
+
+
+def cells_of_any_size() -> bytes:
+    """A detector in YOLOX's layout for one class, that takes pictures of any size."""
+    weights = {"w": np.random.default_rng(3).normal(0, 0.01, (6, 3, 8, 8)).astype(np.float32), "all": [1, 6, -1]}
+    nodes = [helper.make_node("Conv", ["images", "w"], ["c8"], kernel_shape=[8, 8], strides=[8, 8])]
+    for stride in (16, 32):
+        pool = {"kernel_shape": [stride // 8] * 2, "strides": [stride // 8] * 2}
+        nodes.append(helper.make_node("AveragePool", ["c8"], [f"c{stride}"], **pool))
+    nodes += [helper.make_node("Reshape", [f"c{stride}", "all"], [f"r{stride}"]) for stride in (8, 16, 32)]
+    nodes.append(helper.make_node("Concat", ["r8", "r16", "r32"], ["rows"], axis=2))
+    nodes.append(helper.make_node("Transpose", ["rows"], ["output"], perm=[0, 2, 1]))
+    return network(nodes, inputs={"images": (1, 3, "h", "w")}, outputs={"output": (1, "cells", 6)}, weights=weights)
+
+
+@pytest.mark.parametrize("fuse", [False, True], ids=["plain", "fused"])
+def test_a_size_is_written_into_the_graph_where_that_is_asked(tmp_path: Path, fuse: bool) -> None:
+    raw, size = cells_of_any_size(), {"width": 128, "height": 96}
+    free = add(tmp_path, raw, "free", labels="thing", **size)
+    added = add(tmp_path, raw, "fixed", labels="thing", fix_size=True, fuse=fuse, **size)
+    assert "size: 128x96 is written into the graph; same answers, bit for bit" in added.found.notes
+    dims = [
+        dim.dim_value or dim.dim_param for dim in onnx.load(added.card.path).graph.input[0].type.tensor_type.shape.dim
+    ]
+    assert sorted(map(str, dims[1:])) == ["128", "3", "96"]
+    assert dims[0] not in {0, 1}, "the batch stays free"
+    tools = OnnxTools(tmp_path / "models", device="cpu")
+    images = list(np.random.default_rng(2).integers(0, 256, (3, 96, 128, 3), np.uint8))
+    outside, inside = (tools.network(name).run(images) for name in ("free", "fixed"))
+    assert [a[0].tobytes() for a in outside] == [b[0].tobytes() for b in inside]
+    wide = View.of(640, 160)
+    views = [tools.network(name).input_view(wide) for name in ("free", "fixed")]
+    assert [(view.width, view.height) for view in views] == [(128, 32), (128, 96)]
+    assert (free.card.rectangular, added.card.rectangular) == (True, False)
+
+
+def test_a_file_of_one_size_has_its_size_already(tmp_path: Path) -> None:
+    added = add(tmp_path, yolox(), fix_size=True)
+    assert "size: the file takes 64x64 and nothing else" in added.found.notes
+    assert not added.card.rectangular
+
+
+def test_a_size_that_changes_the_answers_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = network(
+        [helper.make_node("ReduceMax", ["x"], ["y"], axes=[2, 3])],
+        inputs={"x": ("n", 3, 64, 64)},
+        outputs={"y": ("n", 3, 1, 1)},
+    )
+    monkeypatch.setattr(trials, "with_size", lambda *_: onnx.load_model_from_string(other))
+    pool = helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    raw = network([pool], inputs={"x": ("n", 3, "h", "w")}, outputs={"y": ("n", 3, 1, 1)})
+    with pytest.raises(InvalidModel, match="it gives other answers; add it without") as refused:
+        add(tmp_path, raw, family="embedding", width=64, height=64, fix_size=True)
+    assert refused.value.field == "fix_size"
+    assert not (tmp_path / "models" / "net").exists()
 
 
 def test_models_are_taken_away_by_version_or_all_at_once(tmp_path: Path) -> None:

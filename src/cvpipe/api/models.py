@@ -120,6 +120,7 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
     score: Annotated[float | None, _said("score_threshold", ge=0, le=1)] = None,
     iou: Annotated[float | None, _said("iou_threshold", ge=0, le=1)] = None,
     fuse: Annotated[bool, _said("fuse")] = False,
+    fix_size: Annotated[bool, _said("fix_size")] = False,
     keep_batch: Annotated[bool, Query(description="Leave the batch dimension as it is.")] = False,
     licence: Annotated[str, _said("licence", max_length=200)] = "",
     source: Annotated[str, _said("source", max_length=1000)] = "",
@@ -141,8 +142,8 @@ async def add_model(  # noqa: PLR0917 - FastAPI hands them over by name
             "name": name, "family": family, "task": task, "labels": labels, "keypoints": keypoints,
             "input_size": input_size, "color": color, "mean": mean, "scale": scale, "resize": resize,
             "anchor": anchor, "pad": pad, "options": _object(options, "options"), "extra": _object(extra, "extra"),
-            "score_threshold": score, "iou_threshold": iou, "fuse": fuse, "free_batch": not keep_batch,
-            "licence": licence, "source": source,
+            "score_threshold": score, "iou_threshold": iou, "fuse": fuse, "fix_size": fix_size,
+            "free_batch": not keep_batch, "licence": licence, "source": source,
         }
     )  # fmt: skip
     declared = request.headers.get("content-length", "")

@@ -51,6 +51,9 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
     score: Annotated[float | None, typer.Option(help="Objects below it are dropped.")] = None,
     iou: Annotated[float | None, typer.Option(help="Of two boxes that overlap more, one goes.")] = None,
     fuse: Annotated[bool, typer.Option("--fuse", help="Move normalisation and layout into the graph.")] = False,
+    fix_size: Annotated[
+        bool, typer.Option("--fix-size", help="Write the size into the graph: no other is run then.")
+    ] = False,
     keep_batch: Annotated[bool, typer.Option("--keep-batch", help="Leave the batch dimension alone.")] = False,
     licence: Annotated[str, typer.Option(help="Of the trained weights; kept for people to read.")] = "",
     source: Annotated[str, typer.Option(help="Where the weights came from; kept for people to read.")] = "",
@@ -78,7 +81,7 @@ def add(  # noqa: PLR0917 - Typer hands them over by name
         keypoints=_names(keypoints, "--keypoints"), input_size=input_size, color=color, mean=mean, scale=scale,
         resize=resize, anchor=anchor, pad=pad, options=_pairs(option, "--option", parse=True),
         extra=_pairs(extra, "--extra"), score_threshold=score, iou_threshold=iou, fuse=fuse,
-        free_batch=not keep_batch, licence=licence, source=source,
+        fix_size=fix_size, free_batch=not keep_batch, licence=licence, source=source,
     )  # fmt: skip
     with _naming_options():
         added = add_model(file, wish, settings.models_path, Limits.of(settings))

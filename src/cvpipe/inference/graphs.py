@@ -133,6 +133,22 @@ def freed(model: ModelProto, layout: str, extra: Collection[str] = ()) -> ModelP
     return edited
 
 
+def with_size(model: ModelProto, spec: InputSpec) -> ModelProto:
+    """A copy of `model` whose input takes pictures of the size of `spec` and no others; the batch stays as it is."""
+    edited = ModelProto()
+    edited.CopyFrom(model)
+    name = image_input(model, spec.layout, spec.extra).name
+    (value,) = (value for value in edited.graph.input if value.name == name)
+    dims = value.type.tensor_type.shape.dim
+    for axis, size in (("h", spec.height), ("w", spec.width)):
+        dims[spec.layout.index(axis) - len(spec.layout) + len(dims)].dim_value = size
+    # What it says of sizes further on may hold for others.
+    for output in edited.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    del edited.graph.value_info[:]
+    return edited
+
+
 def _cell_counts(image: ImageInput) -> frozenset[int]:
     """Numbers of grid cells that a graph made for this input may mention: by stride, and over neighbouring strides."""
     if image.height is None or image.width is None:

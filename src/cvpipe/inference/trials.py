@@ -19,7 +19,7 @@ from cvpipe.frames import Image
 from cvpipe.inference.batching import with_free_batch
 from cvpipe.inference.cards import InputSpec
 from cvpipe.inference.feeds import Feeder
-from cvpipe.inference.graphs import image_input
+from cvpipe.inference.graphs import image_input, with_size
 from cvpipe.inference.likeness import trial_picture
 from cvpipe.inference.sessions import told
 
@@ -182,6 +182,26 @@ def freed_batch(raw: bytes, model: ModelProto, spec: InputSpec) -> tuple[ModelPr
     return None, f"could not be made free ({why}): pictures run {_count(own)} at a time"
 
 
+def fixed_size(raw: bytes, model: ModelProto, spec: InputSpec) -> tuple[ModelProto | None, str]:
+    """The graph with the size of `spec` written into it, and words about it; None where it has one already.
+
+    Raises: InvalidModel where it answers otherwise then.
+    """
+    free = Trial(raw, model, spec)
+    if free.image.width is not None and free.image.height is not None:
+        return None, f"the file takes {spec.width}x{spec.height} and nothing else"
+    edited = with_size(model, spec)
+    fixed = Trial(edited.SerializeToString(deterministic=True), edited, spec)
+    apart = 0.0
+    for picture in pictures(spec, 3):
+        images = [picture] * (free.image.batch or 1)
+        apart = max(apart, *map(_difference, fixed.run(images), free.run(images)))
+    if apart >= _RELATIVE:
+        raise InvalidModel("with its size in the graph it gives other answers; add it without", field="fix_size")
+    how = f"within {apart:.1g} of the largest value" if apart else "bit for bit"
+    return edited, f"{spec.width}x{spec.height} is written into the graph; same answers, {how}"
+
+
 def _kept_apart(network: Trial, images: Sequence[Image]) -> str:
     """What pictures in company do, in words: an exporter may say that the batch is free where it is not."""
     try:
@@ -211,24 +231,28 @@ def versions() -> dict[str, str]:
 
 
 def _apart(together: Arrays, expected: Sequence[Arrays]) -> float:
-    """The largest difference, as a share of the largest value; infinite where shapes differ."""
+    """The largest difference of a batch from single pictures; see `_difference`."""
     worst = 0.0
     for place, output in enumerate(together):
         if output.ndim == 0 or len(output) != len(expected):
             return math.inf
         for got, outputs in zip(output, expected, strict=True):
-            wanted = outputs[place][0]
-            if got.shape != wanted.shape:
-                return math.inf
-            if got.tobytes() == wanted.tobytes() or not got.size:
-                continue
-            p, q = got.astype(np.float64), wanted.astype(np.float64)
-            difference = np.abs(p - q).max()
-            # A number of a class or a bool that changes is no matter of the last digits; neither is a NaN.
-            if output.dtype.kind != "f" or not np.isfinite(difference):
-                return math.inf
-            worst = max(worst, float(difference / max(np.abs(q).max(), 1e-12)))
+            worst = max(worst, _difference(got, outputs[place][0]))
     return worst
+
+
+def _difference(got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
+    """The largest difference, as a share of the largest value; infinite where it is no matter of the last digits."""
+    if got.shape != wanted.shape:
+        return math.inf
+    if got.tobytes() == wanted.tobytes() or not got.size:
+        return 0.0
+    p, q = got.astype(np.float64), wanted.astype(np.float64)
+    difference = np.abs(p - q).max()
+    # A number of a class or a bool that changes is another answer; so is a NaN.
+    if got.dtype.kind != "f" or not np.isfinite(difference):
+        return math.inf
+    return float(difference / max(np.abs(q).max(), 1e-12))
 
 
 def _bounds(outputs: Arrays) -> tuple[tuple[float, ...], tuple[float, ...]]:

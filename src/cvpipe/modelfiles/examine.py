@@ -18,7 +18,17 @@ from cvpipe.inference.fusing import with_pixels_in, with_places_out
 from cvpipe.inference.graphs import card_input, image_input, read_graph
 from cvpipe.inference.labels import VOC
 from cvpipe.inference.networks import OnnxNetwork
-from cvpipe.inference.trials import Declared, Outcome, Port, Trial, declared, freed_batch, pictures, same
+from cvpipe.inference.trials import (
+    Declared,
+    Outcome,
+    Port,
+    Trial,
+    declared,
+    fixed_size,
+    freed_batch,
+    pictures,
+    same,
+)
 from cvpipe.modelfiles.facts import WHOLE, Facts, Proposal, class_names, usual_input
 from cvpipe.modelfiles.found import Found
 from cvpipe.modelfiles.proposals import proposals
@@ -66,6 +76,11 @@ def examine(raw: bytes, wish: Wish, name: str) -> tuple[Found, bytes]:
     if outcome.rows:
         edited, card, told = _telling_places(raw, model, edited, card, outcome.shapes)
         notes += told
+    if wish.fix_size:
+        source, before = (model, raw) if edited is None else (edited, edited.SerializeToString(deterministic=True))
+        made, words = fixed_size(before, source, card.input)
+        edited, card = made or edited, card.model_copy(update={"rectangular": False})
+        notes.append(f"size: {words}")
     kept = raw
     if edited is not None:
         kept = edited.SerializeToString(deterministic=True)

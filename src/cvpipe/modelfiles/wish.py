@@ -49,6 +49,9 @@ class Wish(BaseModel):
         default=None, ge=0, le=1, description="Of two boxes that overlap more, one goes."
     )
     fuse: bool = Field(default=False, description="Move normalisation and layout into the graph.")
+    fix_size: bool = Field(
+        default=False, description="Write the size into the graph, where the file leaves it open: no other is run then."
+    )
     free_batch: bool = Field(default=True, description="Make the batch dimension free where it is not.")
     licence: str = Field(default="", max_length=200, description="Of the trained weights.")
     source: str = Field(default="", max_length=1000, description="Where the weights came from.")
