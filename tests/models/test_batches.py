@@ -42,7 +42,7 @@ def bits(boxes: Boxes) -> list[bytes]:
     arrays = [boxes.box, boxes.score, boxes.class_id]
     arrays += [] if boxes.keypoints is None else [boxes.keypoints]
     for patch in boxes.mask or ():
-        arrays += [patch.box, patch.chance]
+        arrays += [patch.box, patch.value]
     return [np.ascontiguousarray(array).tobytes() for array in arrays]
 
 

@@ -39,7 +39,36 @@ def test_masks_lie_over_their_boxes(see: Any) -> None:
     assert np.argwhere(left).min(axis=0).tolist() == [32, 16]
     assert np.argwhere(left).max(axis=0).tolist() == [87, 43]
     assert left.sum() == 56 * 28
-    assert whole.sum() == 68 * 68
+    assert whole.sum() == 68 * 68 - 4  # in the corners zeros come near from two sides
+
+
+def plain_paste(grid: np.ndarray, box: list[float], width: int, height: int) -> np.ndarray:
+    """Pixel by pixel: bilinear between the middles of a grid's cells, beyond which there are zeros."""
+    rows, columns = grid.shape
+    found = np.zeros((height, width))
+    for py in range(height):
+        for px in range(width):
+            u = (px + 0.5 - box[0]) / (box[2] - box[0]) * columns - 0.5
+            v = (py + 0.5 - box[1]) / (box[3] - box[1]) * rows - 0.5
+            for i in (int(np.floor(v)), int(np.floor(v)) + 1):
+                for j in (int(np.floor(u)), int(np.floor(u)) + 1):
+                    if 0 <= i < rows and 0 <= j < columns:
+                        found[py, px] += grid[i, j] * (1 - abs(v - i)) * (1 - abs(u - j))
+    return found
+
+
+def test_beyond_the_cells_of_a_mask_there_are_zeros(see: Any) -> None:
+    """As Detectron2, MMDetection and maskrcnn-benchmark paste them, whose exports have masks of 28 by 28."""
+    cells = np.random.default_rng(2).uniform(0.2, 1, (3, 1, 4, 4)).astype(np.float32)
+    found = see(BOXES, LABELS, SCORES, cells, batched=False, **MASKED)
+    for mask, grid, (_, _, box) in zip(found.mask, cells[:, 0], WANTED, strict=True):
+        chance = plain_paste(grid, box, 128, 128)
+        clear = np.abs(chance - 0.5) > 1e-4
+        assert (mask.pixels() == (chance > 0.5))[clear].all()
+    cut = np.zeros((128, 128), bool)
+    cut[32:88, 16:72] = True
+    assert not found.mask[0].pixels()[cut].all()
+    assert found.mask[0].pixels()[cut].any()
 
 
 def test_masks_may_be_of_the_whole_canvas(see: Any) -> None:

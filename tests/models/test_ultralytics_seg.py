@@ -67,6 +67,21 @@ def test_masks_cover_source_pixels(see: Any, layout: str, order: tuple[int, int]
     assert (found.mask[1].pixels() == dog).all()
 
 
+@pytest.mark.parametrize("layout", ["v8", "v5", "end-to-end"])
+def test_between_cells_logits_are_blended_and_in_v5_their_sigmoids(see: Any, layout: str) -> None:
+    """Ultralytics' own code enlarges what is not yet squashed; YOLOv5's, as YOLACT's, enlarges chances."""
+    prototypes = np.zeros((32, 16, 16), np.float32)
+    prototypes[0] = np.where(np.arange(16) < 8, 1, -1 / 9)  # of the cat, 9 and -1
+    found = see(make_table(layout), prototypes, **SEG)
+    # A cell is 8 pixels of the frame; the middles of the two cells that differ are at 60 and 68.
+    first, last = (1 / (1 + np.exp(-9)), 1 / (1 + np.exp(1))) if layout == "v5" else (9, -1)
+    level = 0.5 if layout == "v5" else 0
+    along = [first + (last - first) * min(max((x + 0.5 - 60) / 8, 0), 1) for x in range(128)]
+    wanted = [40 <= x < 88 and value > level for x, value in enumerate(along)]
+    assert found.mask[0].pixels()[50].tolist() == wanted
+    assert sum(wanted) == (65 if layout == "v5" else 67) - 40
+
+
 def test_masks_can_be_left_out(see: Any) -> None:
     found = see(make_table("v8"), make_prototypes(), stage_options={"masks": False}, **SEG)
     assert facts(found) == [("cat", 0.9, [40, 24, 88, 96]), ("dog", 0.8, [16, 48, 48, 80])]

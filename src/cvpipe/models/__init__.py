@@ -58,11 +58,13 @@ class Limits:
 class Patch:
     """How likely it is that pixels belong to an object: a small map of a part of the canvas.
 
-    box: (4,) x1, y1, x2, y2 of that part, in pixels of the canvas. chance: (h, w) float32, 0 to 1; above 0.5 is inside.
+    box: (4,) x1, y1, x2, y2 of that part, in pixels of the canvas. value: (h, w) float32, chances or logits, as the
+    network's own code looks between the middles of cells. level: what is above it is inside.
     """
 
     box: Floats
-    chance: Floats
+    value: Floats
+    level: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from cvpipe.models.chosen import ChosenOptions, read_chosen, slots_of
 class MaskRcnn(ObjectFamily):
     """Boxes (k, 4), labels (k,), scores (k,), in whichever order, and masks (k, 1, h, w) where there are any.
 
-    Boxes are x1, y1, x2, y2 in pixels of the canvas. Masks are 0 to 1, on a grid over each box (mostly 28 by 28), or,
-    where they are of the canvas's size, over all of it. Numbers of labels: see `first_label`; `labels: coco91` has the
+    Boxes are x1, y1, x2, y2 in pixels of the canvas. Masks are 0 to 1, on a grid over each box (mostly 28 by 28; beyond
+    it they are 0), or, where they are of the canvas's size, over all of it. Numbers of labels: see `first_label`; `labels: coco91` has the
     91 places of torchvision's networks. Nothing is suppressed again.
     """
 
@@ -60,9 +60,12 @@ class MaskRcnn(ObjectFamily):
 
 
 def _patch(grid: Floats, box: Floats, view: View) -> Patch:
-    """Of a grid over the box, or of that part of one over the canvas which the box touches."""
+    """Of a grid over the box with a ring of zeros around it, or of the part of one over the canvas that it touches."""
     if grid.shape != (view.height, view.width):
-        return Patch(box, grid.astype(np.float32, copy=False))
+        ring = (box[2:] - box[:2]) / grid.shape[::-1]
+        return Patch(
+            np.concatenate((box[:2] - ring, box[2:] + ring), dtype=np.float32), np.pad(grid, 1).astype(np.float32)
+        )
     first = np.clip(np.floor(box[:2]) - 1, 0, (view.width, view.height)).astype(int)
     last = np.clip(np.ceil(box[2:]) + 1, first, (view.width, view.height)).astype(int)
     part = grid[first[1] : last[1], first[0] : last[0]]

@@ -13,26 +13,24 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_HALF = np.float32(0.5)
-
 
 def mask_on_source(patch: Patch, view: View, box: npt.NDArray[np.floating]) -> Mask:
     """Which pixels of the displayed source frame are inside, of those that an object's box touches.
 
-    patch: on the canvas of `view`. box: (4,) x1, y1, x2, y2 in pixels of the frame. A pixel is inside where the chance
-    at its middle, bilinear between the middles of the patch's cells, is above 0.5.
+    patch: on the canvas of `view`. box: (4,) x1, y1, x2, y2 in pixels of the frame. A pixel is inside where the value
+    at its middle, bilinear between the middles of the patch's cells, is above the patch's level.
     """
     width, height = view.source
     first = np.clip(np.floor(box[:2]), 0, view.source).astype(int).tolist()
     last = np.clip(np.ceil(box[2:]), first, view.source).astype(int).tolist()
     across, down = (np.arange(first[axis], last[axis]) + 0.5 for axis in (0, 1))
-    cells = patch.chance.T  # columns first, as run lengths go down columns
+    cells = patch.value.T  # columns first, as run lengths go down columns
     if view.lens is None:
         x, y = _on_patch(patch, view, across, 0), _on_patch(patch, view, down, 1)
         left, right, near = _between(x, cells.shape[0])
         lines = cells[left] + (cells[right] - cells[left]) * near[:, None]
-        lines[~_within(x, cells.shape[0])] = 0
-        column, row = _changes(lines, y)
+        lines[~_within(x, cells.shape[0])] = patch.level
+        column, row = _changes(lines, y, patch.level)
         return Mask.of_changes(height, width, (column + first[0]) * height + row + first[1])
     straight = view.lens.straighten(np.stack(np.meshgrid(across, down, indexing="ij"), axis=-1))
     x, y = _on_patch(patch, view, straight[..., 0], 0), _on_patch(patch, view, straight[..., 1], 1)
@@ -40,22 +38,22 @@ def mask_on_source(patch: Patch, view: View, box: npt.NDArray[np.floating]) -> M
     top, bottom, low = _between(y, cells.shape[1])
     upper = cells[left, top] + (cells[right, top] - cells[left, top]) * near
     lower = cells[left, bottom] + (cells[right, bottom] - cells[left, bottom]) * near
-    inside = (upper + (lower - upper) * low > _HALF) & _within(x, cells.shape[0]) & _within(y, cells.shape[1])
+    inside = (upper + (lower - upper) * low > patch.level) & _within(x, cells.shape[0]) & _within(y, cells.shape[1])
     return Mask.placed(inside.T, (first[0], first[1]), (width, height))
 
 
-def _changes(lines: Floats, y: Doubles) -> tuple[Ints, Ints]:
+def _changes(lines: Floats, y: Doubles, level: float) -> tuple[Ints, Ints]:
     """Where columns of pixels go in and out, without looking at each pixel: column and row of each change, in order.
 
-    lines: (columns, cells) chances at the middles of cells, straight in between. y: (rows,) where the middles of pixels
+    lines: (columns, cells) values at the middles of cells, straight in between. y: (rows,) where the middles of pixels
     lie, in cells, rising. There may be several changes at one place.
     """
     begin, end = np.searchsorted(y, (0, lines.shape[1])).tolist()
-    above = lines > _HALF
+    above = lines > level
     column, cell = np.nonzero(above[:, 1:] != above[:, :-1])
     here, there = lines[column, cell].astype(np.float64), lines[column, cell + 1].astype(np.float64)
-    crossing = cell + 0.5 + (0.5 - here) / (there - here)
-    # At 0.5 itself a pixel is not inside.
+    crossing = cell + 0.5 + (level - here) / (there - here)
+    # At the level itself a pixel is not inside.
     goes_in = there > here
     row = np.where(goes_in, np.searchsorted(y, crossing, "right"), np.searchsorted(y, crossing, "left"))
     starts, stops = np.flatnonzero(above[:, 0]), np.flatnonzero(above[:, -1])
@@ -69,7 +67,7 @@ def _on_patch(patch: Patch, view: View, places: npt.NDArray[np.floating], axis: 
     start, length = view.region[axis], view.region[axis + 2]
     canvas = (places - start) * (view.content[axis + 2] / length) + view.content[axis]
     first, last = patch.box[axis], patch.box[axis + 2]
-    cells = patch.chance.shape[1 - axis]
+    cells = patch.value.shape[1 - axis]
     return np.nan_to_num((canvas - float(first)) * (cells / max(float(last) - float(first), 1e-6)), nan=-1.0)
 
 

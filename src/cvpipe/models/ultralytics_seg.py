@@ -24,7 +24,8 @@ class UltralyticsSeg(ObjectFamily):
     """Two outputs: a table as of `ultralytics-yolo` with coefficients at its end, and prototypes (32, h / 4, w / 4).
 
     v8, 11, 26: (4 + classes + 32, cells); v5: (cells, 5 + classes + 32); end-to-end and with NMS inside: (objects, 38).
-    An object's mask is the sigmoid of the sum of prototypes, each times its coefficient.
+    An object's mask is where the sum of prototypes, each times its coefficient, is above 0 between the middles of
+    cells; in v5, where its sigmoid is above 0.5.
     """
 
     kind = "ultralytics-seg"
@@ -59,13 +60,14 @@ class UltralyticsSeg(ObjectFamily):
             boxes = rows.boxes.take(places)
             if limits.masks:
                 prototypes, coefficients = outputs[i][grid], rows.more[places]
-                patches = (_patch(prototypes, *pair, size) for pair in zip(coefficients, boxes.box, strict=True))
+                pairs = zip(coefficients, boxes.box, strict=True)
+                patches = (_patch(prototypes, *pair, size, squashed=layout == "v5") for pair in pairs)
                 boxes = replace(boxes, mask=tuple(patches))
             found.append(boxes)
         return found
 
 
-def _patch(prototypes: Floats, coefficients: Floats, box: Floats, size: tuple[int, int]) -> Patch:
+def _patch(prototypes: Floats, coefficients: Floats, box: Floats, size: tuple[int, int], *, squashed: bool) -> Patch:
     """The cells of the prototypes that an object's box touches, and one more on each side to blend with."""
     _, rows, columns = prototypes.shape
     cell = np.array([size[0] / columns, size[1] / rows])
@@ -73,5 +75,6 @@ def _patch(prototypes: Floats, coefficients: Floats, box: Floats, size: tuple[in
     first = np.clip(np.floor(box[:2] / cell) - 1, 0, grid).astype(int)
     last = np.clip(np.ceil(box[2:] / cell) + 1, first, grid).astype(int)
     part = prototypes[:, first[1] : last[1], first[0] : last[0]]
-    chance = sigmoid(np.tensordot(coefficients, part, axes=1))
-    return Patch(np.concatenate((first * cell, last * cell)).astype(np.float32), chance)
+    logits = np.tensordot(coefficients, part, axes=1)
+    where = np.concatenate((first * cell, last * cell)).astype(np.float32)
+    return Patch(where, sigmoid(logits)) if squashed else Patch(where, logits, level=0.0)
