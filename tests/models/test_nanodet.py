@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cvpipe.errors import InvalidModel
+from cvpipe.frames import View
 from cvpipe.inference import ModelCard
+from cvpipe.models import Limits
 from cvpipe.models.nanodet import Nanodet
 from tests.modelcards import facts, make_card
 
@@ -46,6 +48,44 @@ def test_distances_become_boxes(see: Any, cells: int, options: dict[str, Any], d
     found = see(make_table(cells), family="nanodet", options=options, iou_threshold=0.9)
     assert [(label, score) for label, score, _ in facts(found)] == [("dog", 0.9), ("dog", 0.8)]
     assert found.box == pytest.approx(np.array(dogs), abs=0.01)
+
+
+def plain_reading(table: np.ndarray, *, score: float, iou: float) -> list[tuple[str, float, list[float]]]:
+    """NanoDet-Plus at 64x64, number by number: each class of a cell by itself, boxes cut to the canvas, then NMS."""
+    cells = [(x * s, y * s, s) for s in (8, 16, 32, 64) for y in range(64 // s) for x in range(64 // s)]
+    found = []
+    for (x, y, stride), row in zip(cells, table.astype(float), strict=True):
+        away = []
+        for side in range(4):
+            weights = np.exp(row[3 + 8 * side : 11 + 8 * side])
+            away.append(stride * sum(i * w for i, w in enumerate(weights)) / weights.sum())
+        box = [min(max(v, 0), 64) for v in (x - away[0], y - away[1], x + away[2], y + away[3])]
+        found += [(row[c], ("cat", "dog", "bird")[c], box) for c in range(3) if row[c] >= score]
+    kept: list[tuple[str, float, list[float]]] = []
+    for chance, label, box in sorted(found, key=lambda row: -row[0]):
+        if box[2] > box[0] and box[3] > box[1] and all(label != k or overlap(box, b) <= iou for k, _, b in kept):
+            kept.append((label, chance, box))
+    return kept
+
+
+def overlap(a: list[float], b: list[float]) -> float:
+    wide, high = (max(0.0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return wide * high / (sum(areas) - wide * high)
+
+
+def test_boxes_are_cut_to_the_canvas_before_they_are_compared_and_a_cell_has_several_classes() -> None:
+    """As NanoDet's own head reads what it says."""
+    random = np.random.default_rng(4)
+    table = np.concatenate((random.uniform(0, 1, (85, 3)), random.normal(0, 3, (85, 4 * BINS))), axis=1)
+    table = table.astype(np.float32)
+    card = ModelCard.model_validate(make_card(family="nanodet"))
+    (boxes,) = Nanodet().decode([(table,)], [View.of(64, 64)], card, Limits(score=0.4, iou=0.3))
+    wanted = plain_reading(table, score=0.4, iou=0.3)
+    assert [("cat", "dog", "bird")[i] for i in boxes.class_id] == [label for label, _, _ in wanted]
+    assert boxes.score == pytest.approx([score for _, score, _ in wanted])
+    assert boxes.box == pytest.approx(np.array([box for _, _, box in wanted]), abs=1e-3)
+    assert len({tuple(box) for box in boxes.box.tolist()}) < len(boxes)
 
 
 def test_older_exports_have_two_outputs_for_each_stride(see: Any) -> None:

@@ -35,7 +35,7 @@ class Nanodet(ObjectFamily):
     """One output (cells, classes + 4 * bins), the cells of strides 8, 16, 32 (and 64, in NanoDet-Plus) row by row.
 
     Columns: class scores (0 to 1), then for the left, upper, right and lower side the logits of its distance being 0,
-    1, 2 ... strides. Or, as older exporters write it, for each stride an output (cells, classes) and an output (cells,
+    1, 2 ... strides. A cell may be of several classes. Or, as older exporters write it, for each stride an output (cells, classes) and an output (cells,
     4 * bins).
     """
 
@@ -63,8 +63,7 @@ class Nanodet(ObjectFamily):
         if strides is None:
             raise InvalidModel(f"model {card.ref}: no nanodet has outputs of shapes {shapes} at {size[0]}x{size[1]}")
         table = stacked(outputs, 0) if len(shapes) == 1 else _joined(outputs, strides, size, labels)
-        best = table[:, :, :labels].max(axis=2)
-        picture, place = np.nonzero(best >= limits.score)
+        picture, place, class_id = np.nonzero(table[:, :, :labels] >= limits.score)
         rows = table[picture, place]
         cell = cells(*size, strides)[place]
         centre = options_of(self, card).centre or ("corner" if 64 in strides else "middle")
@@ -72,11 +71,10 @@ class Nanodet(ObjectFamily):
         chance = softmax(rows[:, labels:].reshape(len(rows), 4, -1))
         # A sum over an axis of its own, not a product of matrices: the last digits must not depend on the rows beside.
         away = (chance * np.arange(chance.shape[2], dtype=np.float32)).sum(axis=2) * cell[:, 2:]
-        boxes = Boxes(
-            np.concatenate((middle - away[:, :2], middle + away[:, 2:]), axis=1, dtype=np.float32),
-            best[picture, place],
-            rows[:, :labels].argmax(axis=1),
-        )
+        # Suppressed as they lie on the canvas, as in training.
+        first, last = (np.clip(side, 0, size) for side in (middle - away[:, :2], middle + away[:, 2:]))
+        box = np.concatenate((first, last), axis=1, dtype=np.float32)
+        boxes = Boxes(box, rows[np.arange(len(rows)), class_id], class_id)
         return [boxes.take(at) for at in best_of_each(boxes, picture, views, limits, labels=labels)]
 
 
