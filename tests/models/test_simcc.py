@@ -30,12 +30,13 @@ def make_rows(split: int, *peaks: tuple[float, float, float, float]) -> tuple[np
 def test_the_highest_places_are_the_keypoint_and_the_lower_one_its_score(split: int) -> None:
     rows = make_rows(split, (10, 20, 0.9, 0.7), (191, 255, 0.4, 1.2))
     (points,) = Simcc().decode([rows], (192, 256), CARD)
-    assert points == pytest.approx(np.array([[10, 20, 0.7], [191, 255, 0.4]]), abs=1e-6)
+    # Numbers of pixels, whose middles are half a pixel from where they begin.
+    assert points == pytest.approx(np.array([[10.5, 20.5, 0.7], [191.5, 255.5, 0.4]]), abs=1e-6)
 
 
 def test_half_pixels_count() -> None:
     (points,) = Simcc().decode([make_rows(2, (10.5, 20.5, 1, 1), (0, 0, -0.1, 0.5))], (192, 256), CARD)
-    assert points.tolist() == [[10.5, 20.5, 1], [0, 0, 0]]
+    assert points.tolist() == [[11, 21, 1], [0.5, 0.5, 0]]
 
 
 @pytest.mark.parametrize(

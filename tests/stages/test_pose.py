@@ -53,7 +53,7 @@ def test_heatmaps_of_a_crop_are_keypoints_of_the_source(tmp_path: Path, upstream
     first, other = record["objects"]
     assert "keypoints" not in other
     points = keypoints(first)
-    # A cell is 4 pixels of the canvas, 10 of the source; its value stands for its middle, its place for its corner.
+    # A cell is 4 pixels of the canvas, 10 of the source; its value stands for its middle, its place for its first pixel.
     assert points[:, :2] == pytest.approx(np.array(list(SPOTS.values())), abs=11)
     assert np.abs((points[:, :2] - list(SPOTS.values())).mean()) < 6
     assert (points[:, 2] > 0.5).all()
@@ -66,6 +66,18 @@ def test_simcc_of_a_crop_is_exact_to_half_a_pixel_of_the_canvas(tmp_path: Path) 
     (record,) = records(stage.process(seen(stage, [blobs(640, 480, **SPOTS)]), found), found)
     # The crop of 1.25 times the box is 287 pixels high on a canvas of 128: a pixel is 2.25 of the source.
     assert keypoints(record["objects"][0])[:, :2] == pytest.approx(np.array(list(SPOTS.values())), abs=2.5)
+
+
+@pytest.mark.parametrize("shrunk", [1, 2, 3])
+def test_a_keypoint_is_the_middle_of_the_pixel_that_the_network_names(tmp_path: Path, shrunk: int) -> None:
+    """Whatever the crop's size: pixel 40 of the canvas shows the pixels from 40 times `shrunk` on of the crop."""
+    stage = open_stage(tmp_path, "pose", profiles(96, 128, split=1), card=pose_card("simcc"), of="things", grow=1.0)
+    picture = np.zeros((480, 640, 3), np.uint8)
+    x, y = 100 + 40 * shrunk, 50 + 70 * shrunk
+    picture[y : y + shrunk, x : x + shrunk] = 255
+    found = [things([100, 50, 100 + 96 * shrunk, 50 + 128 * shrunk])]
+    (record,) = records(stage.process(seen(stage, [picture]), found), found)
+    assert keypoints(record["objects"][0])[:, :2] == pytest.approx(np.array([[x + shrunk / 2, y + shrunk / 2]] * 3))
 
 
 @pytest.mark.parametrize("batch", ["batch", 1, 4], ids=["free", "one", "four"])

@@ -13,7 +13,10 @@ from cvpipe.errors import InvalidModel
 from cvpipe.inference.cards import ModelCard
 from cvpipe.models import FamilyOptions, Floats, Outputs, PoseFamily, options_of, stacked
 
+Doubles = npt.NDArray[np.float64]
+
 _REACH = 2  # cells on each side that DARK's second differences look at
+_HALF_PIXEL = np.float32(0.5)
 
 
 class HeatmapOptions(FamilyOptions):
@@ -22,20 +25,21 @@ class HeatmapOptions(FamilyOptions):
     refine: Literal["quarter", "dark", "none"] = Field(
         default="quarter",
         description="How a place finer than a cell is found: a quarter of a cell towards the higher neighbour; by "
-        "DARK, from the curvature at the peak; or not at all.",
+        "DARK, from the curvature at the peak, with `corners` as UDP measures it; or not at all.",
     )
     corners: bool = Field(
         default=False,
-        description="The middles of the first and the last cell lie on the edges of the canvas (networks trained with "
-        "UDP); otherwise cell i begins at i strides.",
+        description="The first and the last cell are the first and the last pixel of the canvas (networks trained with "
+        "UDP); otherwise cell i is pixel i strides.",
     )
 
 
 class Heatmaps(PoseFamily):
     """One output (k, h, w): how likely each of k keypoints is at each cell.
 
-    A keypoint is where its map is highest; that is its score. Sources: HRNet (arXiv:1902.09212) for the quarter offset,
-    DARK (arXiv:1910.06278), UDP (arXiv:1911.07524).
+    A keypoint is where its map is highest; that is its score. Cells stand for pixels of the canvas, whose middles are
+    half a pixel from where they begin. Sources: HRNet (arXiv:1902.09212) for the quarter offset, DARK
+    (arXiv:1910.06278), UDP (arXiv:1911.07524), the last two as MMPose has them.
     """
 
     kind = "heatmaps"
@@ -62,18 +66,18 @@ class Heatmaps(PoseFamily):
         if options.refine == "quarter":
             place += _quarters(maps, peak)
         elif options.refine == "dark":
-            place += _dark(maps, peak)
+            place += _dark_udp(maps, peak) if options.corners else _dark(maps, peak)
         cells = np.array((width, height), np.float32)
         scale = (np.array(size, np.float32) - 1) / (cells - 1) if options.corners else np.array(size) / cells
         score = np.take_along_axis(flat, peak[..., None], axis=2).clip(0, 1)
-        return np.concatenate((place * scale, score), axis=2, dtype=np.float32)
+        return np.concatenate((place * scale + _HALF_PIXEL, score), axis=2, dtype=np.float32)
 
 
 def _quarters(maps: Floats, peak: npt.NDArray[np.int64]) -> Floats:
-    """A quarter of a cell towards the higher neighbour, (n, k, 2); none at an edge."""
+    """A quarter of a cell towards the higher neighbour, (n, k, 2); none at an edge, nor in the second row or column."""
     _, _, height, width = maps.shape
     x, y = peak % width, peak // width
-    inside = (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
     x, y = x.clip(1, max(1, width - 2)), y.clip(1, max(1, height - 2))
     if width < 3 or height < 3:
         return np.zeros((*peak.shape, 2), np.float32)
@@ -90,18 +94,37 @@ def _dark(maps: Floats, peak: npt.NDArray[np.int64]) -> Floats:
     x, y = peak % width, peak // width
     inside = (x >= _REACH) & (x < width - _REACH) & (y >= _REACH) & (y < height - _REACH)
     x, y = x.clip(_REACH, width - _REACH - 1), y.clip(_REACH, height - _REACH - 1)
-    smooth = _smoothed(maps, 11 if max(width, height) <= 64 else 17)
-    top = smooth.max(axis=(2, 3), keepdims=True)
-    smooth *= maps.max(axis=(2, 3), keepdims=True) / np.where(top > 0, top, 1)
-    logs = np.log(smooth.clip(1e-10))
+    logs = np.log(_as_high_as_before(maps).clip(1e-10))
 
-    def at(dx: int, dy: int) -> npt.NDArray[np.float64]:
+    def at(dx: int, dy: int) -> Doubles:
         return _at(logs, x + dx, y + dy).astype(np.float64)
 
     gradient = np.stack((at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)), axis=-1) / 2
     xx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
     yy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
     xy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    return _step(gradient, xx, yy, xy, inside)
+
+
+def _dark_udp(maps: Floats, peak: npt.NDArray[np.int64]) -> Floats:
+    """The same with differences to the next cells, also at an edge, which goes on beyond itself, (n, k, 2)."""
+    width = maps.shape[3]
+    x, y = peak % width + 1, peak // width + 1
+    logs = np.log(_as_high_as_before(maps).clip(1e-3, 50))
+    logs = np.pad(logs, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+
+    def at(dx: int, dy: int) -> Doubles:
+        return _at(logs, x + dx, y + dy).astype(np.float64)
+
+    gradient = np.stack((at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)), axis=-1) / 2
+    xx = at(1, 0) - 2 * at(0, 0) + at(-1, 0)
+    yy = at(0, 1) - 2 * at(0, 0) + at(0, -1)
+    xy = (at(1, 1) - at(1, 0) - at(0, 1) + 2 * at(0, 0) - at(-1, 0) - at(0, -1) + at(-1, -1)) / 2
+    return _step(gradient, xx, yy, xy, np.ones(peak.shape, bool))
+
+
+def _step(gradient: Doubles, xx: Doubles, yy: Doubles, xy: Doubles, inside: npt.NDArray[np.bool_]) -> Floats:
+    """Where the parabola with these derivatives is highest (or lowest), from here; nowhere else where it is flat."""
     determinant = xx * yy - xy * xy
     solid = inside & (np.abs(determinant) > 1e-12)
     determinant = np.where(solid, determinant, 1)
@@ -112,9 +135,15 @@ def _dark(maps: Floats, peak: npt.NDArray[np.int64]) -> Floats:
         ),
         axis=-1,
     )
-    # A step of more than a cell is no refinement: the peak is not shaped like a peak.
-    solid &= (np.abs(step) <= 1).all(axis=-1)
     return (step * solid[..., None]).astype(np.float32)
+
+
+def _as_high_as_before(maps: Floats) -> Floats:
+    """Maps smoothed as wide as those were drawn that such networks are trained with, and as high as they were."""
+    smooth = _smoothed(maps, 11 if max(maps.shape[2:]) <= 64 else 17)
+    top = smooth.max(axis=(2, 3), keepdims=True)
+    smooth *= maps.max(axis=(2, 3), keepdims=True) / np.where(top > 0, top, 1)
+    return smooth
 
 
 def _smoothed(maps: Floats, taps: int) -> Floats:

@@ -21,8 +21,8 @@ class MaskRcnn(ObjectFamily):
     """Boxes (k, 4), labels (k,), scores (k,), in whichever order, and masks (k, 1, h, w) where there are any.
 
     Boxes are x1, y1, x2, y2 in pixels of the canvas. Masks are 0 to 1, on a grid over each box (mostly 28 by 28; beyond
-    it they are 0), or, where they are of the canvas's size, over all of it. Numbers of labels: see `first_label`; `labels: coco91` has the
-    91 places of torchvision's networks. Nothing is suppressed again.
+    it they are 0), or, where they are of the canvas's size, over all of it. Numbers of labels: see `first_label`;
+    `labels: coco91` has the 91 places of torchvision's networks. Nothing is suppressed again.
     """
 
     kind = "mask-rcnn"

@@ -35,8 +35,8 @@ class Nanodet(ObjectFamily):
     """One output (cells, classes + 4 * bins), the cells of strides 8, 16, 32 (and 64, in NanoDet-Plus) row by row.
 
     Columns: class scores (0 to 1), then for the left, upper, right and lower side the logits of its distance being 0,
-    1, 2 ... strides. A cell may be of several classes. Or, as older exporters write it, for each stride an output (cells, classes) and an output (cells,
-    4 * bins).
+    1, 2 ... strides. A cell may be of several classes. Or, as older exporters write it, for each stride an output
+    (cells, classes) and an output (cells, 4 * bins).
     """
 
     kind = "nanodet"

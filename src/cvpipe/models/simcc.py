@@ -15,7 +15,8 @@ class Simcc(PoseFamily):
     """Two outputs, simcc_x (k, width * split) and simcc_y (k, height * split): how likely each place is.
 
     A keypoint is where its rows are highest, and as sure as the lower of the two is; what is nowhere above zero has the
-    score 0. Source: SimCC (arXiv:2107.03332), RTMPose (arXiv:2303.07399).
+    score 0. Places are numbers of pixels, whose middles are half a pixel from where they begin. Sources: SimCC
+    (arXiv:2107.03332), RTMPose (arXiv:2303.07399).
     """
 
     kind = "simcc"
@@ -36,6 +37,6 @@ class Simcc(PoseFamily):
     def decode(self, outputs: Sequence[Outputs], size: tuple[int, int], card: ModelCard) -> Floats:  # noqa: ARG002 - the layout says it all
         """(n, k, 3): x and y in pixels of the canvas, and score."""
         rows = [stacked(outputs, which) for which in (0, 1)]
-        places = [row.argmax(axis=2) * (size[axis] / row.shape[2]) for axis, row in enumerate(rows)]
+        places = [row.argmax(axis=2) * (size[axis] / row.shape[2]) + 0.5 for axis, row in enumerate(rows)]
         score = np.minimum(rows[0].max(axis=2), rows[1].max(axis=2)).clip(0, 1)
         return np.stack((*places, score), axis=2).astype(np.float32)
