@@ -119,7 +119,8 @@ ROWS: dict[str, tuple[Outputs, dict[str, Any], dict[str, Any], str, int, dict[st
         {"options": {"activation": "sigmoid", "boxes_first": True}},
     ),
     "SSD with a background": (
-        pair("scores", "boxes", 3000, (2, 4)), {"last": "Softmax"}, {"task": "faces"}, "ssd", 1, {"labels": ("face",)}
+        pair("scores", "boxes", 3000, (2, 4)), {"last": "Softmax"}, {"task": "faces"}, "ssd", 1,
+        {"labels": ("face",), "color": "rgb", "mean": (127, 127, 127), "scale": (128, 128, 128)},
     ),
     "TensorFlow's SSD": (
         COUNTED, BYTES_IN, {"labels": "coco91"}, "ssd", 91, {**RAW, "layout": "nhwc", "options": {}}
@@ -139,11 +140,20 @@ ROWS: dict[str, tuple[Outputs, dict[str, Any], dict[str, Any], str, int, dict[st
     "FastestDet": (table(85, 6, 8), {}, {}, "fastestdet", 80, {"color": "bgr", "scale": (255, 255, 255)}),
     "YuNet": (YUNET, {}, {}, "yunet", 1, {**RAW, "color": "bgr", "keypoints": FACE_KEYPOINTS}),
     "torchvision's Faster R-CNN": (
-        TORCHVISION, {"integers": ["labels"]}, {"labels": "coco91"}, "mask-rcnn", 91, {**UNIT, "task": "detection"}
+        TORCHVISION, {"integers": ["labels"]}, {"labels": "coco91"}, "mask-rcnn", 91,
+        {**UNIT, "task": "detection", "options": {}},
+    ),
+    "torchvision's Faster R-CNN of own classes": (
+        TORCHVISION, {"integers": ["labels"]}, {"labels": "a,b"}, "mask-rcnn", 2, {"options": {"first_label": 1}}
     ),
     "torchvision's Mask R-CNN": (
         {**TORCHVISION, "masks": (7, 1, HEIGHT, WIDTH)}, {"integers": ["labels"]}, {"labels": "coco91"},
-        "mask-rcnn", 91, {"task": "instance-segmentation"},
+        "mask-rcnn", 91, {**UNIT, "task": "instance-segmentation"},
+    ),
+    "Mask R-CNN of the ONNX model zoo": (
+        {**TORCHVISION, "masks": (7, 1, 28, 28)}, {"integers": ["labels"]}, {"labels": "coco"}, "mask-rcnn", 80,
+        {"color": "bgr", "mean": (102.9801, 115.9465, 122.7717), "scale": (1, 1, 1), "anchor": "top-left",
+         "options": {"first_label": 1}},
     ),
     "HRNet, ViTPose": (table(17, 64, 48), PERSON, {}, "heatmaps", 0, {**IMAGENET, "keypoints": COCO_KEYPOINTS}),
     "ViTPose of whole bodies": (

@@ -53,7 +53,7 @@ def test_heatmaps_of_a_crop_are_keypoints_of_the_source(tmp_path: Path, upstream
     first, other = record["objects"]
     assert "keypoints" not in other
     points = keypoints(first)
-    # A cell is 4 pixels of the canvas, 10 of the source; its value stands for its middle, its place for its first pixel.
+    # A cell is 4 pixels of the canvas, 10 of the source; its value is of all of it, its place its first pixel.
     assert points[:, :2] == pytest.approx(np.array(list(SPOTS.values())), abs=11)
     assert np.abs((points[:, :2] - list(SPOTS.values())).mean()) < 6
     assert (points[:, 2] > 0.5).all()

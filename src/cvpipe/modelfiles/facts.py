@@ -19,6 +19,8 @@ IMAGENET: Final[Mapping[str, Any]] = {
 }
 UNIT: Final[Mapping[str, Any]] = {"color": "rgb", "scale": (255.0, 255.0, 255.0)}
 SIGNED: Final[Mapping[str, Any]] = {"color": "rgb", "mean": (127.5,) * 3, "scale": (127.5,) * 3}
+SSD: Final[Mapping[str, Any]] = {"color": "rgb", "mean": (127.0,) * 3, "scale": (128.0,) * 3}
+CAFFE: Final[Mapping[str, Any]] = {"color": "bgr", "mean": (102.9801, 115.9465, 122.7717)}
 WHOLE: Final = ("uint8", "int32")
 """Types of inputs that take pixels as they are, and no fractions."""
 BYTES: Final[Mapping[str, Any]] = {"color": "rgb"}

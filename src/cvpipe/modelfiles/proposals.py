@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cvpipe.inference.cards import Task
 from cvpipe.inference.labels import COCO91, FACE_KEYPOINTS
-from cvpipe.modelfiles.facts import BYTES, IMAGENET, SIGNED, UNIT, WHOLE, Facts, Proposal, usual_input
+from cvpipe.modelfiles.facts import BYTES, CAFFE, IMAGENET, SIGNED, SSD, UNIT, WHOLE, Facts, Proposal, usual_input
 from cvpipe.modelfiles.tables import keypoints, ultralytics
 from cvpipe.models.chosen import slots_of
 
@@ -143,7 +143,7 @@ def _dense(facts: Facts) -> Proposal | None:
     # Shares of one whole are of a background too.
     shared = bool(facts.last) and facts.last[which] == "Softmax" and columns > 1
     why = f"{n} boxes of four numbers, and {columns} scores for each" + (", the first of nothing" if shared else "")
-    return Proposal("ssd", "detection", why, 0.7, columns - shared, input={**SIGNED, "resize": "stretch"})
+    return Proposal("ssd", "detection", why, 0.7, columns - shared, input={**SSD, "resize": "stretch"})
 
 
 def _counted(facts: Facts) -> Proposal | None:
@@ -160,14 +160,23 @@ def _counted(facts: Facts) -> Proposal | None:
 
 
 def _torchvision(facts: Facts) -> Proposal | None:
-    """Rows without a batch dimension: boxes, labels, scores, maybe masks."""
+    """Rows without a batch dimension: boxes, labels, scores, maybe masks.
+
+    torchvision's are of the whole canvas; maskrcnn-benchmark's, those of the ONNX model zoo, of their boxes.
+    """
     slots = slots_of(facts.shapes)
     if facts.rows or slots is None or slots.counted:
         return None
     masks = slots.masks is not None
     why = "outputs without a batch dimension: boxes, labels, scores" + (" and masks" if masks else "")
     task: Task = "instance-segmentation" if masks else "detection"
-    return Proposal("mask-rcnn", task, why, 0.8, None, input={**UNIT, "resize": "letterbox", "pad": 0})
+    spec = {**UNIT, "resize": "letterbox", "pad": 0}
+    if slots.masks is not None and facts.shapes[slots.masks][-2:] != (facts.height, facts.width):
+        why += f" of {facts.shapes[slots.masks][-1]} cells a side"
+        spec = {**CAFFE, "resize": "letterbox", "anchor": "top-left"}
+    # Both count from 1; COCO's names at their numbers have a place for 0.
+    options = {"first_label": 1} if facts.labels not in (None, len(COCO91)) else {}
+    return Proposal("mask-rcnn", task, why, 0.8, None, options=options, input=spec)
 
 
 def _nanodet(facts: Facts) -> Proposal | None:
