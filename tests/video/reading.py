@@ -83,14 +83,15 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def descriptors() -> Counter[str]:
-    """What the open descriptors of this process lead to, once nothing but what is in use holds one.
+def descriptors(pid: int | None = None) -> Counter[str]:
+    """What the open descriptors of a process lead to; of this one, once nothing but what is in use holds one.
 
     What came to be is `descriptors() - before`; what an earlier test left to the garbage collector is no loss.
     """
-    gc.collect()
+    if pid is None:
+        gc.collect()
     found: Counter[str] = Counter()
-    for entry in Path("/proc/self/fd").iterdir():
+    for entry in Path(f"/proc/{pid or 'self'}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the one for listing them
             found[str(entry.readlink())] += 1
     return found
