@@ -18,6 +18,7 @@ from cvpipe.errors import InvalidModel, InvalidPipeline
 from cvpipe.frames import Frame, View
 from cvpipe.inference import OnnxTools, textnets
 from cvpipe.inference.ocr import TextReader
+from cvpipe.inference.ppocr import DetectionOptions
 from cvpipe.inference.shares import Share, working_for
 from cvpipe.results import Objects
 from cvpipe.stages.read_text import ReadText, ReadTextOptions
@@ -146,6 +147,20 @@ def test_quads_follow_slanted_lines(tools: OnnxTools) -> None:
     (x1, y1), (x2, y2), _, (x4, y4) = row["values"]["text"]["quad"]
     assert np.degrees(np.arctan2(y1 - y2, x2 - x1)) == pytest.approx(15, abs=3)
     assert np.degrees(np.arctan2(x4 - x1, y4 - y1)) == pytest.approx(15, abs=3)
+
+
+def test_specks_do_not_take_the_place_of_lines(monkeypatch: pytest.MonkeyPatch, tools: OnnxTools) -> None:
+    detector = tools.ocr(detector="det")._detector
+    probability = np.zeros((480, 640), np.float32)
+    probability[200:476:4, 4:636:8] = 1  # too small to be lines, and below them, where contours begin
+    probability[50:70, 100:300] = 1
+    probability[100:120, 100:300] = 1
+    monkeypatch.setattr(detector, "_options", DetectionOptions(max_lines=2, min_side=6))
+    assert len(detector._quads(probability)) == 0, "there are too many of them"
+    probability[212:] = 0  # 237 are left
+    assert sorted(quad[:, 1].mean().round() for quad in detector._quads(probability)) == [60, 110]
+    monkeypatch.setattr(detector, "_options", DetectionOptions(max_lines=1, min_side=6))
+    assert len(detector._quads(probability)) == 1
 
 
 def test_a_job_records_the_cards_it_read_with(models: Path) -> None:

@@ -36,6 +36,7 @@ _STEP = 32  # the detector's coarsest stride
 _HEIGHT = 48  # of a line, as the recogniser was trained
 _WIDTH_STEP = 32
 _MAX_WIDTH = 2048
+_MAX_CONTOURS = 1000  # most of which may be specks
 _GPU_CALLS = 2
 _CPU_CALLS = 1024  # as many as ask
 _TRIAL_SECONDS = 60.0
@@ -205,7 +206,9 @@ class LineDetector(TextNetwork[Floats]):
         mask = cv2.dilate((probability > options.threshold).astype(np.uint8), np.ones((2, 2), np.uint8))
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         quads: list[Floats] = []
-        for contour in contours[: options.max_lines]:
+        for contour in contours[:_MAX_CONTOURS]:
+            if len(quads) == options.max_lines:
+                break
             centre, (width, height), angle = cv2.minAreaRect(contour)
             if min(width, height) < options.min_side or not min(width, height):
                 continue
