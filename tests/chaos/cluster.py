@@ -94,6 +94,7 @@ class Cluster:
             "RING_AGAIN_SECONDS": 1,
             "SWEEP_SECONDS": 0.25,
             "DECODER_TIMEOUT_SECONDS": 15,
+            "WEBHOOK_WAITS": " ".join(["2"] * 30),
             **settings,
         }
         outside = {name: value for name, value in os.environ.items() if not name.startswith("CVPIPE_")}

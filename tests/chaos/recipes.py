@@ -46,9 +46,9 @@ LONG = Recipe("long", "long.mp4", 3000, [{"type": "edges"}], 0, chunk_seconds=12
 _DAMAGED = (70, 71, 180)
 
 
-def draw(folder: Path) -> dict[str, Path]:
-    """Make all videos; by name."""
-    folder.mkdir(parents=True, exist_ok=True)
+def draw(path: Path) -> Path:
+    """Make the video of this name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     make: dict[str, Callable[[Path], object]] = {
         "clip.mp4": lambda path: make_clip(path, options=x264(), frames=600),
         "short.mp4": lambda path: make_clip(path, options=x264(), frames=120),
@@ -58,9 +58,8 @@ def draw(folder: Path) -> dict[str, Path]:
             path, Cast(5, people=6, dogs=2, cars=2, phases=2), 5, scenes=2, frames=32, size=(256, 192), tall=(40, 120)
         ),
     }
-    for name, draw_one in make.items():
-        draw_one(folder / name)
-    return {name: folder / name for name in make}
+    make[path.name](path)
+    return path
 
 
 def _damaged(path: Path) -> None:

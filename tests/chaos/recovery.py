@@ -57,6 +57,7 @@ class _Watch:
         self._laboratory = laboratory
         self._jobs: list[Job] = []
         self._count = len(laboratory.cluster.workers)
+        self._video = laboratory.upload(LONG.video)
 
     def top_up(self) -> None:
         """Replace jobs that are over, or soon will be; returns when all are in work."""
@@ -69,8 +70,7 @@ class _Watch:
                     while len(self._jobs) < self._count:
                         self._jobs.append(
                             client.submit(
-                                LONG.pipeline, video=self._laboratory.videos[LONG.video],
-                                chunk_seconds=LONG.chunk_seconds,
+                                LONG.pipeline, video=self._video, chunk_seconds=LONG.chunk_seconds
                             )
                         )  # fmt: skip
                 except CvpipeError as error:

@@ -61,11 +61,9 @@ class Laboratory:
         self._open.callback(self.history.close)
         self._open.callback(self.cluster.close)
         try:
-            paths = draw(self.folder / "videos")
             self.cluster.start()
             self.receiver = self._open.enter_context(Receiver(self.history, new_secret(), self.seed))
-            with self.cluster.client(60) as client:
-                self.videos = {name: client.upload(path).id for name, path in paths.items()}
+            self.videos = {name: self.upload(name) for name in dict.fromkeys(recipe.video for recipe in self.recipes)}
             self.truths = run_without_faults(self.cluster, self.recipes, self.videos)
         except BaseException:
             self._open.close()
@@ -75,6 +73,11 @@ class Laboratory:
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def upload(self, name: str) -> str:
+        """Draw a video; its id."""
+        with self.cluster.client(60) as client:
+            return client.upload(draw(self.folder / "videos" / name)).id
 
     def break_for(self, seconds: float, faults: Sequence[Fault], *, clients: int, pace: float) -> Outcome:
         """Clients and the nemesis for so long; then the end of all jobs, and what the checker says."""
