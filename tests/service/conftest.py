@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer
+from tests.servers import RabbitMQServer, RedisServer
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,18 @@ def shared_redis_url(redis_server: RedisServer) -> str:
         redis_server.start()
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(scope="module")
+def shared_rabbitmq(rabbitmq_server: RabbitMQServer) -> Iterator[RabbitMQServer]:
+    """RabbitMQ with a virtual host that is empty before the first test of a module, not before each."""
+    if not rabbitmq_server.is_running:
+        rabbitmq_server.start()
+    rabbitmq_server.new_vhost()
+    yield rabbitmq_server
+    if not rabbitmq_server.is_running:
+        rabbitmq_server.start()
+    rabbitmq_server.drop_vhost()
 
 
 @pytest.fixture

@@ -78,12 +78,12 @@ class Deployment:
         """What all children have printed."""
         return "\n".join(f"--- {path.name}\n{path.read_text()[-4000:]}" for path in sorted(self.folder.glob("*.log")))
 
-    def close(self) -> None:
-        """End what this deployment started."""
-        for child in self.children:
+    def close(self, *, keep: int = 0) -> None:
+        """End what this deployment started, but for the first so many processes."""
+        for child in self.children[keep:]:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
-        for child in self.children:
+        for child in self.children[keep:]:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(30)
             if child.poll() is None:

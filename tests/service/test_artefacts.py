@@ -27,14 +27,24 @@ PIPELINE = {
 }
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, redis_url: str, assets: Path) -> Iterator[Deployment]:
-    """On Redis alone: the embedded broker."""
-    deployment = Deployment(tmp_path, redis_url=redis_url, broker_url=None, PATH_ROOTS=assets / "videos", DEVICE="cpu")
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, assets: Path) -> Iterator[Deployment]:
+    """API and sweeper, on Redis alone: the embedded broker."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    deployment = Deployment(
+        folder, redis_url=shared_redis_url, broker_url=None, PATH_ROOTS=assets / "videos", DEVICE="cpu"
+    )
     deployment.start_api()
     deployment.start("sweep")
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def deployment(shared: Deployment) -> Iterator[Deployment]:
+    """Workers are each test's own."""
+    yield shared
+    shared.close(keep=2)
 
 
 def test_a_killed_worker_costs_a_part_of_a_normalised_video(deployment: Deployment, assets: Path) -> None:

@@ -40,22 +40,58 @@ class Poison(FrameStage[PoisonOptions]):
 '''
 
 
-@pytest.fixture
+GRUDGE = '''
+from typing import Literal
+
+from cvpipe.stages import SequenceStage, StageOptions
+
+
+class GrudgeOptions(StageOptions):
+    """Options of `grudge`."""
+
+    type: Literal["grudge"] = "grudge"
+
+
+class Grudge(SequenceStage[GrudgeOptions]):
+    """Count records, and raise at frame 5."""
+
+    Options = GrudgeOptions
+    count = 0
+
+    def update(self, record):
+        if record.frame == 5:
+            raise ZeroDivisionError("grudge")
+        self.count += 1
+        return record
+
+    def state(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+'''
+
+
+@pytest.fixture(scope="module")
 def video(assets: Path) -> Path:
     return assets / "videos" / "one-by-one-person-detection.mp4"
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, redis_url: str, video: Path, root: Path) -> Iterator[Deployment]:
-    """On Redis alone: the embedded broker."""
-    (tmp_path / "cvpipe_stages").mkdir()
-    (tmp_path / "cvpipe_stages" / "poison.py").write_text(POISON)
-    path = os.pathsep.join((str(root / "src"), str(root), str(tmp_path)))
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, video: Path, root: Path
+) -> Iterator[Deployment]:
+    """API and sweeper, on Redis alone: the embedded broker."""
+    folder = tmp_path_factory.mktemp("faults")
+    (folder / "cvpipe_stages").mkdir()
+    (folder / "cvpipe_stages" / "poison.py").write_text(POISON)
+    (folder / "cvpipe_stages" / "grudge.py").write_text(GRUDGE)
+    path = os.pathsep.join((str(root / "src"), str(root), str(folder)))
     deployment = Deployment(
-        tmp_path,
-        redis_url=redis_url,
+        folder,
+        redis_url=shared_redis_url,
         broker_url=None,
-        PATH_ROOTS=video.parent,
+        PATH_ROOTS=f"{video.parent}:{folder}",
         DEVICE="cpu",
         EXTRA_QUEUES="apart",
     )
@@ -64,6 +100,13 @@ def deployment(tmp_path: Path, redis_url: str, video: Path, root: Path) -> Itera
     deployment.start("sweep")
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def deployment(shared: Deployment) -> Iterator[Deployment]:
+    """Workers are each test's own."""
+    yield shared
+    shared.close(keep=2)
 
 
 @pytest.mark.parametrize("how", ["die", "raise"])
@@ -97,45 +140,7 @@ def test_a_chunk_that_kills_its_worker_three_times_is_given_up_and_the_others_ar
     assert 20 <= failed[0] <= 25
 
 
-GRUDGE = '''
-from typing import Literal
-
-from cvpipe.stages import SequenceStage, StageOptions
-
-
-class GrudgeOptions(StageOptions):
-    """Options of `grudge`."""
-
-    type: Literal["grudge"] = "grudge"
-
-
-class Grudge(SequenceStage[GrudgeOptions]):
-    """Count records, and raise at frame 5."""
-
-    Options = GrudgeOptions
-    count = 0
-
-    def update(self, record):
-        if record.frame == 5:
-            raise ZeroDivisionError("grudge")
-        self.count += 1
-        return record
-
-    def state(self):
-        return {"count": self.count}
-
-    def restore(self, state):
-        self.count = state["count"]
-'''
-
-
-def test_a_sequence_chunk_that_is_given_up_takes_no_other_with_it(
-    deployment: Deployment, video: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "cvpipe_stages" / "grudge.py").write_text(GRUDGE)
-    deployment.close()
-    deployment.start_api()
-    deployment.start("sweep")
+def test_a_sequence_chunk_that_is_given_up_takes_no_other_with_it(deployment: Deployment, video: Path) -> None:
     deployment.worker(queues="ingest,cpu,sequence,finish")
     pipeline = {"name": "p", "stages": [{"type": "grudge"}]}
     with deployment.client() as client:
@@ -179,13 +184,9 @@ def test_a_stage_on_its_own_queue_adds_to_the_records_of_those_before(deployment
     assert records[7].values["poison"] == 7
 
 
-def test_a_file_that_changes_under_a_job_is_told(deployment: Deployment, video: Path, tmp_path: Path) -> None:
-    deployment.close()
-    mine = tmp_path / "mine.mp4"
+def test_a_file_that_changes_under_a_job_is_told(deployment: Deployment, video: Path) -> None:
+    mine = deployment.folder / "mine.mp4"
     mine.write_bytes(video.read_bytes())
-    deployment.env["CVPIPE_PATH_ROOTS"] = str(tmp_path)
-    deployment.start_api()
-    deployment.start("sweep")
     deployment.worker(queues="ingest,sequence,finish")
     with deployment.client() as client:
         job = client.submit(pipeline="edges", path=str(mine))

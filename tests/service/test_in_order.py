@@ -75,15 +75,26 @@ def test_chunks_in_one_process_give_what_one_chunk_gives(
     ]  # fmt: skip
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, redis_url: str, rabbitmq: RabbitMQServer, video: Path) -> Iterator[Deployment]:
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, shared_rabbitmq: RabbitMQServer, video: Path
+) -> Iterator[Deployment]:
+    """API and sweeper."""
+    folder = tmp_path_factory.mktemp("in-order")
     deployment = Deployment(
-        tmp_path, redis_url=redis_url, broker_url=rabbitmq.url, PATH_ROOTS=video.parent, DEVICE="cpu"
+        folder, redis_url=shared_redis_url, broker_url=shared_rabbitmq.url, PATH_ROOTS=video.parent, DEVICE="cpu"
     )
     deployment.start_api()
     deployment.start("sweep")
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def deployment(shared: Deployment) -> Iterator[Deployment]:
+    """Workers are each test's own."""
+    yield shared
+    shared.close(keep=2)
 
 
 def test_chunks_by_two_workers_of_which_one_is_killed_give_what_one_chunk_gives(

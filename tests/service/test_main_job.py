@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 
 VIDEO = "one-by-one-person-detection.mp4"
 FRAMES = 1394
-PART = {"from": 0, "to": 30}
-OF_PART = 300
+PART = {"from": 0, "to": 15}
+OF_PART = 150
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -60,14 +60,16 @@ def expected(video: Path, models_dir: Path, tmp_path_factory: pytest.TempPathFac
     return run_in_one_process(video, models_dir, tmp_path_factory.mktemp("expected"), chunks=10)
 
 
-@pytest.fixture
-def deployment(
-    tmp_path: Path, redis_url: str, rabbitmq: RabbitMQServer, models_dir: Path, video: Path
-) -> Iterator[Deployment]:
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, shared_redis_url: str, shared_rabbitmq: RabbitMQServer, models_dir: Path,
+    video: Path,
+) -> Iterator[Deployment]:  # fmt: skip
+    """API and sweeper."""
     deployment = Deployment(
-        tmp_path,
-        redis_url=redis_url,
-        broker_url=rabbitmq.url,
+        tmp_path_factory.mktemp("main"),
+        redis_url=shared_redis_url,
+        broker_url=shared_rabbitmq.url,
         MODELS_DIR=models_dir,
         PATH_ROOTS=video.parent,
         DEVICE="cpu",
@@ -76,6 +78,13 @@ def deployment(
     deployment.start("sweep")
     yield deployment
     deployment.close()
+
+
+@pytest.fixture
+def deployment(shared: Deployment) -> Iterator[Deployment]:
+    """Workers are each test's own."""
+    yield shared
+    shared.close(keep=2)
 
 
 class Receiver:
@@ -130,7 +139,7 @@ def test_people_are_found_where_they_are_and_followed(expected: list[str]) -> No
 def test_the_number_of_chunks_changes_no_record(
     video: Path, models_dir: Path, tmp_path: Path, expected: list[str], chunks: int
 ) -> None:
-    assert run_in_one_process(video, models_dir, tmp_path, chunks=chunks, stop=30) == expected[:OF_PART]
+    assert run_in_one_process(video, models_dir, tmp_path, chunks=chunks, stop=15) == expected[:OF_PART]
 
 
 def test_two_workers_give_the_records_of_one_process_each_once_and_a_verified_webhook(
@@ -161,8 +170,8 @@ def test_two_workers_give_the_records_of_one_process_each_once_and_a_verified_we
 def test_a_killed_worker_changes_no_record(deployment: Deployment, video: Path, expected: list[str]) -> None:
     victim = deployment.worker()
     with deployment.client() as client:
-        job = client.submit(pipeline="people", path=str(video), range=PART)
-        deployment.until(lambda: client.job(job.id).progress.frames_done > 100, "the job is in the middle")
+        job = client.submit(pipeline="people", path=str(video), range=PART, chunk_seconds=5)
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 30, "the job is in the middle")
         deployment.worker()
         os.kill(victim.pid, signal.SIGKILL)
         done = client.wait(job.id, timeout_seconds=200)
@@ -171,14 +180,14 @@ def test_a_killed_worker_changes_no_record(deployment: Deployment, video: Path, 
 
 
 def test_a_restart_of_rabbitmq_in_the_middle_changes_no_record(
-    deployment: Deployment, rabbitmq: RabbitMQServer, video: Path, expected: list[str]
+    deployment: Deployment, shared_rabbitmq: RabbitMQServer, video: Path, expected: list[str]
 ) -> None:
     deployment.worker()
     deployment.worker()
     with deployment.client() as client:
-        job = client.submit(pipeline="people", path=str(video), range=PART)
-        deployment.until(lambda: client.job(job.id).progress.frames_done > 100, "the job is in the middle")
-        rabbitmq.restart()
+        job = client.submit(pipeline="people", path=str(video), range=PART, chunk_seconds=5)
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 30, "the job is in the middle")
+        shared_rabbitmq.restart()
         done = client.wait(job.id, timeout_seconds=200)
         assert done.state == "succeeded", deployment.logs()
         assert as_lines(client.frames(job.id)) == expected[:OF_PART]
@@ -190,8 +199,8 @@ def test_a_killed_redis_that_comes_back_changes_no_record(
     deployment.worker()
     deployment.worker()
     with deployment.client() as client:
-        job = client.submit(pipeline="people", path=str(video), range=PART)
-        deployment.until(lambda: client.job(job.id).progress.frames_done > 100, "the job is in the middle")
+        job = client.submit(pipeline="people", path=str(video), range=PART, chunk_seconds=5)
+        deployment.until(lambda: client.job(job.id).progress.frames_done > 30, "the job is in the middle")
         redis_server.kill()
         redis_server.start()
         done = client.wait(job.id, timeout_seconds=200)
@@ -200,14 +209,14 @@ def test_a_killed_redis_that_comes_back_changes_no_record(
 
 
 def test_a_job_posted_while_rabbitmq_is_down_is_taken_and_done_later(
-    deployment: Deployment, rabbitmq: RabbitMQServer, video: Path
+    deployment: Deployment, shared_rabbitmq: RabbitMQServer, video: Path
 ) -> None:
     deployment.worker()
-    rabbitmq.stop()
+    shared_rabbitmq.stop()
     with deployment.client() as client:
         job = client.submit(pipeline="edges", path=str(video), range={"from": 0, "to": 2})
         assert job.state == "queued"
-        rabbitmq.start()
+        shared_rabbitmq.start()
         done = client.wait(job.id, timeout_seconds=200)
         assert (done.state, done.progress.frames_done) == ("succeeded", 10), deployment.logs()
 
