@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -194,3 +194,49 @@ def test_each_job_is_told_its_share_of_a_call() -> None:
     assert a.fill == b.fill == pytest.approx(0.75)
     assert a.waste == pytest.approx(0.25)
     assert a.wait_seconds > 0.03
+
+
+def test_who_comes_late_has_no_claim_to_what_others_had_without_it() -> None:
+    device = Device()
+    late: list[threading.Thread] = []
+
+    def run(images: Sequence[np.ndarray]) -> list[int]:
+        if int(images[0].flat[0]) == 19:
+            late.append(threading.Thread(target=asker(batcher, [101, 102, 103, 104], "late"), daemon=True))
+            late[0].start()
+            until = time.monotonic() + 60
+            while not any(item.share.job == "late" for item in batcher._queue) and time.monotonic() < until:
+                time.sleep(0.001)
+        return device(images)
+
+    batcher = Batcher(run, batch=2, calls=1)
+    with asking(None, asker(batcher, range(1, 27), "early")):
+        pass
+    late[0].join(60)
+    assert device.calls[9:] == [[19, 20], [21, 101], [22, 102], [23, 103], [24, 104], [25, 26]]
+
+
+def test_a_thread_that_is_ended_in_the_middle_of_a_call_takes_nobody_along() -> None:
+    device = Device()
+    gone: list[int] = []
+
+    def run(images: Sequence[np.ndarray]) -> list[int]:
+        values = device(images)
+        if 10 in values and not gone:
+            gone.append(threading.get_ident())
+            raise SystemExit
+        return values
+
+    batcher = Batcher(run, batch=4, calls=1)
+    first = held(device, batcher)
+    answers: list[list[int]] = []
+
+    def ask() -> None:
+        with suppress(SystemExit):
+            answers.append(batcher.ask([picture(1), picture(2)]))
+
+    with asking(batcher, ask, ask):
+        device.open.set()
+    first.join()
+    assert (len(gone), answers) == (1, [[10, 20]])
+    assert batcher.ask([picture(3)]) == [30]

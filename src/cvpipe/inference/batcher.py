@@ -24,14 +24,15 @@ _LOOK_UP_SECONDS: Final = 0.5
 
 
 class _Item(Generic[R]):
-    """A picture that waits. order: of arrival."""
+    """A picture that waits. turn: among those of all jobs. order: of arrival."""
 
-    __slots__ = ("arrived", "asker", "error", "image", "is_done", "order", "result", "share")
+    __slots__ = ("arrived", "asker", "error", "image", "is_done", "order", "result", "share", "turn")
 
     result: R
 
-    def __init__(self, image: Image, share: Share, asker: int, order: int, arrived: float) -> None:
-        self.image, self.share, self.asker, self.order, self.arrived = image, share, asker, order, arrived
+    def __init__(self, image: Image, share: Share, asker: int, *, turn: int, order: int, arrived: float) -> None:
+        self.image, self.share, self.asker, self.arrived = image, share, asker, arrived
+        self.turn, self.order = turn, order
         self.error: Exception | None = None
         self.is_done = False
 
@@ -59,7 +60,8 @@ class Batcher(Generic[R]):
         self._is_padded, self._wait_seconds, self._on_use = is_padded, wait_seconds, on_use
         self._changed = threading.Condition()
         self._queue: list[_Item[R]] = []
-        self._served: dict[str, int] = {}
+        self._turns: dict[str, int] = {}
+        self._now: dict[int, int] = {}
         self._seen: dict[int, float] = {}
         self._numbers = count()
 
@@ -116,8 +118,11 @@ class Batcher(Generic[R]):
 
     def _together(self, images: Sequence[Image], share: Share) -> list[R]:
         asker, now = threading.get_ident(), time.perf_counter()
-        mine: list[_Item[R]] = [_Item(image, share, asker, next(self._numbers), now) for image in images]
         with self._changed:
+            mine: list[_Item[R]] = [
+                _Item(image, share, asker, turn=self._turn(share), order=next(self._numbers), arrived=now)
+                for image in images
+            ]
             self._queue += mine
             self._seen[asker] = now
             self._changed.notify_all()
@@ -151,24 +156,26 @@ class Batcher(Generic[R]):
                 taken = set(map(id, chosen))
                 self._queue = [item for item in self._queue if id(item) not in taken]
                 for item in chosen:
-                    self._served[item.share.job] = self._served.get(item.share.job, 0) + 1
+                    urgency = item.share.priority
+                    self._now[urgency] = max(self._now.get(urgency, 0), item.turn)
                 if not self._queue:
-                    self._served.clear()
+                    self._turns.clear()
+                    self._now.clear()
                 return chosen, 0.0
             wait = min(wait, left)
         return [], wait
 
+    def _turn(self, share: Share) -> int:
+        """The turn of a job's next picture: after its last one, and not before what is served now.
+
+        So jobs take turns by the picture, and who comes, or comes back, has no claim to what others had without it.
+        """
+        turn = self._turns[share.job] = max(self._turns.get(share.job, 0), self._now.get(share.priority, 0)) + 1
+        return turn
+
     def _in_order(self) -> list[_Item[R]]:
-        """Higher priority first; among equals the job that had least, one picture at a time; then by arrival."""
-        turns: dict[str, int] = {}
-        ranks: list[tuple[int, int, int, _Item[R]]] = []
-        least = min((self._served.get(item.share.job, 0) for item in self._queue), default=0)
-        for item in self._queue:
-            job = item.share.job
-            turn = turns[job] = turns.get(job, self._served.get(job, least)) + 1
-            ranks.append((-item.share.priority, turn, item.order, item))
-        ranks.sort(key=lambda rank: rank[:3])
-        return [rank[3] for rank in ranks]
+        """Higher priority first; among equals by turns between jobs; then by arrival."""
+        return sorted(self._queue, key=lambda item: (-item.share.priority, item.turn, item.order))
 
     def _everybody_waits(self, now: float) -> bool:
         """Whether all who have lately asked have pictures in the queue: nobody is left to wait for."""
@@ -181,17 +188,21 @@ class Batcher(Generic[R]):
         size = self._most
         self._changed.release()
         error: Exception | None = None
+        is_over = False
         started = time.perf_counter()
         try:
             for item, result in zip(chosen, self._run([item.image for item in chosen]), strict=True):
                 item.result = result
+            is_over = True
         except Exception as raised:  # noqa: BLE001 - raised where the pictures were asked about
-            error = raised
+            error, is_over = raised, True
         finally:
             ended = time.perf_counter()
             self._changed.acquire()
             self._free += 1
             self._changed.notify_all()
+            if not is_over:  # this thread is told to end: others ask again for theirs
+                self._queue += chosen
         if isinstance(error, GpuOutOfMemory) and size > 1:
             self._most = max(1, min(self._most, size // 2))
             self._queue += chosen
