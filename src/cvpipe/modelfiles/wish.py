@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -90,7 +91,9 @@ def read_wish(given: Mapping[str, Any]) -> Wish:
         return Wish.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise InvalidRequest(explain(first), field=str(first["loc"][0])) from None
+        field = str(first["loc"][0])
+        is_size = "input_size" in given and field in ("width", "height")
+        raise InvalidRequest(explain(first), field="input_size" if is_size else field) from None
 
 
 def _size(text: str) -> dict[str, int]:
@@ -105,6 +108,6 @@ def _numbers(text: str, field: str) -> float | tuple[float, ...]:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) not in (1, 3):
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
         raise InvalidRequest(f"wanted one number, or three with commas between, not {text!r}", field=field)
     return values[0] if len(values) == 1 else values
