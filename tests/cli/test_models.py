@@ -193,6 +193,10 @@ def test_what_can_not_be_kept_is_told_before_the_minutes_are_spent(cvpipe: Cvpip
     plot = clip.with_name("none") / "tuned.png"
     done = cvpipe("models", "tune", "tiny", "--video", clip, "--plot", plot)
     assert (done.code, done.err) == (2, f"error: --plot: can't write {plot}\n")
+    done = cvpipe("models", "tune", "tiny", "--video", clip, "--plot", clip.parent)
+    assert (done.code, done.err) == (2, f"error: --plot: {clip.parent} is a folder; name a file\n")
+    done = cvpipe("models", "tune", "drawn-street", "--video", clip)
+    assert (done.code, len(done.err.splitlines())) == (4, 1)
     done = cvpipe("models", "tune", "tiny", "--video", clip, "--from", "500")
     assert (done.code, "error: --from: the video ends at" in done.err) == (2, True)
 

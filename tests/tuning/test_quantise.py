@@ -54,6 +54,12 @@ def test_a_model_that_would_lose_too_much_is_not_saved_and_all_figures_are_told(
     assert sorted(card for card in load_cards(settings.models_path) if card.startswith("tiny")) == ["tiny@1"]
 
 
+def test_of_a_short_video_half_is_left_to_compare_on(settings: Settings, clip: Path) -> None:
+    steps: list[tuple[str, int]] = []
+    quantise("tiny", clip, settings=settings, max_loss=0.1, on_step=lambda what, _, most: steps.append((what, most)))
+    assert dict(steps)["ranges"] == dict(steps)["comparing"] == 10
+
+
 def test_a_video_on_which_nothing_is_found_says_nothing_of_the_loss(settings: Settings, clip: Path) -> None:
     write_card(settings.models_path, table_network(np.zeros((7, 84), np.float32)), name="blind", file="blind.onnx")
     with pytest.raises(InvalidRequest, match="blind@1 finds nothing on 4 frames of this video"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import numpy as np
 import pytest
 
 from cvpipe.engine import run_local
-from cvpipe.errors import InvalidModel, InvalidRequest
+from cvpipe.errors import Conflict, InvalidModel, InvalidRequest
 from cvpipe.inference import OnnxTools, find_card
 from cvpipe.inference.profiles import Profile, read_profile, write_profile
 from cvpipe.job import TimeRange
+from cvpipe.modelfiles.folder import check_keepable
 from cvpipe.pipeline import parse_pipeline
-from cvpipe.results import FrameRecord
+from cvpipe.results import FrameRecord, Objects
 from cvpipe.settings import Settings
 from cvpipe.tuning import agreement_of, plotted, quantise, save, sweep, tune
-from tests.modelcards import write_yolox_card
+from cvpipe.tuning.child import rate_of
+from tests.modelcards import table_network, write_card, write_yolox_card
 
 VIDEO = "videos/one-by-one-person-detection.mp4"
 
@@ -111,6 +114,77 @@ def test_a_card_that_decodes_is_tried_and_only_told(
     tuned = tune("tiny", clip, settings=settings, start=0, seconds=1, min_agreement=0.5)
     assert tuned.best.setting.decode == "cpu"
     assert (tuned.decode, [why for _, why in tuned.failed]) == (decode, failed)
+
+
+class Said:
+    """What processes would say of settings: rates by width and whether it is rectangular, one for each time."""
+
+    def __init__(self, rates: dict[tuple[int, bool], list[float]], *, batch: int | None = None) -> None:
+        self.rates, self.batch = rates, batch
+        self.tried: list[sweep.Setting] = []
+
+    def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        objects = Objects.make(stage="tune", box=[[0, 0, 10, 10]], label=["thing"], score=[0.9])
+        monkeypatch.setattr(sweep, "_records", lambda _: [FrameRecord(0, 0, 0.0, objects=objects)])
+        monkeypatch.setattr(sweep._Sweep, "_run", staticmethod(self._said))
+
+    def _said(self, setting: sweep.Setting) -> dict[str, Any]:
+        self.tried.append(setting)
+        rates = self.rates.get((setting.width, setting.rectangular), [1.0])
+        return {
+            "frames": 1, "fps": rates.pop(0) if len(rates) > 1 else rates[0], "memory_bytes": 2**20,
+            "canvas": [setting.width, setting.height - 8 * setting.rectangular], "decoding": {"cpu": 1},
+            "batch": self.batch or setting.batch,
+        }  # fmt: skip
+
+
+def test_what_comes_near_the_fastest_is_tried_twice_and_the_better_counts(
+    settings: Settings, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_card(settings.models_path, table_network(np.zeros((7, 84), np.float32)), name="net", file="net.onnx")
+    said = Said({(64, False): [10, 12], (64, True): [40, 60], (32, True): [50, 45], (32, False): [30]})
+    said.put(monkeypatch)
+    tuned = tune("net", clip, settings=settings, start=0, seconds=1, scales=(1.0, 0.5), runtime=False)
+    assert [row.fps for row in tuned.rows] == [12, 60, 50, 30]
+    assert (tuned.best.setting.width, tuned.best.setting.rectangular) == (64, True)
+    assert tuned.profile.measured is not None
+    assert tuned.profile.measured.reference_frames_per_second == 12
+
+
+def test_a_batch_that_a_network_does_not_take_is_no_other_setting(
+    settings: Settings, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_card(settings.models_path, table_network(np.zeros((7, 84), np.float32)), name="net", file="net.onnx")
+    said = Said({}, batch=1)
+    said.put(monkeypatch)
+    tuned = tune("net", clip, settings=settings, start=0, seconds=1, scales=())
+    assert 4 in [setting.batch for setting in said.tried]
+    assert {row.setting.batch for row in tuned.rows} == {1}
+    assert tuned.profile.batch == 1
+
+
+@pytest.mark.parametrize("start", [-1, float("nan"), 99])
+def test_a_part_that_is_not_in_the_video_is_refused(start: float, settings: Settings, clip: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"the video ends at 1\.9 s: \S+ s is not in it"):
+        tune("tiny", clip, settings=settings, start=start)
+
+
+def test_a_batch_that_is_ready_at_once_is_no_gift_to_the_rate() -> None:
+    alone = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    by_four = [4.0] * 4 + [8.0] * 4
+    assert rate_of(alone, first=1) == rate_of(by_four, first=4) == 1.0
+    with pytest.raises(InvalidRequest, match="frames: 8, too few to tell how fast it is where 7 begin at once"):
+        rate_of(by_four, first=7)
+
+
+def test_nothing_is_kept_beside_a_model_that_comes_with_cvpipe(settings: Settings, clip: Path) -> None:
+    card = find_card(settings.models_path, "drawn-street")
+    with pytest.raises(Conflict, match="drawn-street@2 comes with cvpipe, and nothing is kept beside it: copy"):
+        quantise("drawn-street", clip, settings=settings)
+    with pytest.raises(Conflict):
+        check_keepable(settings.models_path, card)
+    shutil.copytree(card.path.parent.parent, settings.models_path / "drawn-street")
+    check_keepable(settings.models_path, find_card(settings.models_path, "drawn-street"))
 
 
 def test_a_part_where_nothing_is_found_is_refused(assets: Path, tmp_path: Path) -> None:

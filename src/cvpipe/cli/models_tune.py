@@ -45,15 +45,16 @@ def tune(
     """Try sizes, precisions, batches, threads, calls and decoders on a video; save the fastest that finds the same."""
     extras.require("worker", what="cvpipe models tune")
     from cvpipe.inference import OnnxTools, find_card
+    from cvpipe.modelfiles.folder import check_keepable
     from cvpipe.tuning import plotted, save
     from cvpipe.tuning import tune as run
 
     settings = load_settings()
     card = find_card(settings.models_path, model)
     picture = plot or Path(f"{card.name}-tuned.png")
-    _check_writable(picture, field="--plot")
+    _check_writable(picture)
     if not dry_run:
-        _check_writable(card.path.parent, field="model")
+        check_keepable(settings.models_path, card)
     with _steps() as on_step:
         tuned = run(
             model,
@@ -133,10 +134,12 @@ def quantize(
     output.line(f"  is it faster here? cvpipe models tune {made.card.name} --video {video}")
 
 
-def _check_writable(path: Path, *, field: str) -> None:
+def _check_writable(path: Path) -> None:
     """What is found in minutes must not be lost then. Raises: InvalidRequest."""
+    if path.is_dir():
+        raise InvalidRequest(f"{path} is a folder; name a file", field="--plot")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise InvalidRequest(f"can't write {path}", field=field)
+        raise InvalidRequest(f"can't write {path}", field="--plot")
 
 
 def _table(tuned: Tuned) -> None:

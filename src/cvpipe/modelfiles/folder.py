@@ -109,6 +109,18 @@ def remove(models_path: Path, ref: str) -> list[str]:
     return [card.ref for card in cards]
 
 
+def check_keepable(models_path: Path, card: ModelCard) -> None:
+    """Something may be written beside a card. Raises: Conflict where it comes with cvpipe; Unavailable."""
+    if card.path.is_relative_to(SHIPPED):
+        raise Conflict(
+            f"{card.ref} comes with cvpipe, and nothing is kept beside it: copy {SHIPPED / card.name} to "
+            f"{models_path}, and the model is your own",
+            field="model",
+        )
+    if not os.access(card.path.parent, os.W_OK) or not os.access(models_path, os.W_OK):
+        raise Unavailable(f"can't write beside {card.path}", field="model")
+
+
 def named(models_path: Path, ref: str) -> list[ModelCard]:
     """The cards that `name@version` or `name` (all its versions) means. Raises: NotFound."""
     name, _, version = ref.partition("@")

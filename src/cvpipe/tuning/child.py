@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cvpipe.errors import CvpipeError
+from cvpipe.errors import CvpipeError, InvalidRequest
 
 
 def measured(order: dict[str, Any]) -> dict[str, Any]:
     """Run it. order: models, data, out (folders), video, pipeline, from, to, device, threads, decode, chunk_seconds,
     model.
 
-    Returns frames, fps (without start-up), memory_bytes, canvas [width, height], decoding (frames by decoder).
+    Returns frames, fps (without start-up), memory_bytes, canvas [width, height], batch, decoding (frames by decoder).
+    Raises: InvalidRequest where there are too few frames to tell a rate.
     """
     from cvpipe.engine import run_local
     from cvpipe.frames import View
@@ -46,15 +49,32 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     memory = _most_bytes() + (taken_bytes(order["device"]) if is_gpu(order["device"]) else 0)
     facts = job["video"]
     tools = OnnxTools(settings.models_path, settings.device, data_path=settings.data_dir, threads=order["threads"])
-    view = tools.network(order["model"]).input_view(View.of(facts["display_width"], facts["display_height"]))
-    seconds = ticks[-1] - ticks[0] if len(ticks) > 1 else job["seconds"]
+    network = tools.network(order["model"])
+    view = network.input_view(View.of(facts["display_width"], facts["display_height"]))
+    group = min(network.batch, math.ceil(len(ticks) / job["chunks"]))
     return {
         "frames": len(ticks),
-        "fps": (len(ticks) - 1 if len(ticks) > 1 else len(ticks)) / max(seconds, 1e-6),
+        "fps": rate_of(ticks, first=group * min(order["threads"], job["chunks"])),
         "memory_bytes": memory,
         "canvas": [view.width, view.height],
+        "batch": network.batch,
         "decoding": job["decoding"],
     }
+
+
+def rate_of(ticks: Sequence[float], *, first: int) -> float:
+    """Frames a second, once it runs. ticks: when each was ready, in seconds. first: how many were begun at once.
+
+    Batches are ready all at once: to count from the first frame on would give the others of its batch for nothing.
+    Raises: InvalidRequest where fewer than a quarter of the frames are left.
+    """
+    left = len(ticks) - first
+    if left < max(1, len(ticks) / 4):
+        raise InvalidRequest(
+            f"frames: {len(ticks)}, too few to tell how fast it is where {first} begin at once; take a longer part",
+            field="--seconds",
+        )
+    return left / max(ticks[-1] - ticks[first - 1], 1e-6)
 
 
 def _most_bytes() -> int:

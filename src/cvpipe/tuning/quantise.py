@@ -13,7 +13,7 @@ import numpy as np
 
 from cvpipe.errors import InvalidModel, InvalidRequest, ModelLosesTooMuch
 from cvpipe.inference.cards import CARD_FILE, ModelCard, find_card
-from cvpipe.modelfiles.folder import card_text, keep_as
+from cvpipe.modelfiles.folder import card_text, check_keepable, keep_as
 from cvpipe.tuning.agreement import Agreement, agreement_of
 from cvpipe.tuning.looking import OnStep, input_view, pictures, records_of, spread
 from cvpipe.video import Decoders, Limits
@@ -56,14 +56,16 @@ def quantise(
 ) -> Quantised:
     """Quantise `name` or `name@version` with frames of a video, and keep it as `VERSION-int8`.
 
-    frames: for the ranges of activations; as many others are compared. max_loss: how much less
-    than 1 the agreement with the original may be. on_step: told how far it is.
-    Raises: ModelLosesTooMuch with all figures; InvalidRequest, InvalidModel, NotFound, VideoError.
+    frames: for the ranges of activations, half of the video at most; as many others are compared. max_loss: how much
+    less than 1 the agreement with the original may be. on_step: told how far it is.
+    Raises: ModelLosesTooMuch with all figures; InvalidRequest, InvalidModel, NotFound, VideoError; Conflict,
+    Unavailable where nothing can be kept.
     """
     from cvpipe.inference import OnnxTools
     from cvpipe.inference.quantising import Quantiser
 
     card = _plain(find_card(settings.models_path, model), settings.models_path)
+    check_keepable(settings.models_path, card)
     tell = on_step or (lambda _what, _done, _total: None)
     with tempfile.TemporaryDirectory(prefix="cvpipe-quantise-") as temporary, Decoders(limits=Limits.of(settings)) as d:
         models = Path(temporary)
@@ -72,10 +74,11 @@ def quantise(
         tools = OnnxTools(models, device="cpu")
         network = tools.network(card.ref)
         view = input_view(network, index)
-        numbers = spread(index, frames, offset=0.25)
-        others = np.setdiff1d(spread(index, frames, offset=0.75), numbers)
+        count = min(frames, len(index) // 2)
+        numbers = spread(index, count, offset=0.25)
+        others = np.setdiff1d(spread(index, count, offset=0.75), numbers)
         if not len(others):
-            raise InvalidRequest(f"the video has {len(index)} frames: none is left to compare on", field="video")
+            raise InvalidRequest("the video has one frame: none is left to compare on", field="video")
         tell("comparing", 0, len(others))
         wanted = records_of(card, tools, decoders=d, video=video, index=index, numbers=others)
         if agreement_of(wanted, wanted).score is None:

@@ -16,7 +16,7 @@ from cvpipe.errors import InvalidRequest
 from cvpipe.inference.cards import ModelCard, find_card
 from cvpipe.inference.profiles import Measured, Profile, remove_profile, write_profile
 from cvpipe.inference.remembered import way_of
-from cvpipe.modelfiles.folder import versions_of
+from cvpipe.modelfiles.folder import check_keepable, versions_of
 from cvpipe.results import FrameRecord
 from cvpipe.tuning.agreement import Agreement, agreement_of
 from cvpipe.tuning.looking import OnStep, pipeline_for
@@ -33,6 +33,8 @@ SCALES: Final = (1.0, 0.75, 0.5)
 _STEP: Final = 32
 _SAME: Final = 0.98
 """Rates that differ by less are taken as equal."""
+_NEAR: Final = 0.75
+"""Of the fastest: what is slower than that is not tried again."""
 _SECONDS: Final = 600.0
 
 
@@ -57,7 +59,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A setting that was tried. canvas: (width, height) that the network saw. memory_bytes: the most it held."""
+    """A setting that was tried. canvas: (width, height) that the network saw. memory_bytes: the most it held.
+
+    fps: the better, where it was tried twice.
+    """
 
     setting: Setting
     canvas: tuple[int, int]
@@ -143,12 +148,20 @@ def tune(
                 "part with --from and --seconds",
                 field="--from",
             )
-        rows += sweep.rows(list(sweep.sizes(scales, [one.version for one in small])))
-        if runtime:
-            rows += sweep.rows(list(sweep.runtimes(_best(rows, min_agreement).setting)))
         first = rows[0].setting
-        same = [row for row in rows if (row.setting.chunks, row.setting.decode) == (first.chunks, first.decode)]
-        best = _best(same, min_agreement)
+
+        def rivals() -> list[Row]:
+            same = [row for row in rows if (row.setting.chunks, row.setting.decode) == (first.chunks, first.decode)]
+            return _good(same, min_agreement)
+
+        rows += sweep.rows(list(sweep.sizes(scales, [one.version for one in small])))
+        sweep.settle(rows, rivals())
+        if runtime:
+            rows += sweep.rows(list(sweep.runtimes(_best(rivals()).setting)))
+            sweep.settle(rows, rivals())
+        best = _best(rivals())
+        sweep.settle(rows, [row for row in rows if _but_worker(row, best)])
+        best = _best(rivals())
         fastest = max((row for row in rows if _but_worker(row, best)), key=lambda row: row.fps)
         taken = fastest if _SAME * fastest.fps > best.fps else best
         profile = sweep.profile(best, rows[0])
@@ -159,8 +172,9 @@ def tune(
 def save(tuned: Tuned, models_path: Path) -> Path:
     """Keep the profile beside the card of the version that it names; that version is the only one to have one.
 
-    Raises: Unavailable.
+    Raises: Unavailable; Conflict where the model comes with cvpipe.
     """
+    check_keepable(models_path, tuned.card)
     version = tuned.best.setting.version
     for card in versions_of(models_path, tuned.card.name):
         if tuned.card.version in (card.version, card.quantised_from) and card.version != version:
@@ -168,8 +182,12 @@ def save(tuned: Tuned, models_path: Path) -> Path:
     return write_profile(find_card(models_path, f"{tuned.card.name}@{version}").path.parent, tuned.profile)
 
 
-def _best(rows: Sequence[Row], min_agreement: float) -> Row:
-    good = [row for row in rows if row.score >= min_agreement] or [rows[0]]
+def _good(rows: Sequence[Row], min_agreement: float) -> list[Row]:
+    """Those that agree well enough with the reference, which is the first."""
+    return [row for row in rows if row.score >= min_agreement] or [rows[0]]
+
+
+def _best(good: Sequence[Row]) -> Row:
     fastest = max(row.fps for row in good)
     return max((row for row in good if row.fps >= _SAME * fastest), key=lambda row: (row.score, row.fps))
 
@@ -190,7 +208,7 @@ class _Sweep:
         self.chunks = settings.threads or self.cores
         self.start = self.stop = 0.0
         self.failed: list[tuple[Setting, str]] = []
-        self._tell, self._known = tell, set[Any]()
+        self._tell, self._known, self._sure = tell, set[Any](), set[Setting]()
         self._wanted: list[FrameRecord] = []
 
     def choose_part(self, start: float | None, seconds: float) -> None:
@@ -200,10 +218,10 @@ class _Sweep:
         with Decoders(limits=Limits.of(self.settings)) as decoders:
             times = decoders.index(self.video).times
         length = float(times[-1] - times[0]) if len(times) else 0.0
-        if start is not None and start > length:
-            raise InvalidRequest(f"the video ends at {length:.1f} s, before {start:g} s", field="--from")
+        if start is not None and not 0 <= start <= length:
+            raise InvalidRequest(f"the video ends at {length:.1f} s: {start:g} s is not in it", field="--from")
         self.start = round(max(0.0, (length - seconds) / 2) if start is None else start, 3)
-        self.stop = round(self.start + seconds, 3)
+        self.stop = round(min(self.start + seconds, length + 0.001), 3)
 
     def reference(self) -> Setting:
         """32 bits, the card's full size with padding, one thread for each call."""
@@ -255,18 +273,19 @@ class _Sweep:
     def rows(self, wanted: Sequence[Setting]) -> list[Row]:
         """What these settings do. One that does not run, or is another one in truth, is left out."""
         found = []
-        for number, setting in enumerate(wanted):
-            if setting in self._known:
+        for number, asked in enumerate(wanted):
+            if asked in self._known:
                 continue
-            self._known.add(setting)
-            self._tell(_shown(setting), number, len(wanted))
-            said = self._run(setting)
+            self._known.add(asked)
+            self._tell(_shown(asked), number, len(wanted))
+            setting, said = asked, self._run(asked)
             if setting.decode == "nvdec" and "error" not in said and "nvdec" not in said["decoding"]:
                 said["error"] = f"the card decoded none of it: {', '.join(said['decoding'])}"
             if "error" in said:
                 self.failed.append((setting, str(said["error"])))
                 continue
             canvas = (int(said["canvas"][0]), int(said["canvas"][1]))
+            setting = replace(setting, batch=int(said["batch"]))
             key = (*asdict(replace(setting, width=0, height=0, rectangular=False)).values(), canvas)
             if key in self._known:
                 continue
@@ -278,6 +297,23 @@ class _Sweep:
                 Row(setting, canvas, int(said["frames"]), float(said["fps"]), int(said["memory_bytes"]), agreement)
             )
         return found
+
+    def settle(self, rows: list[Row], rivals: Sequence[Row]) -> None:
+        """Try the reference, and those of `rivals` that come near the fastest of them, once more; the better counts.
+
+        What else a machine does makes anything look slow once.
+        """
+        fastest = max(row.fps for row in rivals)
+        near = [row for row in rivals if row.fps >= _NEAR * fastest]
+        again = [row.setting for row in (rows[0], *near) if row.setting not in self._sure] if len(near) > 1 else []
+        for number, setting in enumerate(dict.fromkeys(again)):
+            self._sure.add(setting)
+            self._tell(f"{_shown(setting)}, again", number, len(again))
+            said = self._run(setting)
+            if "error" not in said:
+                place = [row.setting for row in rows].index(setting)
+                memory = max(rows[place].memory_bytes, int(said["memory_bytes"]))
+                rows[place] = replace(rows[place], fps=max(rows[place].fps, float(said["fps"])), memory_bytes=memory)
 
     def profile(self, row: Row, reference: Row) -> Profile:
         """What is kept of a row."""
@@ -309,7 +345,7 @@ class _Sweep:
             "video": str(self.video), "pipeline": pipeline_for(self.card, ref=ref).model_dump(mode="json"),
             "from": self.start, "to": self.stop, "device": self.device, "threads": setting.chunks, "model": ref,
             "decode": setting.decode,
-            "chunk_seconds": max(0.5, (self.stop - self.start) / 4),
+            "chunk_seconds": max(0.5, (self.stop - self.start) / max(4, 2 * setting.chunks)),
         }  # fmt: skip
         return _asked(order)
 
@@ -347,6 +383,10 @@ def _records(path: Path) -> list[FrameRecord]:
 
 
 def _shown(setting: Setting) -> str:
-    tight = ", rectangular" if setting.rectangular else ""
-    on_card = ", decoded by the card" if setting.decode == "nvdec" else ""
-    return f"{setting.width}x{setting.height}{tight}, {setting.precision}, batch {setting.batch}{on_card}"
+    s = setting
+    tight = ", rectangular" if s.rectangular else ""
+    on_card = ", decoded by the card" if s.decode == "nvdec" else ""
+    return (
+        f"{s.width}x{s.height}{tight}, {s.precision}, batch {s.batch}, threads {s.threads} x {s.calls or 'auto'}, "
+        f"chunks {s.chunks}{on_card}"
+    )
