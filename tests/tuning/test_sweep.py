@@ -24,6 +24,7 @@ from cvpipe.settings import Settings
 from cvpipe.tuning import agreement_of, plotted, quantise, save, sweep, tune
 from cvpipe.tuning.child import rate_of
 from tests.modelcards import table_network, write_card, write_yolox_card
+from tests.tuning.conftest import embedder
 
 VIDEO = "videos/one-by-one-person-detection.mp4"
 
@@ -185,6 +186,16 @@ def test_nothing_is_kept_beside_a_model_that_comes_with_cvpipe(settings: Setting
         check_keepable(settings.models_path, card)
     shutil.copytree(card.path.parent.parent, settings.models_path / "drawn-street")
     check_keepable(settings.models_path, find_card(settings.models_path, "drawn-street"))
+
+
+def test_what_does_not_look_at_frames_by_itself_is_refused_before_anything_runs(
+    settings: Settings, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_card(settings.models_path, embedder(), name="lines", task="text", family="ppocr-detection", labels=[])
+    monkeypatch.setattr(sweep._Sweep, "_run", None)
+    for find_out in (tune, quantise):
+        with pytest.raises(InvalidRequest, match="models for text don't look at whole frames by themselves: lines@1"):
+            find_out("lines", clip, settings=settings)
 
 
 def test_a_part_where_nothing_is_found_is_refused(assets: Path, tmp_path: Path) -> None:

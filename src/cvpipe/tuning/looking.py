@@ -29,7 +29,10 @@ def pipeline_for(card: ModelCard, *, ref: str | None = None) -> PipelineSpec:
     """The pipeline that runs a model on whole frames. ref: name of the model. Raises: InvalidRequest."""
     kind = STAGE_OF_TASK.get(card.task, "")
     if kind not in stages.discover() or kind == "read_text":
-        raise InvalidRequest(f"models for {card.task} can't be tuned by themselves", field="model")
+        raise InvalidRequest(
+            f"models for {card.task} don't look at whole frames by themselves: {card.ref} can't be tuned or quantised",
+            field="model",
+        )
     return parse_pipeline({"name": "tune", "stages": [{"type": kind, "model": ref or card.ref}]})
 
 

@@ -15,7 +15,7 @@ from cvpipe.errors import InvalidModel, InvalidRequest, ModelLosesTooMuch
 from cvpipe.inference.cards import CARD_FILE, ModelCard, find_card
 from cvpipe.modelfiles.folder import card_text, check_keepable, keep_as
 from cvpipe.tuning.agreement import Agreement, agreement_of
-from cvpipe.tuning.looking import OnStep, input_view, pictures, records_of, spread
+from cvpipe.tuning.looking import OnStep, input_view, pictures, pipeline_for, records_of, spread
 from cvpipe.video import Decoders, Limits
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def quantise(
     from cvpipe.inference.quantising import Quantiser
 
     card = _plain(find_card(settings.models_path, model), settings.models_path)
+    pipeline_for(card)  # of a task that can be compared
     check_keepable(settings.models_path, card)
     tell = on_step or (lambda _what, _done, _total: None)
     with tempfile.TemporaryDirectory(prefix="cvpipe-quantise-") as temporary, Decoders(limits=Limits.of(settings)) as d:

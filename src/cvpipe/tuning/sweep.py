@@ -132,6 +132,7 @@ def tune(
     card = find_card(settings.models_path, model)
     if card.quantised_from:
         card = find_card(settings.models_path, f"{card.name}@{card.quantised_from}")
+    pipeline_for(card)  # of a task that can be tuned
     small = [one for one in versions_of(settings.models_path, card.name) if one.quantised_from == card.version][-1:]
     with tempfile.TemporaryDirectory(prefix="cvpipe-tune-") as temporary:
         for one in (card, *small):
