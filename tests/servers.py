@@ -34,8 +34,8 @@ def find_rabbitmq() -> Path | None:
 
 def _ports() -> Iterator[int]:
     """Each once, in an order that no seed of a test sets; each process of a test run has its own."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    own = range(20_000 + int(worker) % 6 * 2000, 22_000 + int(worker) % 6 * 2000)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    own = range(20_000, 32_000)[int(worker) % 8 :: 8] if worker else range(20_000, 32_000)
     yield from random.SystemRandom().sample(own, len(own))
 
 
