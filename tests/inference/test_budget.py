@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cvpipe.errors import NoRoomForModels
+from cvpipe.inference import budget
 from cvpipe.inference.budget import Budget
 from cvpipe.inference.shares import Share, working_for
 
@@ -181,3 +182,76 @@ def test_two_jobs_with_both_models_each_do_not_wait_for_each_other() -> None:
         thread.join(30)
     assert sorted(done) == ["ab", "bc", "ca"]
     assert machine.taken <= 100 * MIB
+
+
+def waiting(machine: Machine, share: Share, key: str, out: list[str]) -> threading.Thread:
+    """Somebody who waits for a model."""
+    told = threading.Event()
+
+    def work() -> None:
+        with (
+            working_for(Share(share.job, share.priority, lambda _: told.set())),
+            machine.budget.holding([key]),
+        ):
+            out.append(key)
+
+    thread = started(work)
+    assert told.wait(20)
+    return thread
+
+
+def test_who_has_waited_long_goes_before_those_whose_models_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "_PATIENCE_SECONDS", 0.2)
+    machine, done = Machine(100), threading.Event()
+    machine.open("b", 60)
+    machine.open("a", 60)
+    until, turns = time.monotonic() + 20, [0, 0]
+
+    def again_and_again(place: int) -> None:
+        while not done.is_set() and time.monotonic() < until:
+            with machine.budget.holding(["a"]):
+                turns[place] += 1
+                time.sleep(0.01)
+
+    def work() -> None:
+        with machine.budget.holding(["b"]):
+            done.set()
+
+    threads = [started(lambda: again_and_again(0)), started(lambda: again_and_again(1))]
+    time.sleep(0.05)
+    threads.append(started(work))
+    assert done.wait(15)
+    for thread in threads:
+        thread.join(20)
+    assert min(turns) > 0
+    assert machine.log[:5] == ["+b", "-b", "+a", "-a", "+b"]
+
+
+@pytest.mark.parametrize(
+    ("priority", "patience", "passes"),
+    [
+        pytest.param(4, 600, ["c", "d"], id="not for long yet"),
+        pytest.param(4, 0, ["c"], id="long"),
+        pytest.param(9, 600, ["c"], id="more urgent"),
+        pytest.param(1, 0, ["c", "d"], id="less urgent"),
+    ],
+)
+def test_what_fits_beside_the_one_that_waits_passes_it(
+    priority: int, patience: float, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "_PATIENCE_SECONDS", patience)
+    machine, out = Machine(100), list[str]()
+    machine.open("b", 80)
+    machine.open("a", 50)  # b goes
+    machine.open("c", 20)
+    machine.open("d", 30)
+    with machine.budget.holding(["a"]):
+        first = waiting(machine, Share("first", priority), "b", out)
+        for key in passes:
+            with machine.budget.holding([key]):
+                pass
+        others = [waiting(machine, Share("other"), key, out) for key in ("c", "d") if key not in passes]
+        assert out == []
+    for thread in (first, *others):
+        thread.join(20)
+    assert out == ["b", *(key for key in ("c", "d") if key not in passes)]

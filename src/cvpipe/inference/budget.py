@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T", bound="Resident")
 
 _LOOK_UP_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 5.0
+"""Who has waited for so long goes before others that would take its room; less would load models all the time."""
 _holds: ContextVar[bool] = ContextVar("holds", default=False)
 
 
@@ -61,11 +63,21 @@ class _Entry:
         return self.resident is None or self.holders > 0 or self.resident.is_loaded
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Who waits for room. wanted: bytes of each model. since: on the monotonic clock."""
+
+    wanted: Mapping[str, int]
+    priority: int
+    since: float
+
+
 class Budget:
     """Keeps the models that are loaded on one device within a limit, by unloading idle ones, least recently used first.
 
     A model that somebody holds is never unloaded. Jobs take all models that they need at once, so none waits for
-    another with models in its hands.
+    another with models in its hands. Who waits for room is passed by those whose models are there, but not for ever:
+    higher priorities go first, and so does who has waited long.
     """
 
     def __init__(self, limit: int | None, *, device: Device = "cpu", taken: Callable[[], int] | None = None) -> None:
@@ -73,6 +85,7 @@ class Budget:
         self.limit, self.device = limit, device
         self._taken = taken or (lambda: taken_bytes(device))
         self._entries: dict[str, _Entry] = {}
+        self._waiting: list[_Waiting] = []
         self._changed = threading.Condition()
         self._loading = threading.Lock()
 
@@ -165,25 +178,29 @@ class Budget:
         if self.limit is None:
             return
         need = sum(wanted.values())
+        told = list(dict.fromkeys(names.values()))
+        words = f"{' and '.join(told)} {'need' if len(told) > 1 else 'needs'} {_gib(need)}"
+        if need > self.limit:
+            raise NoRoomForModels(f"{words}; models may take {_gib(self.limit)} of {self.device}")
         said = ""
+        mine = _Waiting(wanted, share.priority, time.monotonic())
         try:
             while True:
                 others = {key: entry for key, entry in self._entries.items() if key not in wanted and entry.counts}
                 free = self.limit - sum(entry.bytes for entry in others.values())
                 idle = [entry for entry in others.values() if entry.holders == 0 and entry.resident is not None]
-                if need <= free:
-                    return
-                if idle:
-                    self._unload(min(idle, key=lambda entry: entry.used_at))
-                    continue
-                told = list(dict.fromkeys(names.values()))
-                words = f"{' and '.join(told)} {'need' if len(told) > 1 else 'needs'} {_gib(need)}"
-                if need > self.limit:
-                    raise NoRoomForModels(f"{words}; models may take {_gib(self.limit)} of {self.device}")
+                if _holds.get() or not self._is_behind(mine):
+                    if need <= free:
+                        return
+                    if idle:
+                        self._unload(min(idle, key=lambda entry: entry.used_at))
+                        continue
                 if _holds.get():
                     # It is in the middle of its work: to wait now, with models in its hands, could be for ever.
                     logger.warning("more models than there is room for %s", fields(what=repr(words)))
                     return
+                if mine not in self._waiting:
+                    self._waiting.append(mine)
                 reason = f"model {words}, {_gib(max(0, free))} free on {self.device}"
                 if reason != said:
                     said = reason
@@ -191,8 +208,22 @@ class Budget:
                 self._changed.wait(_LOOK_UP_SECONDS)
                 share.look_up()
         finally:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                self._changed.notify_all()
             if said:
                 share.say(None)
+
+    def _is_behind(self, mine: _Waiting) -> bool:
+        """Whether somebody else who waits goes first, and what `mine` wants does not fit beside."""
+        assert self.limit is not None
+        patient = time.monotonic() - _PATIENCE_SECONDS
+        return any(
+            sum({**other.wanted, **mine.wanted}.values()) > self.limit
+            for other in self._waiting
+            if other.priority > mine.priority
+            or (other.priority == mine.priority and other.since < mine.since and other.since <= patient)
+        )
 
     def _unload(self, entry: _Entry) -> None:
         assert entry.resident is not None

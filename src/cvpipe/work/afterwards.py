@@ -171,8 +171,8 @@ def _one_crop(
 ) -> tuple[float, float]:
     """Seconds and bytes of one."""
     sizes: list[int] = []
+    runner = CropsRunner(job.spec, segment, bench.tools)  # may wait for room: not with models in its hands
     with bench.holding(job.spec, segment):
-        runner = CropsRunner(job.spec, segment, bench.tools)
         began = time.monotonic()
         path = job.file(bench, lease)
         for _, crop, jpeg in runner.run(bench.decoders, path, job.index, picks, check=lease.check):

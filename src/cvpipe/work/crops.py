@@ -48,16 +48,17 @@ def run_crops(bench: Bench, lease: Lease, job: PlannedJob, part: Part, segment: 
             bench.store.append_crops(lease.claim, part.job, part.segment, part.chunk, pending, lease_seconds=seconds)
             pending.clear()
 
-    with bench.working_for(part.job, priority=job.doc["priority"], lease=lease), bench.holding(job.spec, segment):
-        runner = CropsRunner(job.spec, segment, bench.tools)
-        found = runner.run(bench.decoders, job.file(bench, lease), job.index, picks[done:], check=lease.check)
-        for place, crop, jpeg in found:
-            lease.check()
-            keep_picture(folder, crop, jpeg)
-            pending[done + place] = crop
-            if len(pending) == _FLUSH_CROPS:
-                flush()
-        flush()
+    with bench.working_for(part.job, priority=job.doc["priority"], lease=lease):
+        runner = CropsRunner(job.spec, segment, bench.tools)  # may wait for room: not with models in its hands
+        with bench.holding(job.spec, segment):
+            found = runner.run(bench.decoders, job.file(bench, lease), job.index, picks[done:], check=lease.check)
+            for place, crop, jpeg in found:
+                lease.check()
+                keep_picture(folder, crop, jpeg)
+                pending[done + place] = crop
+                if len(pending) == _FLUSH_CROPS:
+                    flush()
+            flush()
     return bench.store.finish_chunk(lease.claim, part.job, part.segment, part.chunk)
 
 
