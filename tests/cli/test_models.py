@@ -170,6 +170,10 @@ def test_versions_are_removed_one_by_one_or_together(cvpipe: Cvpipe, models: Pat
     gone = cvpipe("models", "rm", "net")
     assert (gone.code, len(gone.err.splitlines())) == (2, 1)
     assert cvpipe("models", "rm", "drawn-street").code != 0
+    folder = models / "wrong" / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text("name: [")
+    assert "error: can't read the model card" in cvpipe("models", "rm", "wrong").err
 
 
 def test_the_tuned_profile_is_saved_and_drawn(cvpipe: Cvpipe, models: Path, tiny: Path, clip: Path) -> None:

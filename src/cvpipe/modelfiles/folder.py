@@ -122,11 +122,16 @@ def check_keepable(models_path: Path, card: ModelCard) -> None:
 
 
 def named(models_path: Path, ref: str) -> list[ModelCard]:
-    """The cards that `name@version` or `name` (all its versions) means. Raises: NotFound."""
+    """The cards that `name@version` or `name` (all its versions) means.
+
+    Raises: NotFound; InvalidModel where the only ones can't be read.
+    """
     name, _, version = ref.partition("@")
     cards = load_cards(models_path)
     found = [card for card in cards.values() if card.name == name and version in ("", card.version)]
     if not found:
+        with contextlib.suppress(NotFound):
+            find_card(models_path, ref)  # tells what is wrong with it
         known = sorted(cards) if version else sorted({card.name for card in cards.values()})
         raise NotFound(f"there is no model {ref!r}{nearest(ref, known)}", field="model")
     return found
