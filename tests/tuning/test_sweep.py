@@ -22,6 +22,7 @@ from cvpipe.pipeline import parse_pipeline
 from cvpipe.results import FrameRecord, Objects
 from cvpipe.settings import Settings
 from cvpipe.tuning import agreement_of, plotted, quantise, save, sweep, tune
+from cvpipe.tuning.agreement import Agreement
 from cvpipe.tuning.child import rate_of
 from tests.modelcards import table_network, write_card, write_yolox_card
 from tests.tuning.conftest import embedder
@@ -222,3 +223,20 @@ def test_a_profile_of_another_file_is_left_out_and_a_wrong_one_told(settings: Se
     (folder / "profile.yaml").write_text("width: many\n")
     with pytest.raises(InvalidModel, match=r"profile\.yaml\); tune the model again, or remove the file"):
         find_card(settings.models_path, "tiny")
+
+
+def test_what_is_unbeaten_in_speed_agreement_and_memory_is_marked() -> None:
+    def row(fps: float, score: float, mib: int) -> sweep.Row:
+        setting = sweep.Setting("1", "fp32", 64, 64, rectangular=False, batch=1, threads=1, calls=1, chunks=1)
+        return sweep.Row(setting, (64, 64), 10, fps, mib * 2**20, Agreement(10, {"f1": score}))
+
+    reference, fast, slower, leaner, as_lean = (
+        row(10, 1.0, 200),
+        row(20, 0.98, 300),
+        row(19, 0.98, 300),
+        row(15, 0.98, 150),
+        row(19, 0.98, 290),
+    )
+    rows = (reference, fast, slower, leaner, as_lean)
+    tuned = sweep.Tuned(Any, rows, fast, Any, 1, "cpu", ())  # type: ignore[arg-type]
+    assert [tuned.is_unbeaten(one) for one in rows] == [True, True, False, True, False]

@@ -33,6 +33,8 @@ SCALES: Final = (1.0, 0.75, 0.5)
 _STEP: Final = 32
 _SAME: Final = 0.98
 """Rates that differ by less are taken as equal."""
+_LESS_MEMORY: Final = 0.95
+"""Of another's memory: what takes more than that takes as much."""
 _NEAR: Final = 0.75
 """Of the fastest: what is slower than that is not tried again."""
 _SECONDS: Final = 600.0
@@ -101,11 +103,8 @@ class Tuned:
     failed: tuple[tuple[Setting, str], ...]
 
     def is_unbeaten(self, row: Row) -> bool:
-        """Whether no other is as good in both speed and agreement, and better in one."""
-        return not any(
-            other.fps >= row.fps and other.score >= row.score and (other.fps > row.fps or other.score > row.score)
-            for other in self.rows
-        )
+        """Whether no other is as good in speed, agreement and memory, and better in one: the Pareto front."""
+        return not any(_beats(other, row) for other in self.rows)
 
 
 def tune(
@@ -181,6 +180,13 @@ def save(tuned: Tuned, models_path: Path) -> Path:
         if tuned.card.version in (card.version, card.quantised_from) and card.version != version:
             remove_profile(card.path.parent)
     return write_profile(find_card(models_path, f"{tuned.card.name}@{version}").path.parent, tuned.profile)
+
+
+def _beats(one: Row, other: Row) -> bool:
+    is_leaner = one.memory_bytes < _LESS_MEMORY * other.memory_bytes
+    is_as_lean = _LESS_MEMORY * one.memory_bytes <= other.memory_bytes
+    is_as_good = one.fps >= other.fps and one.score >= other.score and is_as_lean
+    return is_as_good and (one.fps > other.fps or one.score > other.score or is_leaner)
 
 
 def _good(rows: Sequence[Row], min_agreement: float) -> list[Row]:
