@@ -192,10 +192,11 @@ class _Rabbit(RabbitmqBroker):
         self._enqueue_all(list(map(_message, rings)))
 
     def _enqueue_all(self, messages: Sequence[dramatiq.Message[Any]]) -> None:
-        """Enqueue messages; comes back when they are in their queues.
+        """Enqueue messages; comes back when RabbitMQ has taken them on their way to their queues.
 
-        Nothing is confirmed one by one: behind them each queue is asked for, which it answers once it has them. So one
-        round trip is for all, and tells that RabbitMQ is away, takes nothing more, or has lost a queue.
+        Nothing is confirmed one by one: behind them each queue is asked for. So one round trip is for all, and tells
+        that RabbitMQ is away, takes nothing more, or has lost a queue. A queue may answer before what was sent to it
+        counts in it; should RabbitMQ die in between, the sweeper rings again.
         """
         queues = {message.queue_name for message in messages}
         for attempt in range(_ATTEMPTS):
