@@ -153,6 +153,7 @@ class _Errand:
         while self._all.has_time:
             done = self._persist(lambda: self._client.wait(job.id, timeout_seconds=_LOOK_SECONDS))
             if done is None:
+                self._wake(job)
                 continue
             facts = {} if live is None else {"live": live.digest(), "began": began}
             self._history.add(self._who, "told", job=job.id, state=done.state.value, **facts)
@@ -163,7 +164,7 @@ class _Errand:
             self._persist(partial(try_again, self._client, done))
 
     def _pause(self, job: Job) -> None:
-        """Have it rest for a moment, if it is not over yet; `await_rest` resumes what is still paused at the end."""
+        """Have it rest for a moment, if it is not over yet."""
         time.sleep(self._rng.uniform(0, 2))
         self._history.add(self._who, "note", job=job.id, pausing=True)
         self._persist(lambda: self._client.pause(job.id))
@@ -173,6 +174,12 @@ class _Errand:
             now = self._persist(lambda: self._client.job(job.id))
             if now is not None and now.state is not JobState.paused:
                 return
+
+    def _wake(self, job: Job) -> None:
+        """Resume a job that rests again: a pause was heard late, or the store went back to when it was paused."""
+        now = self._persist(lambda: self._client.job(job.id))
+        if now is not None and now.state is JobState.paused:
+            self._persist(lambda: self._client.resume(job.id))
 
     def _persist(self, ask: Any) -> Job | None:
         """Ask until there is an answer; None where there is none in time, or where it is too late."""
