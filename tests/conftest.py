@@ -93,13 +93,8 @@ def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit
 @pytest.fixture
 def rabbitmq(rabbitmq_server: RabbitMQServer) -> Iterator[RabbitMQServer]:
     """RabbitMQ with an empty virtual host; `.restart()`, `.stop()`, `.start()`, `.ctl(...)`."""
-    if not rabbitmq_server.is_running:
-        rabbitmq_server.start()
-    rabbitmq_server.new_vhost()
-    yield rabbitmq_server
-    if not rabbitmq_server.is_running:
-        rabbitmq_server.start()
-    rabbitmq_server.drop_vhost()
+    with rabbitmq_server.empty_vhost():
+        yield rabbitmq_server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +223,11 @@ class RabbitMQServer(Server):
         self.kill()
         self._mapper.kill()
 
-    def new_vhost(self) -> None:
-        """Make an empty virtual host; `url` names it from now on."""
+    @contextmanager
+    def empty_vhost(self) -> Iterator[None]:
+        """An empty virtual host, which `url` names in the block; it goes with its queues."""
+        if not self.is_running:
+            self.start()
         self.vhost = f"test-{secrets.token_hex(4)}"
         name = f'<<"{self.vhost}">>'
         everything = '<<".*">>'
@@ -232,10 +235,10 @@ class RabbitMQServer(Server):
             f'rabbit_vhost:add({name}, <<"tests">>), rabbit_auth_backend_internal:set_permissions('
             f'<<"guest">>, {name}, {everything}, {everything}, {everything}, <<"tests">>).'
         )
-
-    def drop_vhost(self) -> None:
-        """Remove the virtual host made last, with its queues."""
-        self._evaluate(f'rabbit_vhost:delete(<<"{self.vhost}">>, <<"tests">>).')
+        yield
+        if not self.is_running:
+            self.start()
+        self._evaluate(f'rabbit_vhost:delete({name}, <<"tests">>).')
         self.vhost = "/"
 
     def ctl(self, *words: str) -> str:

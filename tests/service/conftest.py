@@ -22,13 +22,8 @@ def shared_redis_url(redis_server: RedisServer) -> str:
 @pytest.fixture(scope="module")
 def shared_rabbitmq(rabbitmq_server: RabbitMQServer) -> Iterator[RabbitMQServer]:
     """RabbitMQ with a virtual host that is empty before the first test of a module, not before each."""
-    if not rabbitmq_server.is_running:
-        rabbitmq_server.start()
-    rabbitmq_server.new_vhost()
-    yield rabbitmq_server
-    if not rabbitmq_server.is_running:
-        rabbitmq_server.start()
-    rabbitmq_server.drop_vhost()
+    with rabbitmq_server.empty_vhost():
+        yield rabbitmq_server
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ from cvpipe.inference.shares import Share, current
 R = TypeVar("R")
 Image = Any  # an array, or what else a network is asked about one, with a `shape` that those of one call have in common
 
+GPU_CALLS: Final = 2
+"""Calls at once on a GPU: one is made ready while the other computes."""
+CPU_CALLS: Final = 1024
+"""Calls at once on a CPU: as many as ask, for workers have as many threads as there are cores."""
+
 _ACTIVE_SECONDS: Final = 0.5
 _LOOK_UP_SECONDS: Final = 0.5
 

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from cvpipe.errors import InvalidModel
 from cvpipe.frames import Image, View
-from cvpipe.inference.batcher import Batcher
+from cvpipe.inference.batcher import CPU_CALLS, GPU_CALLS, Batcher
 from cvpipe.inference.cards import ModelCard, read_options
 from cvpipe.inference.decoding import Decoder, Graph, embedded
 from cvpipe.inference.devices import Device, is_gpu
@@ -36,8 +36,6 @@ SAYS: Final = ":decoder"
 
 _TRIAL_SECONDS = 60.0
 _GPU_PICTURES = 8
-_GPU_CALLS = 2  # one chooses tokens while the other computes
-_CPU_CALLS = 1024  # as many as ask
 _MAX_TOKENIZER_BYTES = 64 << 20
 
 
@@ -84,7 +82,7 @@ class Captioner:
         """
         self.card: ModelCard = encoder.card
         self._encoder = encoder
-        pictures, calls = (_GPU_PICTURES, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
+        pictures, calls = (_GPU_PICTURES, GPU_CALLS) if is_gpu(device) else (1, CPU_CALLS)
         self._batcher: Batcher[Caption] = Batcher(
             self._say_together,
             batch=pictures,

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from onnx import ModelProto
 
 from cvpipe.errors import CvpipeError, GpuOutOfMemory, InvalidModel
 from cvpipe.frames import Image, View
-from cvpipe.inference.batcher import Batcher
+from cvpipe.inference.batcher import CPU_CALLS, GPU_CALLS, Batcher
 from cvpipe.inference.bound import enter
 from cvpipe.inference.cards import ModelCard
 from cvpipe.inference.choice import Ask, Choice
@@ -25,7 +26,7 @@ from cvpipe.inference.feeds import Feed, Feeder
 from cvpipe.inference.findings import Findings
 from cvpipe.inference.graphs import ImageInput, card_input, freed, read_graph
 from cvpipe.inference.likeness import Outputs, answers_alike, trial_picture
-from cvpipe.inference.meters import Meters, Use
+from cvpipe.inference.meters import Meters
 from cvpipe.inference.precision import halved
 from cvpipe.inference.sessions import Call, Opening, building, call_of, open_session, run_limited, run_session
 from cvpipe.log import fields
@@ -34,9 +35,7 @@ logger = logging.getLogger(__name__)
 
 STEP = 32  # canvases are multiples of this: the coarsest stride of the networks we know
 _GPU_BATCH = 16
-_GPU_CALLS = 2  # one is made ready while the other computes
 _RECORDED_CALLS = 4  # one computes while the others are made ready, or what they said is fetched
-_CPU_CALLS = 1024  # as many as ask: workers have as many threads as there are cores
 _TRIAL_SECONDS = 60.0
 
 
@@ -71,7 +70,7 @@ class OnnxNetwork:
         self._device = device
         precision = card.precision if card.profile is None else card.profile.precision
         self._half = precision == "fp16" and is_gpu(device)
-        self._meters, self._on_findings = meters, on_findings
+        self._on_findings = on_findings
         spec = card.input
         is_batched = is_gpu(device) if batch is None else batch > 1
         try:
@@ -98,10 +97,10 @@ class OnnxNetwork:
         self._batcher = Batcher(
             self._run_batch,
             batch=size,
-            calls=calls or (_GPU_CALLS if is_gpu(device) else _CPU_CALLS),
+            calls=calls or (GPU_CALLS if is_gpu(device) else CPU_CALLS),
             is_padded=True,
             wait_seconds=wait_seconds,
-            on_use=self._count if meters is not None else None,
+            on_use=None if meters is None else partial(meters.add, card.ref),
         )
         self._usual_calls = not calls
         self._own_batch = size
@@ -214,10 +213,6 @@ class OnnxNetwork:
                 outputs = call(feed)
             self._built.add(shape)
         return _per_picture(outputs, size, rows=self._found.rows)[: len(images)]
-
-    def _count(self, job: str, use: Use) -> None:
-        assert self._meters is not None
-        self._meters.add(self.card.ref, job, use)
 
     def _loaded(self) -> Call:
         with self._loading:

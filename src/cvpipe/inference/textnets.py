@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from cvpipe.errors import ExtraMissing, GpuOutOfMemory, InvalidModel
 from cvpipe.frames import Image
-from cvpipe.inference.batcher import Batcher
+from cvpipe.inference.batcher import CPU_CALLS, GPU_CALLS, Batcher
 from cvpipe.inference.cards import InputSpec, ModelCard, read_options
 from cvpipe.inference.devices import Device, is_gpu
 from cvpipe.inference.meters import Meters
@@ -37,11 +37,16 @@ _HEIGHT = 48  # of a line, as the recogniser was trained
 _WIDTH_STEP = 32
 _MAX_WIDTH = 2048
 _MAX_CONTOURS = 1000  # most of which may be specks
-_GPU_CALLS = 2
-_CPU_CALLS = 1024  # as many as ask
 _TRIAL_SECONDS = 60.0
 _TRIAL_SIDE, _TRIAL_WIDTH = 640, 320  # of a frame and of a line, as `read_text` has them by default
 _MAX_DICTIONARY_BYTES = 4 << 20
+
+
+class Shared(TypedDict, total=False):
+    """What a network shares with others; see `TextNetwork`."""
+
+    wait_seconds: float
+    meters: Meters | None
 
 
 class TextNetwork(LoadableSession, ABC, Generic[R]):
@@ -62,8 +67,8 @@ class TextNetwork(LoadableSession, ABC, Generic[R]):
         role: str,
         *,
         device: Device,
-        wait_seconds: float,
-        meters: Meters | None,
+        wait_seconds: float = 0.005,
+        meters: Meters | None = None,
     ) -> None:
         """card: None: it is the file of the package `rapidocr` for this role. wait_seconds: see `Batcher`.
 
@@ -74,7 +79,7 @@ class TextNetwork(LoadableSession, ABC, Generic[R]):
         super().__init__(partial(packaged, role) if card is None else card.read, device=device)
         self._input, self._shape = _picture_input(self.session)
         # On a CPU with one thread a batch gains nothing, and its last digits differ from those of single pictures.
-        batch, calls = (self.gpu_batch, _GPU_CALLS) if is_gpu(device) else (1, _CPU_CALLS)
+        batch, calls = (self.gpu_batch, GPU_CALLS) if is_gpu(device) else (1, CPU_CALLS)
         self._own_batch = self._shape[0] if isinstance(self._shape[0], int) else None
         name = f"{PACKAGED}{role}" if card is None else card.ref
         self._batcher: Batcher[R] = Batcher(
@@ -139,18 +144,10 @@ class LineDetector(TextNetwork[Floats]):
     gpu_batch = 4
     at_once = 8
 
-    def __init__(
-        self,
-        cv2: Any,
-        card: ModelCard | None = None,
-        *,
-        device: Device,
-        wait_seconds: float = 0.005,
-        meters: Meters | None = None,
-    ) -> None:
+    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device, **shared: Unpack[Shared]) -> None:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         self._options = DetectionOptions() if card is None else read_options(card, DetectionOptions)
-        super().__init__(cv2, card, "detector", device=device, wait_seconds=wait_seconds, meters=meters)
+        super().__init__(cv2, card, "detector", device=device, **shared)
         height, width = self._shape[2:]
         self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
         usual = (_TRIAL_SIDE, _TRIAL_SIDE) if card is None else (card.input.width, card.input.height)
@@ -234,12 +231,10 @@ class LineDetector(TextNetwork[Floats]):
 class LineTurner(TextNetwork[float]):
     """Turns lines around that are upside down. Safe to call from several threads; none depends on the others."""
 
-    def __init__(
-        self, cv2: Any, card: ModelCard, *, device: Device, wait_seconds: float = 0.005, meters: Meters | None = None
-    ) -> None:
+    def __init__(self, cv2: Any, card: ModelCard, *, device: Device, **shared: Unpack[Shared]) -> None:
         """Raises: InvalidModel."""
         self._threshold = read_options(card, AngleOptions).threshold
-        super().__init__(cv2, card, "angle", device=device, wait_seconds=wait_seconds, meters=meters)
+        super().__init__(cv2, card, "angle", device=device, **shared)
         self._canvas = card.input
         self._try(card.input.width, card.input.height)
 
@@ -268,19 +263,11 @@ class LineTurner(TextNetwork[float]):
 class LineReader(TextNetwork[tuple[str, float]]):
     """Reads lines of text. Safe to call from several threads; a line is read the same in any company."""
 
-    def __init__(
-        self,
-        cv2: Any,
-        card: ModelCard | None = None,
-        *,
-        device: Device,
-        wait_seconds: float = 0.005,
-        meters: Meters | None = None,
-    ) -> None:
+    def __init__(self, cv2: Any, card: ModelCard | None = None, *, device: Device, **shared: Unpack[Shared]) -> None:
         """card: default: the network of the package `rapidocr`. Raises: InvalidModel, ExtraMissing."""
         if card is not None:
             read_options(card, RecognitionOptions)
-        super().__init__(cv2, card, "recogniser", device=device, wait_seconds=wait_seconds, meters=meters)
+        super().__init__(cv2, card, "recogniser", device=device, **shared)
         width = self._shape[3]
         self._height = _HEIGHT if self._spec is None else self._spec.height
         self._width = width if isinstance(width, int) else None

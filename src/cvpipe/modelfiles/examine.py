@@ -77,8 +77,7 @@ def examine(raw: bytes, wish: Wish, name: str) -> tuple[Found, bytes]:
         edited, card, told = _telling_places(raw, model, edited, card, outcome.shapes)
         notes += told
     if wish.fix_size:
-        source, before = (model, raw) if edited is None else (edited, edited.SerializeToString(deterministic=True))
-        made, words = fixed_size(before, source, card.input)
+        made, words = fixed_size(*_so_far(raw, model, edited), card.input)
         edited, card = made or edited, card.model_copy(update={"rectangular": False})
         notes.append(f"size: {words}")
     kept = raw
@@ -349,9 +348,13 @@ def _brief(values: Sequence[float]) -> str:
     return f"{values[0]:g}" if len(set(values)) == 1 else ",".join(f"{value:g}" for value in values)
 
 
+def _so_far(raw: bytes, model: ModelProto, edited: ModelProto | None) -> tuple[bytes, ModelProto]:
+    """The file and its graph, as earlier steps have left them."""
+    return (raw, model) if edited is None else (edited.SerializeToString(deterministic=True), edited)
+
+
 def _fused(raw: bytes, model: ModelProto, edited: ModelProto | None, spec: InputSpec) -> tuple[ModelProto, InputSpec]:
-    source = edited if edited is not None else model
-    before = raw if edited is None else edited.SerializeToString(deterministic=True)
+    before, source = _so_far(raw, model, edited)
     fused, plain = with_pixels_in(source, spec)
     after = Trial(fused.SerializeToString(deterministic=True), fused, plain)
     if not same(Trial(before, source, spec), after):
@@ -369,7 +372,7 @@ def _telling_places(
     winners = reads.winners(shapes, card) if isinstance(reads, MapFamily) else None
     if winners is None:
         return edited, card, []
-    source, before = (model, raw) if edited is None else (edited, edited.SerializeToString(deterministic=True))
+    before, source = _so_far(raw, model, edited)
     count = shapes[winners.output][winners.axis]
     try:
         made = with_places_out(source, output=winners.output, axis=winners.axis, count=count)
